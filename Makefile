@@ -1,0 +1,82 @@
+# What one types to work with Butie. Needs GNU make and Python 3.11 or later; `make` lists it all.
+
+PYTEST_ARGS ?=
+LOCK_ARGS ?=
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help run test lint check lock clean
+
+help: ## list these targets
+	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile
+
+# An install is done when its stamp is there: made last, and named after all that it depends on,
+# so that an interrupted one, a changed lock or a moved clone is installed anew.
+stamp = .venv/installed-$(1)-$(shell (pwd -P; cat requirements/$(1).txt pyproject.toml) | cksum | tr -d ' ')
+SANDBOX := $(call stamp,sandbox)
+TEST := $(call stamp,test)
+ifeq ($(wildcard .venv/bin/python),) # never made, or the system's Python it was made with is gone
+.PHONY: $(SANDBOX) $(TEST)
+endif
+
+run: $(SANDBOX) ## start the sandbox; BUTIE_PORT and the other settings come from the environment
+	@exec .venv/bin/butie serve
+
+test: $(TEST) ## run the tests; PYTEST_ARGS="-k budget" runs some
+	@.venv/bin/python -m pytest $(PYTEST_ARGS)
+
+lint: $(TEST) ## style, types and import contracts
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports
+
+check: lint test ## all that has to hold before a change goes in
+
+$(SANDBOX):
+	$(call install,sandbox)
+	@touch $@
+
+# requirements/test.txt contains all of requirements/sandbox.txt.
+$(TEST):
+	$(call install,test)
+	@touch $@ $(SANDBOX)
+
+pip = .venv/bin/python -m pip --disable-pip-version-check
+# $(1): which of requirements/.
+define install
+	@rm -f .venv/installed-*
+	@$(venv)
+	@echo "Installing requirements/$(1).txt into .venv, which is done once ..."
+	@$(pip) install --quiet --root-user-action=ignore --require-hashes --no-deps -r requirements/$(1).txt
+	@$(pip) install --quiet --root-user-action=ignore --no-deps --no-build-isolation --editable .
+endef
+
+# Keep a .venv that works and was made for this very folder; else make one.
+define venv
+	if $(pip) --version >/dev/null 2>&1 && grep -qF "$$(pwd -P)/.venv" .venv/pyvenv.cfg; then exit; fi; \
+	for python in python3 python3.14 python3.13 python3.12 python3.11 none; do \
+		$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break; \
+	done; \
+	if [ $$python = none ]; then \
+		echo "Butie needs Python 3.11 or later, and python3 here is: $$(python3 --version 2>&1)"; exit 1; \
+	fi >&2; \
+	if ! $$python -c 'import ensurepip, venv' 2>/dev/null; then \
+		echo "$$python cannot make a virtualenv; on Debian: apt-get install python3-venv"; exit 1; \
+	fi >&2; \
+	rm -rf .venv && $$python -m venv .venv
+endef
+
+UV := .venv/uv/bin/uv
+compile = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-annotate --custom-compile-command "make lock" $(LOCK_ARGS) pyproject.toml
+lock: $(TEST) ## write requirements/ anew from pyproject.toml; LOCK_ARGS=--upgrade for newer versions
+	@$(pip) install --quiet --root-user-action=ignore --upgrade --target .venv/uv 'uv>=0.9,<1'
+	@$(compile) -o requirements/serve.txt
+	@$(compile) --extra sandbox --group build -c requirements/serve.txt -o requirements/sandbox.txt
+	@$(compile) --extra sandbox --group build --group test -c requirements/sandbox.txt \
+		-o requirements/test.txt
+
+clean: ## remove .venv and all caches; the sandbox's data in .butie stay
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .schemathesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,38 @@
+"""Runs the migrations over asyncpg, one runner at a time."""
+
+import asyncio
+from logging.config import dictConfig
+
+import sqlalchemy as sa
+from alembic import context
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from service.db.tables import metadata
+
+dictConfig({"version": 1, "disable_existing_loggers": False})
+
+# Two deployments that start together must not migrate together.
+MIGRATION_LOCK = 0x42757469
+
+
+def _migrate(connection: sa.Connection) -> None:
+    # Waiting for a lock would queue every claim behind us: give up instead, and be run again.
+    connection.execute(sa.text("SET lock_timeout = '5s'"))
+    connection.execute(sa.text("SELECT pg_advisory_lock(:key)"), {"key": MIGRATION_LOCK})
+    connection.commit()
+    context.configure(
+        connection=connection, target_metadata=metadata, transaction_per_migration=True
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+async def _run() -> None:
+    engine = create_async_engine(context.config.attributes["database_url"], poolclass=sa.NullPool)
+    async with engine.connect() as connection:
+        await connection.run_sync(_migrate)
+        await connection.commit()
+    await engine.dispose()
+
+
+asyncio.run(_run())

@@ -1,0 +1,145 @@
+"""The HTTP application: routes, error handlers, and the life of what stands behind them."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.utils import get_openapi
+from fastapi_offline import FastAPIOffline
+from pydantic import BaseModel, ValidationError
+from pydantic.json_schema import models_json_schema
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from service.api.auth import Refusal
+from service.api.edge import BodyTooLarge, Edge
+from service.api.invalid import invalid_fields, summary
+from service.api.problems import Problem, language_of, problem
+from service.api.routes import budgets, claims, ops
+from service.claims.outcomes import GateAway, Overloaded
+from service.config import Settings
+from service.core.checkout import Checkout
+from service.db.engine import LedgerAway
+from service.ops.logs import set_up_logs
+from service.wiring import open_service
+
+log = structlog.get_logger()
+
+# Models that no route names in a way FastAPI sees: bodies read from the bytes, and problems.
+UNSEEN_MODELS: tuple[type[BaseModel], ...] = (Checkout, Problem)
+
+
+def create_app() -> FastAPI:
+    """The application as the server runs it, by the settings of its environment."""
+    return make_app(Settings())
+
+
+def make_app(settings: Settings) -> FastAPI:
+    """The application; the service behind it opens with its lifespan."""
+    set_up_logs(
+        settings.log_format or ("console" if settings.sandbox else "json"), settings.log_level
+    )
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with open_service(settings) as service:
+            app.state.service = service
+            yield
+
+    app = FastAPIOffline(
+        redoc_url=None,
+        title="Butie 补贴",
+        version="1",
+        summary="Trade-in subsidies at the till",
+        lifespan=lifespan,
+    )
+    for routes in (claims, budgets, ops):
+        app.include_router(routes.router)
+    for fault, answer in FAULTS.items():
+        app.add_exception_handler(fault, answer)
+    app.add_middleware(Edge, body_max_bytes=settings.body_max_bytes)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    return app
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    if app.openapi_schema is None:
+        schema = get_openapi(
+            title=app.title, version=app.version, summary=app.summary, routes=app.routes
+        )
+        _, definitions = models_json_schema(
+            [(model, "validation") for model in UNSEEN_MODELS],
+            ref_template="#/components/schemas/{model}",
+        )
+        components = schema.setdefault("components", {}).setdefault("schemas", {})
+        components.update(definitions["$defs"])
+        app.openapi_schema = schema
+    return app.openapi_schema
+
+
+# --- every error leaves as a problem ----------------------------------------------------
+
+
+async def _refusal(request: Request, error: Refusal) -> Response:
+    return problem(request, error.code)
+
+
+async def _body_too_large(request: Request, error: BodyTooLarge) -> Response:
+    return problem(request, "body_too_large")
+
+
+async def _invalid_body(request: Request, error: ValidationError) -> Response:
+    errors = error.errors(include_url=False, include_input=False)
+    if errors[0]["type"] == "json_invalid":
+        return problem(request, "malformed_request")
+    fields = invalid_fields(errors, language_of(request))
+    return problem(request, "invalid_field", detail=summary(fields), fields=fields)
+
+
+async def _invalid_parameter(request: Request, error: RequestValidationError) -> Response:
+    errors = error.errors()
+    if any(one["loc"] == ("header", "Idempotency-Key") for one in errors):
+        return problem(request, "invalid_idempotency_key")
+    fields = invalid_fields(errors, language_of(request))
+    return problem(request, "invalid_field", detail=summary(fields), fields=fields)
+
+
+async def _http_error(request: Request, error: HTTPException) -> Response:
+    codes = {404: "not_found", 405: "method_not_allowed"}
+    response = problem(request, codes.get(error.status_code, "malformed_request"))
+    response.headers.update(error.headers or {})
+    return response
+
+
+async def _overloaded(request: Request, error: Overloaded) -> Response:
+    return problem(request, "overloaded")
+
+
+async def _ledger_away(request: Request, error: LedgerAway) -> Response:
+    log.error("ledger_away", cause=repr(error.__cause__))
+    return problem(request, "ledger_unavailable")
+
+
+async def _gate_away(request: Request, error: GateAway) -> Response:
+    return problem(request, "gate_unavailable")
+
+
+async def _bug(request: Request, error: Exception) -> Response:
+    log.error("bug", exc_info=error)
+    return problem(request, "internal_error")
+
+
+FAULTS: dict[type[Exception], Callable[[Request, Any], Awaitable[Response]]] = {
+    Refusal: _refusal,
+    BodyTooLarge: _body_too_large,
+    ValidationError: _invalid_body,
+    RequestValidationError: _invalid_parameter,
+    HTTPException: _http_error,
+    Overloaded: _overloaded,
+    LedgerAway: _ledger_away,
+    GateAway: _gate_away,
+    Exception: _bug,
+}

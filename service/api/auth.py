@@ -1,0 +1,61 @@
+"""Who calls, and what the key may do."""
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated
+
+from fastapi import Depends, Request, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from service.claims.claim import Seller
+from service.claims.path import Till
+from service.retailers.directory import Caller, Directory
+from service.retailers.keys import Scope
+from service.wiring import Service
+
+
+class Refusal(Exception):
+    """A request that ends here, as the problem of this code."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+def service_of(request: Request) -> Service:
+    service: Service = request.app.state.service
+    return service
+
+
+ServiceOf = Annotated[Service, Depends(service_of)]
+_bearer = HTTPBearer(auto_error=False, description="an API key of the right scope")
+
+
+def allowed(scope: Scope) -> Callable[..., Awaitable[Caller]]:
+    """A dependency: the caller, if the key is good and has the scope."""
+
+    async def caller(
+        service: ServiceOf,
+        bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
+    ) -> Caller:
+        found = await service.directory.caller(bearer.credentials) if bearer else None
+        if found is None:
+            raise Refusal("unauthorized")
+        if scope not in found.scopes:
+            raise Refusal("missing_scope")
+        return found
+
+    return caller
+
+
+async def till(directory: Directory, caller: Caller, store_id: str) -> Till:
+    """The store as a claim's seller, and whether it may sell under the subsidy now."""
+    assert caller.retailer_id is not None, "Bug! The claims scope needs a retailer."
+    seller = Seller(caller.retailer_id, store_id)
+    store = await directory.store(store_id)
+    if store is None:
+        return Till(seller, "unknown")
+    if store.retailer_id != caller.retailer_id:
+        raise Refusal("foreign_store")
+    if caller.retailer_state != "active":
+        return Till(seller, "retailer_suspended")
+    return Till(seller, "" if store.state == "active" else "suspended")

@@ -1,0 +1,134 @@
+"""What is wrong with a field, as a sentence that says what to fix.
+
+Never with the value itself: it may be somebody's ID number.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from service.core.sentences import Language
+
+# pydantic's error types (and our own, from `core.checkout`) -> sentence; gaps are filled from
+# the error's context.
+SENTENCES: dict[str, dict[Language, str]] = {
+    "missing": {"zh": "缺少此项", "en": "is required"},
+    "extra_forbidden": {"zh": "不认识此字段，请删除", "en": "is not a known field: remove it"},
+    "int_type": {
+        "zh": "应为整数，不加引号和小数点",
+        "en": "must be a whole number, without quotes or decimals",
+    },
+    "int_parsing": {"zh": "应为整数", "en": "must be a whole number"},
+    "int_parsing_size": {"zh": "数值过大", "en": "is far too large"},
+    "bool_type": {"zh": "应为 true 或 false", "en": "must be true or false"},
+    "string_type": {"zh": "应为字符串", "en": "must be a string"},
+    "string_unicode": {"zh": "含有无效字符", "en": "holds invalid characters"},
+    "string_too_short": {
+        "zh": "至少 {min_length} 个字符",
+        "en": "needs at least {min_length} characters",
+    },
+    "string_too_long": {
+        "zh": "最多 {max_length} 个字符",
+        "en": "may have at most {max_length} characters",
+    },
+    "string_pattern_mismatch": {
+        "zh": "格式不符，或含有不允许的字符",
+        "en": "has the wrong format, or characters that are not allowed",
+    },
+    "greater_than": {"zh": "应大于 {gt}", "en": "must be more than {gt}"},
+    "greater_than_equal": {"zh": "不得小于 {ge}", "en": "must be {ge} or more"},
+    "less_than_equal": {"zh": "不得大于 {le}", "en": "must be {le} or less"},
+    "too_short": {"zh": "至少要有 {min_length} 项", "en": "needs at least {min_length}"},
+    "too_long": {"zh": "最多 {max_length} 项", "en": "may have at most {max_length}"},
+    "tuple_type": {"zh": "应为数组", "en": "must be an array"},
+    "list_type": {"zh": "应为数组", "en": "must be an array"},
+    "model_type": {"zh": "应为对象", "en": "must be an object"},
+    "model_attributes_type": {"zh": "应为对象", "en": "must be an object"},
+    "literal_error": {"zh": "只能取 {expected}", "en": "must be {expected}"},
+    "datetime_type": {
+        "zh": "应为带时区的时间字符串，如 2025-06-18T10:15:00+08:00",
+        "en": "must be a string with a time and zone, like 2025-06-18T10:15:00+08:00",
+    },
+    "datetime_parsing": {
+        "zh": "不是有效时间，应如 2025-06-18T10:15:00+08:00",
+        "en": "is no valid time: write it like 2025-06-18T10:15:00+08:00",
+    },
+    "datetime_from_date_parsing": {
+        "zh": "不是有效时间，应如 2025-06-18T10:15:00+08:00",
+        "en": "is no valid time: write it like 2025-06-18T10:15:00+08:00",
+    },
+    "timezone_aware": {
+        "zh": "缺少时区，应如 2025-06-18T10:15:00+08:00",
+        "en": "lacks its time zone: write it like 2025-06-18T10:15:00+08:00",
+    },
+    "date_type": {"zh": "应为日期，如 2021-03-01", "en": "must be a day like 2021-03-01"},
+    "date_parsing": {"zh": "应为日期，如 2021-03-01", "en": "must be a day like 2021-03-01"},
+    "date_from_datetime_parsing": {
+        "zh": "应为日期，如 2021-03-01",
+        "en": "must be a day like 2021-03-01",
+    },
+    "date_from_datetime_inexact": {
+        "zh": "应为日期，如 2021-03-01",
+        "en": "must be a day like 2021-03-01",
+    },
+    "year_out_of_range": {
+        "zh": "年份应在 2000 至 2100 之间",
+        "en": "must lie between the years 2000 and 2100",
+    },
+    "gtin": {
+        "zh": "商品条码有误，应为 8、12、13 或 14 位数字并通过校验",
+        "en": "is not a GTIN: 8, 12, 13 or 14 digits with a check digit",
+    },
+    "imei": {
+        "zh": "IMEI 有误，应为 15 位数字并通过校验",
+        "en": "is not an IMEI: 15 digits with a check digit",
+    },
+    "id_format": {
+        "zh": "证件号码与证件类型不符，请核对",
+        "en": "does not fit the kind of document: check the number",
+    },
+    "id_check_digit": {
+        "zh": "身份证号码校验位有误，请核对",
+        "en": "has a wrong check digit: check the number",
+    },
+    "id_birth_date": {
+        "zh": "身份证号码中的出生日期无效，请核对",
+        "en": "holds no valid date of birth: check the number",
+    },
+    "vin": {
+        "zh": "汽车的序列号应为车辆识别代号（17 位并通过校验），请核对",
+        "en": "of a car is its VIN: 17 characters with a check digit",
+    },
+    "old_vin": {
+        "zh": "旧车的序列号应为 17 位车辆识别代号，请核对",
+        "en": "of an old car is its VIN: 17 letters and digits",
+    },
+    "duplicate_line_no": {
+        "zh": "各商品行的 line_no 不得重复",
+        "en": "must differ from item to item in line_no",
+    },
+}
+FALLBACK: dict[Language, str] = {"zh": "取值无效", "en": "is not valid"}
+
+# Enough to mend a request by; a hostile one has thousands.
+FIELDS_MAX = 10
+
+
+def invalid_fields(errors: Sequence[Mapping[str, Any]], language: Language) -> list[dict[str, str]]:
+    """The first few errors of a body, each with the field and what to fix."""
+    return [
+        {
+            "field": ".".join(str(step) for step in error["loc"]) or "body",
+            "detail": _sentence(error, language),
+        }
+        for error in errors[:FIELDS_MAX]
+    ]
+
+
+def _sentence(error: Mapping[str, Any], language: Language) -> str:
+    template = SENTENCES.get(error["type"], FALLBACK)[language]
+    return template.format_map(error.get("ctx", {}))
+
+
+def summary(fields: Sequence[Mapping[str, str]]) -> str:
+    """One sentence of all fields, for a till that shows only the detail."""
+    return "; ".join(f"{field['field']}: {field['detail']}" for field in fields)

@@ -1,0 +1,43 @@
+"""Wire models of what is not a domain record already. Amounts in fen, rates in basis points."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from service.api.problems import ProblemReason
+from service.finance.budgets import Budget
+
+
+@dataclass(frozen=True, slots=True)
+class QuoteLine:
+    """What one item would get; where it gets nothing, why."""
+
+    line_no: int
+    category: str
+    eligible: bool
+    price_fen: int
+    rate_bp: int | None
+    cap_fen: int | None
+    subsidy_fen: int
+    payable_fen: int
+    pool: str | None
+    reasons: list[ProblemReason]
+
+
+@dataclass(frozen=True, slots=True)
+class QuoteAnswer:
+    """What a checkout would get now. A claim is all or nothing: `eligible` says whether this
+    one would be granted."""
+
+    policy: str | None
+    eligible: bool
+    price_fen: int
+    subsidy_fen: int
+    payable_fen: int
+    lines: list[QuoteLine]
+
+
+@dataclass(frozen=True, slots=True)
+class Budgets:
+    """Every pool as the ledger has it."""
+
+    budgets: Sequence[Budget]

@@ -1,0 +1,258 @@
+"""Errors as RFC 9457 problems: one table of codes, one way out for each.
+
+A problem's `code` is stable; `title` and `detail` are for people, Chinese unless the request
+prefers English.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, Field
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+
+from service.claims.outcomes import LineReasons
+from service.core.sentences import Language, sentence
+
+MEDIA_TYPE = "application/problem+json"
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemKind:
+    """One code: its status, title and sentence in both languages, and whether a retry helps."""
+
+    status: int
+    title: dict[Language, str]
+    detail: dict[Language, str]
+    retryable: bool = False
+    retry_after_s: int | None = None
+
+
+def _kind(
+    status: int,
+    zh: tuple[str, str],
+    en: tuple[str, str],
+    *,
+    retry_after_s: int | None = None,
+) -> ProblemKind:
+    return ProblemKind(
+        status,
+        {"zh": zh[0], "en": en[0]},
+        {"zh": zh[1], "en": en[1]},
+        retryable=retry_after_s is not None,
+        retry_after_s=retry_after_s,
+    )
+
+
+KINDS: dict[str, ProblemKind] = {
+    "malformed_request": _kind(
+        400,
+        ("请求格式错误", "请求内容不是有效的 JSON，请检查收银系统发送的报文。"),
+        ("Malformed request", "The body is not valid JSON: check what the till sends."),
+    ),
+    "invalid_idempotency_key": _kind(
+        400,
+        (
+            "幂等键无效",
+            "请在请求头 Idempotency-Key 中填写 1 至 255 个可见 ASCII 字符；"
+            "每笔销售一个，重试时保持不变。",
+        ),
+        (
+            "Invalid idempotency key",
+            "Send the header Idempotency-Key with 1 to 255 visible ASCII characters: "
+            "one for each sale, the same on every retry.",
+        ),
+    ),
+    "unauthorized": _kind(
+        401,
+        ("密钥无效", "请在请求头中填写 Authorization: Bearer <密钥>；密钥缺失、错误或已失效。"),
+        (
+            "No valid key",
+            "Send the header Authorization: Bearer <key>: the key is missing, wrong or expired.",
+        ),
+    ),
+    "missing_scope": _kind(
+        403,
+        ("无此权限", "此密钥无权执行该操作，请使用相应角色的密钥。"),
+        ("Not allowed", "This key may not do that: use the key of the role that may."),
+    ),
+    "foreign_store": _kind(
+        403,
+        ("不是本企业门店", "该门店属于其他企业，请核对 store_id 与密钥。"),
+        (
+            "Another retailer's store",
+            "The store belongs to another retailer: check store_id and the key.",
+        ),
+    ),
+    "not_found": _kind(
+        404,
+        ("未找到", "没有这条记录，或不属于本企业；请核对编号。"),
+        ("Not found", "There is no such record, or it is not yours: check the number."),
+    ),
+    "method_not_allowed": _kind(
+        405,
+        ("方法不允许", "此地址不接受该请求方法，请查阅 /docs。"),
+        ("Method not allowed", "This address does not take that method: see /docs."),
+    ),
+    "claim_refused": _kind(
+        409,
+        ("不予补贴", "本单不能享受补贴，原因见各商品行；顾客可按原价付款。"),
+        (
+            "Claim refused",
+            "No subsidy for this sale, for the reasons given; the customer may pay in full.",
+        ),
+    ),
+    "body_too_large": _kind(
+        413,
+        ("请求过大", "请求超过大小上限，请分成几次发送。"),
+        ("Body too large", "The request is larger than allowed: send less at a time."),
+    ),
+    "invalid_field": _kind(
+        422,
+        ("字段无效", "请按提示修改字段后重新提交。"),
+        ("Invalid field", "Correct the fields named and send the request again."),
+    ),
+    "idempotency_key_reused": _kind(
+        422,
+        (
+            "幂等键已被使用",
+            "该 Idempotency-Key 已用于内容不同的另一笔请求；新的销售请换新键，重试请保持内容不变。",
+        ),
+        (
+            "Idempotency key reused",
+            "This Idempotency-Key came before with another body: take a new key for a new "
+            "sale, and repeat the same body on a retry.",
+        ),
+    ),
+    "internal_error": _kind(
+        500,
+        ("系统错误", "系统内部出错，请稍后用同一幂等键重试；如仍失败，请提供 request_id 报修。"),
+        (
+            "Internal error",
+            "Something broke on our side: retry later with the same key, and report the "
+            "request_id if it stays.",
+        ),
+        retry_after_s=5,
+    ),
+    "overloaded": _kind(
+        503,
+        ("系统繁忙", "系统繁忙，本次未作任何处理，请稍后用同一幂等键重试。"),
+        ("Overloaded", "Too busy just now; nothing was kept. Retry in a moment with the same key."),
+        retry_after_s=1,
+    ),
+    "ledger_unavailable": _kind(
+        503,
+        ("账本暂不可用", "账本数据库暂时无法访问，请稍后用同一幂等键重试，不会重复补贴。"),
+        (
+            "Ledger unavailable",
+            "The ledger cannot be reached. Retry in a moment with the same key: "
+            "nothing is paid twice.",
+        ),
+        retry_after_s=2,
+    ),
+    "gate_unavailable": _kind(
+        503,
+        ("预算闸口暂不可用", "预算计数服务暂时无法访问，请稍后用同一幂等键重试。"),
+        ("Gate unavailable", "The budget gate cannot be reached. Retry with the same key."),
+        retry_after_s=2,
+    ),
+}
+
+
+class ProblemReason(BaseModel):
+    line_no: int
+    code: str = Field(description="stable reason code")
+    detail: str = Field(description="a sentence for the cashier")
+    claim_id: str | None = Field(None, description="your own claim that has this serial")
+
+
+class ProblemField(BaseModel):
+    field: str = Field(description="where in the request, for example items.0.price_fen")
+    detail: str
+
+
+class Problem(BaseModel):
+    """RFC 9457 problem details."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    retryable: bool
+    request_id: str
+    reasons: list[ProblemReason] | None = Field(None, description="of a refusal")
+    fields: list[ProblemField] | None = Field(None, description="of an invalid field")
+
+
+def preferred_language(accept_language: str) -> Language:
+    """Chinese, unless the header asks for English more than for Chinese."""
+    weights: dict[str, float] = {}
+    for part in accept_language.lower().split(","):
+        tag, _, weight = part.strip().partition(";q=")
+        language = tag.split("-")[0].strip()
+        try:
+            weights.setdefault(language, float(weight or 1))
+        except ValueError:
+            continue
+    return "en" if weights.get("en", 0.0) > weights.get("zh", 0.0) else "zh"
+
+
+def language_of(request: Request) -> Language:
+    return preferred_language(request.headers.get("accept-language", ""))
+
+
+def request_id_of(request: Request) -> str:
+    return str(request.scope.get("butie.request_id", ""))
+
+
+def problem_body(code: str, language: Language, request_id: str, **more: Any) -> dict[str, Any]:
+    """The problem's JSON object. `more` replaces `detail` or adds reasons or fields."""
+    kind = KINDS[code]
+    return {
+        "type": f"urn:butie:problem:{code}",
+        "title": kind.title[language],
+        "status": kind.status,
+        "detail": kind.detail[language],
+        "code": code,
+        "retryable": kind.retryable,
+        "request_id": request_id,
+        **more,
+    }
+
+
+def problem(request: Request, code: str, **more: Any) -> JSONResponse:
+    """The problem as a response to this request."""
+    kind = KINDS[code]
+    headers = {} if kind.retry_after_s is None else {"Retry-After": str(kind.retry_after_s)}
+    if kind.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    body = problem_body(code, language_of(request), request_id_of(request), **more)
+    return JSONResponse(body, kind.status, headers, MEDIA_TYPE)
+
+
+def reason_bodies(reasons: LineReasons, language: Language) -> list[dict[str, Any]]:
+    """The reasons as a problem or a quote shows them."""
+    return [
+        {
+            "line_no": line_no,
+            "code": reason.code.value,
+            "detail": sentence(reason, language),
+            **({"claim_id": reason.facts["claim_id"]} if "claim_id" in reason.facts else {}),
+        }
+        for line_no, reason in reasons
+    ]
+
+
+def documented(*codes: str) -> dict[int | str, dict[str, Any]]:
+    """The OpenAPI responses of a route that may answer with these problems."""
+    by_status: dict[int, list[str]] = {}
+    for code in codes:
+        by_status.setdefault(KINDS[code].status, []).append(code)
+    return {
+        status: {
+            "description": " or ".join(f"`{code}`" for code in names),
+            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        }
+        for status, names in by_status.items()
+    }

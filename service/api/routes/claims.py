@@ -1,0 +1,163 @@
+"""Quotes and claims: what the tills call."""
+
+from typing import Annotated, assert_never
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Header, Request, Response
+from pydantic import TypeAdapter
+
+from service import metrics
+from service.api.auth import Refusal, ServiceOf, allowed, till
+from service.api.bodies import json_body, takes
+from service.api.models import QuoteAnswer, QuoteLine
+from service.api.problems import (
+    ProblemReason,
+    documented,
+    language_of,
+    problem,
+    reason_bodies,
+)
+from service.claims.claim import Claim
+from service.claims.outcomes import Granted, KeyReused, Outcome, Refused, Replayed
+from service.core.checkout import Checkout
+from service.retailers.directory import Caller
+
+router = APIRouter(prefix="/v1", tags=["claims"])
+
+CLAIM_JSON = TypeAdapter(Claim)
+
+MayClaim = Annotated[Caller, Depends(allowed("claims"))]
+CheckoutBody = Annotated[Checkout, Depends(json_body(Checkout))]
+IdempotencyKey = Annotated[
+    str,
+    Header(
+        alias="Idempotency-Key",
+        pattern=r"^[!-~]{1,255}$",
+        description="one for each sale, the same on every retry",
+    ),
+]
+ALWAYS = ("unauthorized", "missing_scope", "ledger_unavailable")
+WITH_BODY = (*ALWAYS, "malformed_request", "body_too_large", "invalid_field")
+
+
+@router.post(
+    "/quotes",
+    response_model=QuoteAnswer,
+    responses=documented(*WITH_BODY, "foreign_store", "overloaded"),
+    openapi_extra=takes(Checkout),
+)
+async def quote(
+    request: Request, service: ServiceOf, caller: MayClaim, checkout: CheckoutBody
+) -> QuoteAnswer:
+    """What a checkout would get now, line by line, with no effect."""
+    seller = await till(service.directory, caller, checkout.store_id)
+    priced, found = await service.path.quote(seller, checkout)
+    reasons: dict[int, list[ProblemReason]] = {}
+    for body in reason_bodies(found, language_of(request)):
+        reasons.setdefault(body["line_no"], []).append(ProblemReason(**body))
+    lines = [
+        QuoteLine(
+            line_no=line.line_no,
+            category=line.category,
+            eligible=line.line_no not in reasons,
+            price_fen=line.price_fen,
+            rate_bp=line.rate_bp,
+            cap_fen=line.cap_fen,
+            subsidy_fen=0 if line.line_no in reasons else line.subsidy_fen,
+            payable_fen=line.price_fen if line.line_no in reasons else line.payable_fen,
+            pool=line.pool,
+            reasons=reasons.get(line.line_no, []),
+        )
+        for line in priced.lines
+    ]
+    return QuoteAnswer(
+        policy=priced.policy,
+        eligible=not reasons,
+        price_fen=priced.price_fen,
+        subsidy_fen=sum(line.subsidy_fen for line in lines),
+        payable_fen=sum(line.payable_fen for line in lines),
+        lines=lines,
+    )
+
+
+@router.post(
+    "/claims",
+    status_code=201,
+    response_model=Claim,
+    responses={
+        201: {
+            "headers": {
+                "Idempotency-Replayed": {
+                    "description": "`true` when the key had its claim already",
+                    "schema": {"type": "string", "enum": ["true"]},
+                },
+                "Location": {"schema": {"type": "string"}},
+            }
+        },
+        **documented(
+            *WITH_BODY,
+            "invalid_idempotency_key",
+            "foreign_store",
+            "claim_refused",
+            "idempotency_key_reused",
+            "overloaded",
+            "gate_unavailable",
+        ),
+    },
+    openapi_extra=takes(Checkout),
+)
+async def create_claim(
+    request: Request,
+    service: ServiceOf,
+    caller: MayClaim,
+    idempotency_key: IdempotencyKey,
+    checkout: CheckoutBody,
+) -> Response:
+    """Grant the subsidy of this sale: all lines or none, once for each Idempotency-Key."""
+    seller = await till(service.directory, caller, checkout.store_id)
+    outcome = await service.path.claim(seller, idempotency_key, checkout)
+    _count(outcome)
+    match outcome:
+        case Granted(claim):
+            return _claim_response(claim, {})
+        case Replayed(claim):
+            return _claim_response(claim, {"Idempotency-Replayed": "true"})
+        case Refused(reasons):
+            language = language_of(request)
+            return problem(request, "claim_refused", reasons=reason_bodies(reasons, language))
+        case KeyReused():
+            return problem(request, "idempotency_key_reused")
+    assert_never(outcome)
+
+
+@router.get(
+    "/claims/{claim_id}",
+    response_model=Claim,
+    responses=documented(*ALWAYS, "not_found"),
+)
+async def read_claim(service: ServiceOf, caller: MayClaim, claim_id: str) -> Claim:
+    """One of your own claims, as it stands."""
+    assert caller.retailer_id is not None, "Bug! The claims scope needs a retailer."
+    try:
+        wanted = UUID(claim_id)
+    except ValueError:
+        raise Refusal("not_found") from None
+    claim = await service.ledger.claim(caller.retailer_id, wanted)
+    if claim is None:
+        raise Refusal("not_found")
+    return claim
+
+
+def _claim_response(claim: Claim, headers: dict[str, str]) -> Response:
+    headers = {"Location": f"/v1/claims/{claim.claim_id}", **headers}
+    return Response(CLAIM_JSON.dump_json(claim), 201, headers, "application/json")
+
+
+def _count(outcome: Outcome) -> None:
+    metrics.claims.labels(type(outcome).__name__.lower()).inc()
+    if isinstance(outcome, Granted):
+        for line in outcome.claim.lines:
+            metrics.subsidy_fen.labels(line.pool).inc(line.subsidy_fen)
+    elif isinstance(outcome, Refused):
+        for code in {reason.code for _, reason in outcome.reasons}:
+            metrics.refusals.labels(code.value).inc()

@@ -1,0 +1,67 @@
+"""For the operator and the machines around us: live, ready, metrics."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from fastapi import APIRouter, Response
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest, multiprocess
+from prometheus_client import REGISTRY as THIS_PROCESS
+
+from service.api.auth import ServiceOf
+from service.claims.outcomes import GateAway
+from service.ops.health import ledger_health
+
+router = APIRouter(tags=["operations"])
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    status: Literal["ok"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """`faults` says what is wrong; a gate that is away leaves the service ready, but slower."""
+
+    ready: bool
+    ledger: Literal["up", "down"]
+    gate: Literal["up", "down"]
+    faults: list[str]
+
+
+@router.get("/healthz")
+async def healthz() -> Live:
+    """The process answers."""
+    return Live("ok")
+
+
+@router.get("/readyz", response_model=Ready, responses={503: {"model": Ready}})
+async def readyz(service: ServiceOf) -> Response:
+    """Whether claims can be granted here now, and what is wrong if not."""
+    faults = []
+    ledger = await ledger_health(service.engine)
+    if ledger.fault:
+        faults.append(f"ledger: {ledger.fault}")
+    gate_up = True
+    try:
+        await service.gate.ping()
+    except GateAway:
+        gate_up = False
+        faults.append("gate: Redis does not answer; the ledger decides alone")
+    ready = not ledger.fault and (gate_up or service.settings.gate_mode == "ledger")
+    body = Ready(ready, "down" if ledger.fault else "up", "up" if gate_up else "down", faults)
+    return JSONResponse(
+        {"ready": body.ready, "ledger": body.ledger, "gate": body.gate, "faults": body.faults},
+        200 if ready else 503,
+    )
+
+
+@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+async def prometheus_metrics(service: ServiceOf) -> Response:
+    """Prometheus metrics; with several workers, of all of them."""
+    registry: CollectorRegistry = THIS_PROCESS
+    if service.settings.workers > 1:
+        registry = CollectorRegistry()
+        multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,80 @@
+"""Micro-batching: what queued while the last batch was on its way is the next one.
+
+No timer: when the line is free a single item leaves at once; when it is not, items share
+the next trip. One trip at a time keeps the order of arrival.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+from service.claims.outcomes import Overloaded
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class MicroBatcher(Generic[Item, Result]):
+    """Carries items to `send` in batches of at most `batch_max`, `queue_max` may wait.
+
+    `send` returns one result for each item, in order; what it raises, each item's
+    caller gets.
+    """
+
+    def __init__(
+        self,
+        send: Callable[[Sequence[Item]], Awaitable[Sequence[Result]]],
+        *,
+        batch_max: int,
+        queue_max: int,
+        on_batch: Callable[[int], None] = lambda size: None,
+    ) -> None:
+        self._send = send
+        self._batch_max = batch_max
+        self._queue_max = queue_max
+        self._on_batch = on_batch
+        self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
+        self._runner: asyncio.Task[None] | None = None
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    async def submit(self, item: Item) -> Result:
+        """The item's own result. Raises Overloaded when the queue is full."""
+        if len(self._waiting) >= self._queue_max:
+            raise Overloaded
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, future))
+        if self._runner is None:
+            self._runner = asyncio.create_task(self._run())
+        return await future
+
+    async def drain(self) -> None:
+        """Wait until everything that was submitted has its result."""
+        while self._runner is not None:
+            await asyncio.wait({self._runner})
+
+    async def _run(self) -> None:
+        try:
+            while self._waiting:
+                size = min(len(self._waiting), self._batch_max)
+                await self._carry([self._waiting.popleft() for _ in range(size)])
+        finally:
+            self._runner = None
+
+    async def _carry(self, batch: list[tuple[Item, asyncio.Future[Result]]]) -> None:
+        self._on_batch(len(batch))
+        try:
+            results = await self._send([item for item, _ in batch])
+            assert len(results) == len(batch), "Bug! A batch lost an answer."
+        except BaseException as error:
+            for _, future in batch:
+                if not future.done():
+                    future.set_exception(error if isinstance(error, Exception) else Overloaded())
+            if not isinstance(error, Exception):
+                raise
+            return
+        for (_, future), result in zip(batch, results, strict=True):
+            if not future.done():  # its caller may have gone
+                future.set_result(result)

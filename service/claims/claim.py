@@ -1,0 +1,165 @@
+"""A claim: as it waits for its answer, and as the API returns it."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from service.core.calendar import SHANGHAI
+from service.core.checkout import Checkout
+from service.core.quote import LineQuote, Quote
+
+State = Literal["reserved", "confirmed", "cancelled", "expired"]
+LineState = Literal["reserved", "confirmed", "cancelled", "expired", "refunded"]
+
+
+@dataclass(frozen=True, slots=True)
+class Seller:
+    """The store a claim comes from, and the retailer it belongs to."""
+
+    retailer_id: str
+    store_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try at committing a claim under a key: what is fenced when it is given up."""
+
+    retailer_id: str
+    idempotency_key: str
+    claim_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class RightUse:
+    """What a line takes of one subject's right. `subject` is a keyed digest, 16 bytes."""
+
+    subject: bytes
+    kind: Literal["person", "trade_in"]
+    quota: str
+    period: str
+    amount: int
+    limit: int
+    unit: Literal["items", "fen"]
+
+    @property
+    def key(self) -> tuple[bytes, str, str]:
+        return (self.subject, self.quota, self.period)
+
+
+@dataclass(frozen=True, slots=True)
+class WantedLine:
+    """What one eligible line needs besides the rules: money, its serials, a right."""
+
+    line_no: int
+    pool: str
+    subsidy_fen: int
+    serials: tuple[str, ...]
+    rights: tuple[RightUse, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PendingClaim:
+    """A priced checkout on its way through the gate to the ledger. All its lines are eligible."""
+
+    claim_id: UUID
+    seller: Seller
+    idempotency_key: str
+    fingerprint: bytes
+    consumer_digest: bytes
+    checkout: Checkout
+    quote: Quote
+    lines: tuple[WantedLine, ...]
+    created_at: datetime
+    expires_at: datetime | None  # set: a hold
+
+    @property
+    def attempt(self) -> Attempt:
+        return Attempt(self.seller.retailer_id, self.idempotency_key, self.claim_id)
+
+    @property
+    def state(self) -> Literal["reserved", "confirmed"]:
+        return "confirmed" if self.expires_at is None else "reserved"
+
+    def fen_by_pool(self) -> dict[str, int]:
+        sums: dict[str, int] = {}
+        for line in self.lines:
+            sums[line.pool] = sums.get(line.pool, 0) + line.subsidy_fen
+        return sums
+
+    def as_answered(self) -> "Claim":
+        """The claim that the till is told of, once the ledger has it."""
+        return Claim(
+            claim_id=self.claim_id,
+            state=self.state,
+            store_id=self.seller.store_id,
+            order_no=self.checkout.order_no,
+            policy=self.quote.policy or "",
+            sold_at=self.checkout.sold_at.astimezone(SHANGHAI),
+            created_at=self.created_at.astimezone(SHANGHAI),
+            expires_at=self.expires_at and self.expires_at.astimezone(SHANGHAI),
+            price_fen=self.quote.price_fen,
+            subsidy_fen=self.quote.subsidy_fen,
+            payable_fen=self.quote.payable_fen,
+            lines=tuple(
+                ClaimLine.of(line, self.state)
+                for line in sorted(self.quote.lines, key=lambda line: line.line_no)
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimLine:
+    """One line of a claim as the API returns it. Amounts in fen, the rate in basis points."""
+
+    line_no: int
+    category: str
+    price_fen: int
+    rate_bp: int | None
+    cap_fen: int
+    subsidy_fen: int
+    payable_fen: int
+    pool: str
+    state: LineState
+
+    @classmethod
+    def of(cls, line: LineQuote, state: LineState) -> "ClaimLine":
+        assert line.cap_fen is not None and line.pool is not None, "Bug! Not an eligible line."
+        return cls(
+            line_no=line.line_no,
+            category=line.category,
+            price_fen=line.price_fen,
+            rate_bp=line.rate_bp,
+            cap_fen=line.cap_fen,
+            subsidy_fen=line.subsidy_fen,
+            payable_fen=line.payable_fen,
+            pool=line.pool,
+            state=state,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A claim as the API returns it: instants in Asia/Shanghai, amounts in fen, no ID number."""
+
+    claim_id: UUID
+    state: State
+    store_id: str
+    order_no: str
+    policy: str
+    sold_at: datetime
+    created_at: datetime
+    expires_at: datetime | None
+    price_fen: int
+    subsidy_fen: int
+    payable_fen: int
+    lines: tuple[ClaimLine, ...]
+
+    def as_first_answered(self) -> "Claim":
+        """The same claim in the state in which it was first answered: what a replay repeats."""
+        first: Literal["reserved", "confirmed"] = "reserved" if self.expires_at else "confirmed"
+        return replace(
+            self,
+            state=first,
+            lines=tuple(replace(line, state=first) for line in self.lines),
+        )

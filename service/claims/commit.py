@@ -1,0 +1,241 @@
+"""The commit of a batch of claims: one statement (`commit.sql`), and what to do when it fails.
+
+When a claim of the batch breaks a constraint, nothing is kept; where every claim stands is
+then read, those that cannot stand are refused with their reasons, and the rest go again:
+one more trip, and after that each alone.
+"""
+
+import asyncio
+import json
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import UUID
+
+import asyncpg
+
+from service.claims.claim import PendingClaim, WantedLine
+from service.claims.outcomes import LineReasons
+from service.claims.standing import read_standing
+from service.core.calendar import business_day
+from service.core.checkout import TradeIn
+
+COMMIT_SQL = (Path(__file__).parent / "commit.sql").read_text()
+
+# A deadlock or a serialization failure says only "again".
+TRIES_MAX = 4
+RETRY_S = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class PoolState:
+    """A pool as of one version of its row. Amounts in fen."""
+
+    pool: str
+    allocated_fen: int
+    spent_fen: int
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """Durable."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyTaken:
+    """The key has a claim already, or this very claim was given up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unfit:
+    """The constraints do not allow it. No reasons: what stood in the way has gone meanwhile."""
+
+    reasons: LineReasons
+
+
+Verdict = Committed | KeyTaken | Unfit
+
+
+@dataclass(slots=True)
+class Commit:
+    """One batch on its way into the ledger, over one connection."""
+
+    connection: asyncpg.Connection
+    jurisdiction: str
+    verdicts: dict[UUID, Verdict] = field(default_factory=dict)
+    pools: dict[str, PoolState] = field(default_factory=dict)
+
+    async def run(self, batch: Sequence[PendingClaim]) -> list[Verdict]:
+        """A verdict for each claim, in order. Raises asyncpg's errors; then the outcome of the
+        claims without a verdict is unknown."""
+        waiting = list(batch)
+        while waiting:
+            together, waiting = split_collisions(waiting)
+            await self._commit(together)
+        return [self.verdicts[claim.claim_id] for claim in batch]
+
+    async def _commit(self, claims: list[PendingClaim]) -> None:
+        if await self._try(claims):
+            return
+        claims = await self._refuse_unfit(claims)
+        if not claims or await self._try(claims):
+            return
+        for claim in claims:
+            if not await self._try([claim]) and await self._refuse_unfit([claim]):
+                self.verdicts[claim.claim_id] = Unfit(())
+
+    async def _try(self, claims: list[PendingClaim]) -> bool:
+        """Commit all of them, or (False) none because of a constraint."""
+        columns = commit_columns(self.jurisdiction, claims)
+        for attempt in range(1, TRIES_MAX + 1):
+            try:
+                row = await self.connection.fetchrow(COMMIT_SQL, *columns)
+                break
+            except asyncpg.IntegrityConstraintViolationError:
+                return False
+            except (asyncpg.TransactionRollbackError, asyncpg.LockNotAvailableError):
+                if attempt == TRIES_MAX:
+                    raise
+                await asyncio.sleep(RETRY_S * attempt * random.uniform(0.5, 1.5))
+        committed = set(row["committed"] or ())
+        for claim in claims:
+            is_in = claim.claim_id in committed
+            self.verdicts[claim.claim_id] = Committed() if is_in else KeyTaken()
+        names = ("pools", "allocated_fen", "spent_fen", "version")
+        for state in map(PoolState, *(row[name] or () for name in names)):
+            self.pools[state.pool] = state
+        return True
+
+    async def _refuse_unfit(self, claims: list[PendingClaim]) -> list[PendingClaim]:
+        """Give the claims that cannot stand their verdict; return the others."""
+        wanted = (line for claim in claims for line in claim.lines)
+        standing = await read_standing(self.connection, self.jurisdiction, wanted)
+        fit = []
+        for claim in claims:
+            reasons = standing.admit(claim.seller.retailer_id, claim.lines)
+            if reasons:
+                self.verdicts[claim.claim_id] = Unfit(reasons)
+            else:
+                fit.append(claim)
+        return fit
+
+
+def split_collisions(
+    claims: Sequence[PendingClaim],
+) -> tuple[list[PendingClaim], list[PendingClaim]]:
+    """(claims that share no key, serial or right with an earlier one, the others).
+
+    Two claims of one statement that want the same thing would refuse each other; a trip
+    later, the second meets what the first has left.
+    """
+    seen: set[object] = set()
+    together: list[PendingClaim] = []
+    later: list[PendingClaim] = []
+    for claim in claims:
+        wants = set(_unique_wants(claim))
+        (later if wants & seen else together).append(claim)
+        seen |= wants
+    return together, later
+
+
+def _unique_wants(claim: PendingClaim) -> list[object]:
+    return [
+        (claim.seller.retailer_id, claim.idempotency_key),
+        *(serial for line in claim.lines for serial in line.serials),
+        *(right.key for line in claim.lines for right in line.rights),
+    ]
+
+
+def commit_columns(jurisdiction: str, claims: Sequence[PendingClaim]) -> list[object]:
+    """The arguments of `commit.sql`, in its order."""
+    rows = [_claim_row(claim) for claim in claims]
+    lines = [row for claim in claims for row in _line_rows(claim)]
+    serials = [
+        (claim.claim_id, serial, line.line_no)
+        for claim in claims
+        for line in claim.lines
+        for serial in line.serials
+    ]
+    rights = [
+        (claim.claim_id, *right.key, right.amount, right.limit)
+        for claim in claims
+        for line in claim.lines
+        for right in line.rights
+    ]
+    tables = (rows, 18), (lines, 17), (serials, 3), (rights, 6)
+    return [jurisdiction, *(column for table, width in tables for column in _columns(table, width))]
+
+
+def _columns(rows: Sequence[tuple[object, ...]], width: int) -> list[Sequence[object]]:
+    return list(zip(*rows, strict=True)) if rows else [()] * width
+
+
+def _claim_row(claim: PendingClaim) -> tuple[object, ...]:
+    checkout, quote = claim.checkout, claim.quote
+    return (
+        claim.claim_id,
+        claim.seller.retailer_id,
+        claim.seller.store_id,
+        claim.idempotency_key,
+        claim.fingerprint,
+        checkout.order_no,
+        quote.policy,
+        checkout.sold_at,
+        claim.created_at,
+        claim.expires_at,
+        checkout.consumer.id_type,
+        claim.consumer_digest,
+        checkout.consumer.id_number[-4:],
+        quote.price_fen,
+        quote.subsidy_fen,
+        checkout.invoice_no,
+        checkout.delivery_region,
+        business_day(claim.created_at),
+    )
+
+
+def _line_rows(claim: PendingClaim) -> list[tuple[object, ...]]:
+    return [
+        (
+            claim.claim_id,
+            line.line_no,
+            line.category,
+            line.scheme,
+            line.pool,
+            line.price_fen,
+            line.rate_bp,
+            line.cap_fen,
+            line.subsidy_fen,
+            item.energy_grade,
+            item.serial_no,
+            item.imei,
+            item.barcode,
+            item.brand,
+            item.model,
+            _trade_in_json(item.trade_in),
+            _quotas_json(wanted),
+        )
+        for line, item, wanted in zip(
+            claim.quote.lines, claim.checkout.items, claim.lines, strict=True
+        )
+    ]
+
+
+def _trade_in_json(trade_in: TradeIn | None) -> str | None:
+    return None if trade_in is None else trade_in.model_dump_json()
+
+
+def _quotas_json(line: WantedLine) -> str:
+    return json.dumps(
+        [
+            {
+                "subject": right.subject.hex(),
+                "quota": right.quota,
+                "period": right.period,
+                "amount": right.amount,
+            }
+            for right in line.rights
+        ]
+    )

@@ -1,0 +1,140 @@
+-- Commits a batch of claims in one statement, so in one transaction and one round trip.
+--
+-- A claim whose key is taken, or was given up (fenced), drops out quietly: it is not in
+-- `committed`, and the caller asks by key what stands there. Anything else that does not fit
+-- (serial, right, budget) breaks a constraint, and nothing of the batch is kept.
+--
+-- Locks are taken in one order everywhere, so that two batches cannot deadlock: keys, serials,
+-- rights, pools, each sorted. The pool rows, which everybody wants, come last of all, after the
+-- inserts that nobody waits for, and are held for little more than the commit itself: the
+-- `>= 0` conditions are always true, and are there to set this order.
+--
+-- $1 jurisdiction; then the claims, a column an array:
+-- $2 claim_id $3 retailer_id $4 store_id $5 idempotency_key $6 fingerprint $7 order_no $8 policy
+-- $9 sold_at $10 created_at $11 expires_at (null: confirmed at once) $12 id_type
+-- $13 consumer_digest $14 consumer_last4 $15 price_fen $16 subsidy_fen $17 invoice_no
+-- $18 delivery_region $19 booked_on;
+-- the lines: $20 claim_id $21 line_no $22 category $23 scheme $24 pool $25 price_fen $26 rate_bp
+-- $27 cap_fen $28 subsidy_fen $29 energy_grade $30 serial_no $31 imei $32 barcode $33 brand
+-- $34 model $35 trade_in $36 quotas;
+-- the serials: $37 claim_id $38 serial_no $39 line_no;
+-- the rights: $40 claim_id $41 subject $42 quota $43 period $44 amount $45 limit
+WITH claim_in AS (
+    SELECT * FROM unnest(
+        $2::uuid[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::text[], $8::text[],
+        $9::timestamptz[], $10::timestamptz[], $11::timestamptz[], $12::text[], $13::bytea[],
+        $14::text[], $15::bigint[], $16::bigint[], $17::text[], $18::text[], $19::date[]
+    ) AS c (
+        claim_id, retailer_id, store_id, idempotency_key, fingerprint, order_no, policy,
+        sold_at, created_at, expires_at, id_type, consumer_digest,
+        consumer_last4, price_fen, subsidy_fen, invoice_no, delivery_region, booked_on
+    )
+),
+ours AS (
+    INSERT INTO idempotency_key AS k
+        (jurisdiction, retailer_id, idempotency_key, claim_id, fingerprint)
+    SELECT $1, retailer_id, idempotency_key, claim_id, fingerprint FROM claim_in
+    ORDER BY retailer_id, idempotency_key
+    ON CONFLICT (jurisdiction, retailer_id, idempotency_key) DO UPDATE
+        SET claim_id = excluded.claim_id, fingerprint = excluded.fingerprint
+        WHERE k.claim_id IS NULL AND NOT excluded.claim_id = ANY (k.fenced)
+    RETURNING claim_id
+),
+serials AS (
+    INSERT INTO serial_claimed (jurisdiction, serial_no, claim_id, line_no)
+    SELECT $1, s.serial_no, s.claim_id, s.line_no
+    FROM unnest($37::uuid[], $38::text[], $39::smallint[]) AS s (claim_id, serial_no, line_no)
+    JOIN ours USING (claim_id)
+    ORDER BY s.serial_no
+    RETURNING 1
+),
+rights AS (
+    INSERT INTO quota_use AS q (jurisdiction, subject, quota, period, used, used_max)
+    SELECT $1, r.subject, r.quota, r.period, sum(r.amount), min(r.used_max)
+    FROM unnest($40::uuid[], $41::bytea[], $42::text[], $43::text[], $44::bigint[], $45::bigint[])
+        AS r (claim_id, subject, quota, period, amount, used_max)
+    JOIN ours USING (claim_id)
+    WHERE (SELECT count(*) FROM serials) >= 0
+    GROUP BY r.subject, r.quota, r.period
+    ORDER BY r.subject, r.quota, r.period
+    ON CONFLICT (jurisdiction, subject, quota, period) DO UPDATE
+        SET used = q.used + excluded.used, used_max = excluded.used_max
+    RETURNING 1
+),
+claims AS (
+    INSERT INTO claim (
+        claim_id, jurisdiction, retailer_id, store_id, idempotency_key, order_no, policy, state,
+        sold_at, created_at, expires_at, id_type, consumer_digest, consumer_last4, price_fen,
+        subsidy_fen, invoice_no, delivery_region)
+    SELECT claim_id, $1, retailer_id, store_id, idempotency_key, order_no, policy,
+        CASE WHEN expires_at IS NULL THEN 'confirmed' ELSE 'reserved' END,
+        sold_at, created_at, expires_at, id_type, consumer_digest, consumer_last4, price_fen,
+        subsidy_fen, invoice_no, delivery_region
+    FROM claim_in JOIN ours USING (claim_id)
+    RETURNING 1
+),
+line AS (
+    -- A pool that does not exist comes out null, which claim_line refuses.
+    SELECT l.*, pool.pool AS known_pool, c.retailer_id, c.store_id, c.policy, c.created_at, c.booked_on,
+        c.expires_at IS NOT NULL AS held
+    FROM unnest(
+        $20::uuid[], $21::smallint[], $22::text[], $23::text[], $24::text[], $25::bigint[],
+        $26::integer[], $27::bigint[], $28::bigint[], $29::text[], $30::text[], $31::text[],
+        $32::text[], $33::text[], $34::text[], $35::text[], $36::text[]
+    ) AS l (
+        claim_id, line_no, category, scheme, pool, price_fen,
+        rate_bp, cap_fen, subsidy_fen, energy_grade, serial_no, imei,
+        barcode, brand, model, trade_in, quotas
+    )
+    JOIN claim_in AS c USING (claim_id)
+    JOIN ours USING (claim_id)
+    LEFT JOIN pool ON pool.jurisdiction = $1 AND pool.pool = l.pool
+),
+lines AS (
+    INSERT INTO claim_line (
+        claim_id, line_no, category, scheme, pool, state, price_fen, rate_bp, cap_fen,
+        subsidy_fen, energy_grade, serial_no, imei, barcode, brand, model, trade_in, quotas)
+    SELECT claim_id, line_no, category, scheme, known_pool,
+        CASE WHEN held THEN 'reserved' ELSE 'confirmed' END, price_fen, rate_bp, cap_fen,
+        subsidy_fen, energy_grade, serial_no, imei, barcode, brand, model, trade_in::jsonb,
+        quotas::jsonb
+    FROM line
+    RETURNING 1
+),
+entries AS (
+    INSERT INTO journal (
+        jurisdiction, kind, booked_on, booked_at, pool, amount_fen, retailer_id, store_id,
+        claim_id, line_no, category, policy)
+    SELECT $1, 'grant', booked_on, created_at, pool, subsidy_fen, retailer_id, store_id,
+        claim_id, line_no, category, policy
+    FROM line WHERE NOT held
+    RETURNING 1
+),
+locked AS (
+    SELECT pool.pool FROM pool
+    WHERE pool.jurisdiction = $1 AND pool.pool IN (SELECT line.pool FROM line)
+        AND (SELECT count(*) FROM rights) >= 0 AND (SELECT count(*) FROM claims) >= 0
+        AND (SELECT count(*) FROM lines) >= 0 AND (SELECT count(*) FROM entries) >= 0
+    ORDER BY pool.pool
+    FOR NO KEY UPDATE
+),
+spent AS (
+    UPDATE pool SET
+        confirmed_fen = pool.confirmed_fen + taken.confirmed_fen,
+        reserved_fen = pool.reserved_fen + taken.reserved_fen,
+        version = pool.version + 1
+    FROM (
+        SELECT line.pool,
+            coalesce(sum(subsidy_fen) FILTER (WHERE NOT held), 0) AS confirmed_fen,
+            coalesce(sum(subsidy_fen) FILTER (WHERE held), 0) AS reserved_fen
+        FROM line GROUP BY line.pool
+    ) AS taken JOIN locked ON locked.pool = taken.pool
+    WHERE pool.jurisdiction = $1 AND pool.pool = taken.pool
+    RETURNING pool.pool, allocated_fen, spent_fen, version
+)
+SELECT
+    (SELECT array_agg(claim_id) FROM ours) AS committed,
+    (SELECT array_agg(pool) FROM spent) AS pools,
+    (SELECT array_agg(allocated_fen) FROM spent) AS allocated_fen,
+    (SELECT array_agg(spent_fen) FROM spent) AS spent_fen,
+    (SELECT array_agg(version) FROM spent) AS version

@@ -1,0 +1,298 @@
+"""The claim path, from top to bottom: price, admit, commit, settle the gate, answer.
+
+The ledger alone decides what is granted. The gate in front of it says no fast, and when it
+is away the claims go on without it. No answer leaves before the claim is durable, and no
+refusal leaves before it is sure that the key has no claim.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal, assert_never
+from uuid import UUID
+
+from uuid_utils.compat import uuid7
+
+from service import metrics
+from service.claims.batcher import MicroBatcher
+from service.claims.claim import PendingClaim, Seller, WantedLine
+from service.claims.commit import Committed, KeyTaken, PoolState, Unfit, Verdict
+from service.claims.gate import Admission, Admitted, Contested, Gate, Seen, Short, Taken, Unknown
+from service.claims.ledger import Ledger
+from service.claims.outcomes import (
+    GateAway,
+    Granted,
+    KeyReused,
+    LineReasons,
+    Outcome,
+    Overloaded,
+    Refused,
+    Replayed,
+)
+from service.claims.people import Digester
+from service.claims.prepare import wanted_lines
+from service.claims.standing import Standing, over_budget
+from service.clock import Clock
+from service.core.checkout import Checkout
+from service.core.policy import PolicyBook
+from service.core.quote import Quote, quote
+from service.core.reasons import Reason, ReasonCode
+
+# Big enough that one trip carries all that a worker's connections can ask for at once,
+# small enough that a failed trip is soon repeated.
+BATCH_MAX = 256
+QUEUE_MAX = 2048
+
+# A claim seen in flight elsewhere is answered there within milliseconds; we look again
+# this often, a little later each time (2 s in all), and then ask the till to retry.
+LOOKS_MAX = 12
+LOOK_AGAIN_S = 0.025
+assert LOOK_AGAIN_S * LOOKS_MAX * (LOOKS_MAX + 1) / 2 < 2
+
+
+@dataclass(frozen=True, slots=True)
+class Till:
+    """Who asks: the store, and whether it may sell under the subsidy now."""
+
+    seller: Seller
+    barred: Literal["", "unknown", "suspended", "retailer_suspended"]
+
+
+class ClaimPath:
+    """Quotes and claims of one jurisdiction, in one worker process."""
+
+    def __init__(
+        self,
+        *,
+        book: PolicyBook,
+        gate: Gate,
+        ledger: Ledger,
+        digester: Digester,
+        clock: Clock,
+        hold_for: timedelta,
+        gate_required: bool,
+    ) -> None:
+        self._book = book
+        self._gate = gate
+        self._ledger = ledger
+        self._digester = digester
+        self._clock = clock
+        self._hold_for = hold_for
+        self._gate_required = gate_required
+        self._under_way: dict[tuple[str, str], _UnderWay] = {}
+        self._settling: set[asyncio.Task[None]] = set()
+        self._admissions = MicroBatcher[PendingClaim, Admission](
+            self._admit_batch,
+            batch_max=BATCH_MAX,
+            queue_max=QUEUE_MAX,
+            on_batch=metrics.gate_batch_size.observe,
+        )
+        self._commits = MicroBatcher[PendingClaim, Verdict](
+            self._commit_batch,
+            batch_max=BATCH_MAX,
+            queue_max=QUEUE_MAX,
+            on_batch=metrics.ledger_batch_size.observe,
+        )
+        self._looks = MicroBatcher[Sequence[WantedLine], Standing](
+            ledger.standing, batch_max=BATCH_MAX, queue_max=QUEUE_MAX
+        )
+
+    # --- quote --------------------------------------------------------------------------
+
+    async def quote(self, till: Till, checkout: Checkout) -> tuple[Quote, LineReasons]:
+        """What the checkout would get, and every reason against it as things stand. No effect."""
+        priced = quote(self._book, checkout, self._clock.now())
+        wanted = wanted_lines(checkout, priced, self._digester)
+        standing = await self._looks.submit(wanted)
+        reasons = (*_rule_reasons(till, priced), *standing.admit(till.seller.retailer_id, wanted))
+        return priced, tuple(sorted(reasons, key=lambda reason: reason[0]))
+
+    # --- claim --------------------------------------------------------------------------
+
+    async def claim(self, till: Till, idempotency_key: str, checkout: Checkout) -> Outcome:
+        """Grant the checkout, or say why not; the same key has the same claim for ever.
+
+        Raises LedgerAway, GateAway or Overloaded; a retry with the same key is then safe.
+        """
+        request = _Request(till, idempotency_key, self._digester.fingerprint(checkout), checkout)
+        flight = (till.seller.retailer_id, idempotency_key)
+        while (first := self._under_way.get(flight)) is not None:
+            outcome = await asyncio.shield(first.answer)
+            if first.fingerprint == request.fingerprint:
+                return Replayed(outcome.claim) if isinstance(outcome, Granted) else outcome
+            if isinstance(outcome, Granted | Replayed):
+                return KeyReused()
+        # A task of its own: a till that hangs up does not stop its claim halfway.
+        answer = asyncio.create_task(self._decide(request))
+        self._under_way[flight] = _UnderWay(request.fingerprint, answer)
+        answer.add_done_callback(lambda _: self._under_way.pop(flight))
+        return await asyncio.shield(answer)
+
+    async def _decide(self, request: "_Request") -> Outcome:
+        for look in range(LOOKS_MAX):
+            # 1. Price: policy and checkout make amounts, or reasons.
+            now = self._clock.now()
+            priced = quote(self._book, request.checkout, now)
+            reasons = _rule_reasons(request.till, priced)
+            if not reasons:
+                claim = self._pending(request, priced, now)
+                # 2. Admit; 3. commit; 4. settle the gate (beside the answer).
+                outcome = await self._admit(claim)
+                if isinstance(outcome, Granted):
+                    return outcome  # 5. Answer.
+                if isinstance(outcome, Refused):
+                    reasons = outcome.reasons
+            # No refusal before it is sure that the key has no claim.
+            replay = await self._replay(request)
+            if replay is not None:
+                return replay
+            if reasons:
+                return Refused(reasons)
+            await self._gate_forgets(claim)
+            await asyncio.sleep(LOOK_AGAIN_S * look)
+        raise Overloaded
+
+    async def _admit(self, claim: PendingClaim) -> Granted | Refused | None:
+        """None: what it wants is in flight elsewhere, or was remembered wrongly: look again."""
+        try:
+            admission = await self._admissions.submit(claim)
+        except GateAway:
+            if self._gate_required:
+                raise
+            admission = Unknown()
+        match admission:
+            case Admitted():
+                return await self._commit(claim)
+            case Unknown():
+                metrics.gate_bypassed.inc()
+                return await self._commit(claim)
+            case Short(left_fen):
+                return Refused(over_budget(claim.lines, left_fen))
+            case Taken():
+                standing = await self._looks.submit(claim.lines)
+                return _refused(standing.admit(claim.seller.retailer_id, claim.lines))
+            case Seen() | Contested():
+                return None
+        assert_never(admission)
+
+    async def _commit(self, claim: PendingClaim) -> Granted | Refused | None:
+        try:
+            verdict = await self._commits.submit(claim)
+        except Overloaded:  # it never left
+            self._settle_gate(undone=[claim])
+            raise
+        match verdict:
+            case Committed():
+                return Granted(claim.as_answered())
+            case Unfit(reasons):
+                return _refused(reasons)
+            case KeyTaken():
+                return None
+        assert_never(verdict)
+
+    async def _replay(self, request: "_Request") -> Replayed | KeyReused | None:
+        stored = await self._ledger.claim_by_key(
+            request.till.seller.retailer_id, request.idempotency_key
+        )
+        if stored is None:
+            return None
+        if stored.fingerprint != request.fingerprint:
+            return KeyReused()
+        return Replayed(stored.claim.as_first_answered())
+
+    def _pending(self, request: "_Request", priced: Quote, now: datetime) -> PendingClaim:
+        checkout = request.checkout
+        return PendingClaim(
+            claim_id=uuid7(nanoseconds=round(now.timestamp() * 1000) * 1_000_000),
+            seller=request.till.seller,
+            idempotency_key=request.idempotency_key,
+            fingerprint=request.fingerprint,
+            consumer_digest=self._digester.person(checkout.consumer),
+            checkout=checkout,
+            quote=priced,
+            lines=wanted_lines(checkout, priced, self._digester),
+            created_at=now,
+            expires_at=now + self._hold_for if checkout.hold else None,
+        )
+
+    # --- the two hops -------------------------------------------------------------------
+
+    async def _admit_batch(self, batch: Sequence[PendingClaim]) -> Sequence[Admission]:
+        return await self._gate.admit(batch)
+
+    async def _commit_batch(self, batch: Sequence[PendingClaim]) -> Sequence[Verdict]:
+        report = await self._ledger.commit(batch)
+        verdicts = list(zip(batch, report.verdicts, strict=True))
+        self._settle_gate(
+            report.pools,
+            done=[claim.claim_id for claim, verdict in verdicts if verdict == Committed()],
+            undone=[claim for claim, verdict in verdicts if verdict != Committed()],
+        )
+        return report.verdicts
+
+    def _settle_gate(
+        self,
+        views: Sequence[PoolState] = (),
+        *,
+        done: Sequence[UUID] = (),
+        undone: Sequence[PendingClaim] = (),
+    ) -> None:
+        """In the background: an answer does not wait for the gate."""
+        task = asyncio.create_task(self._settle(views, done, undone))
+        self._settling.add(task)
+        task.add_done_callback(self._settling.discard)
+
+    async def _settle(
+        self, views: Sequence[PoolState], done: Sequence[UUID], undone: Sequence[PendingClaim]
+    ) -> None:
+        try:
+            await self._gate.settle(views, done=done, undone=undone)
+        except GateAway:
+            pass  # the refresh brings the views, the sweeper ends the admissions
+
+    async def _gate_forgets(self, claim: PendingClaim) -> None:
+        try:
+            await self._gate.forget(claim)
+        except GateAway:
+            pass  # it has nothing to forget, or will be asked again
+
+    async def drain(self) -> None:
+        """Wait until everything under way is answered and the gate is told."""
+        while self._under_way or self._settling:
+            tasks = {flight.answer for flight in self._under_way.values()} | self._settling
+            await asyncio.wait(tasks)
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """One claim as it was asked for."""
+
+    till: Till
+    idempotency_key: str
+    fingerprint: bytes
+    checkout: Checkout
+
+
+@dataclass(frozen=True, slots=True)
+class _UnderWay:
+    """A claim that is being decided in this process, and the body it came with."""
+
+    fingerprint: bytes
+    answer: asyncio.Task[Outcome]
+
+
+def _rule_reasons(till: Till, priced: Quote) -> LineReasons:
+    """What the rules, and the store's standing, say against each line."""
+    barred = (
+        [Reason(ReasonCode.STORE_NOT_ENROLLED, "" if till.barred == "unknown" else till.barred)]
+        if till.barred
+        else []
+    )
+    return tuple(
+        (line.line_no, reason) for line in priced.lines for reason in (*barred, *line.reasons)
+    )
+
+
+def _refused(reasons: LineReasons) -> Refused | None:
+    return Refused(reasons) if reasons else None

@@ -1,0 +1,44 @@
+"""From a priced checkout to what must be taken: rights, serials, money."""
+
+from service.claims.claim import RightUse, WantedLine
+from service.claims.people import Digester
+from service.core.checkout import Checkout, Item
+from service.core.quote import LineQuote, QuotaUse, Quote
+
+
+def wanted_lines(checkout: Checkout, quote: Quote, digester: Digester) -> tuple[WantedLine, ...]:
+    """What the eligible lines want, in the checkout's order."""
+    person = digester.person(checkout.consumer)
+    items = {item.line_no: item for item in checkout.items}
+    return tuple(
+        _wanted(line, items[line.line_no], person, digester)
+        for line in quote.lines
+        if not line.reasons
+    )
+
+
+def _wanted(line: LineQuote, item: Item, person: bytes, digester: Digester) -> WantedLine:
+    assert line.pool is not None, "Bug! An eligible line has a pool."
+    return WantedLine(
+        line_no=line.line_no,
+        pool=line.pool,
+        subsidy_fen=line.subsidy_fen,
+        serials=item.serials(),
+        rights=tuple(_right(use, item, person, digester) for use in line.quotas),
+    )
+
+
+def _right(use: QuotaUse, item: Item, person: bytes, digester: Digester) -> RightUse:
+    subject = person
+    if use.subject == "trade_in":
+        assert item.trade_in is not None, "Bug! The rules let a line without its old vehicle in."
+        subject = digester.vehicle(item.trade_in.serial_no)
+    return RightUse(
+        subject=subject,
+        kind=use.subject,
+        quota=use.quota,
+        period=use.period,
+        amount=use.amount,
+        limit=use.limit,
+        unit=use.unit,
+    )

@@ -1,0 +1,51 @@
+-- Brings the gate up to the ledger's view and ends admissions. Harmless to repeat.
+--
+-- KEYS[1]       admissions (see admit.lua)
+-- KEYS[2..P+1]  pools
+-- KEYS[P+2..]   what `undo` names below, by index
+-- ARGV[1]       JSON {"pools": [name, ...],
+--                     "views": [[name, allocated, spent, version], ...],
+--                     "done": [claim id, ...],   ended: committed, or given up
+--                     "undo": [[claim id, [index of key or serial, ...],
+--                               [[index of right, field], ...]], ...]}
+--
+-- A view is stored only if its version is newer than the gate's. An admission is dropped exactly
+-- once, and its fen leave `flying` with it. `undo` forgets what a claim that came to nothing had
+-- put down, unless another claim has put its own there since.
+-- Returns how many admissions were dropped.
+local order = cjson.decode(ARGV[1])
+local pool_key = {}
+for i, name in ipairs(order.pools) do pool_key[name] = KEYS[1 + i] end
+
+local function whole(number) return string.format('%.0f', number) end
+
+for _, view in ipairs(order.views) do
+    local key = pool_key[view[1]]
+    local version = redis.call('HGET', key, 'version')
+    if not version or tonumber(version) < view[4] then
+        redis.call('HSET', key, 'allocated', whole(view[2]), 'spent', whole(view[3]),
+            'version', whole(view[4]))
+    end
+end
+
+local dropped = 0
+for _, id in ipairs(order.done) do
+    local admission = redis.call('HGET', KEYS[1], id)
+    if admission then
+        redis.call('HDEL', KEYS[1], id)
+        for name, fen in pairs(cjson.decode(admission).fen) do
+            redis.call('HINCRBY', pool_key[name], 'flying', whole(-fen))
+        end
+        dropped = dropped + 1
+    end
+end
+
+for _, undo in ipairs(order.undo) do
+    for _, at in ipairs(undo[2]) do
+        if redis.call('GET', KEYS[at]) == undo[1] then redis.call('DEL', KEYS[at]) end
+    end
+    for _, right in ipairs(undo[3]) do
+        redis.call('HDEL', KEYS[right[1]], right[2])
+    end
+end
+return dropped

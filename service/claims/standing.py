@@ -1,0 +1,125 @@
+"""Where things stand in the ledger: which serials, rights and budgets a claim would meet.
+
+This is how a quote knows them, and how a refusal gets its reasons. It decides nothing: the
+constraints do, at commit.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+import asyncpg
+
+from service.claims.claim import RightUse, WantedLine
+from service.claims.outcomes import LineReasons
+from service.core.reasons import Reason, ReasonCode
+
+_SERIALS_SQL = """
+SELECT s.serial_no, s.claim_id, c.retailer_id
+FROM serial_claimed AS s JOIN claim AS c USING (claim_id)
+WHERE s.jurisdiction = $1 AND s.serial_no = ANY ($2::text[])
+"""
+_RIGHTS_SQL = """
+SELECT subject, quota, period, used
+FROM quota_use JOIN unnest($2::bytea[], $3::text[], $4::text[]) AS r (subject, quota, period)
+    USING (subject, quota, period)
+WHERE jurisdiction = $1
+"""
+_POOLS_SQL = "SELECT pool, allocated_fen - spent_fen AS left_fen FROM pool WHERE jurisdiction = $1"
+
+
+@dataclass(slots=True)
+class Standing:
+    """Serials, rights and pools as read; `admit` takes from them, so that the next claim of a
+    batch sees what is left."""
+
+    owners: dict[str, tuple[UUID | None, str]]  # serial -> (claim, its retailer)
+    used: dict[tuple[bytes, str, str], int]
+    left_fen: dict[str, int]
+
+    def copy(self) -> "Standing":
+        return Standing(dict(self.owners), dict(self.used), dict(self.left_fen))
+
+    def admit(self, retailer_id: str, lines: Sequence[WantedLine]) -> LineReasons:
+        """The reasons against a claim of these lines; without any, it takes what it wants."""
+        before = self.copy()
+        reasons = [
+            (line.line_no, reason) for line in lines for reason in self._take(retailer_id, line)
+        ]
+        if reasons:
+            self.owners, self.used, self.left_fen = before.owners, before.used, before.left_fen
+        return tuple(reasons)
+
+    def _take(self, retailer_id: str, line: WantedLine) -> list[Reason]:
+        reasons = [
+            *self._serials_taken(retailer_id, line.serials),
+            *(reason for right in line.rights if (reason := self._right_used(right))),
+        ]
+        left = self.left_fen.get(line.pool, 0)
+        if line.subsidy_fen > left:
+            reasons.append(budget_exhausted(line.pool))
+        if not reasons:
+            self.owners.update((serial, (None, retailer_id)) for serial in line.serials)
+            for right in line.rights:
+                self.used[right.key] = self.used.get(right.key, 0) + right.amount
+            self.left_fen[line.pool] = left - line.subsidy_fen
+        return reasons
+
+    def _serials_taken(self, retailer_id: str, serials: Iterable[str]) -> list[Reason]:
+        for serial in serials:
+            if serial in self.owners:
+                claim_id, owner = self.owners[serial]
+                # Another retailer's claim is nobody's business.
+                facts = {"claim_id": str(claim_id)} if claim_id and owner == retailer_id else {}
+                return [Reason(ReasonCode.SERIAL_ALREADY_CLAIMED, facts=dict(facts))]
+        return []
+
+    def _right_used(self, right: RightUse) -> Reason | None:
+        left = right.limit - self.used.get(right.key, 0)
+        if right.amount <= left:
+            return None
+        if right.kind == "trade_in":
+            return Reason(ReasonCode.QUOTA_USED, "trade_in")
+        if right.unit == "fen":
+            facts: dict[str, str | int] = {"left_fen": max(left, 0), "limit_fen": right.limit}
+            return Reason(ReasonCode.QUOTA_USED, "fen", facts)
+        return Reason(ReasonCode.QUOTA_USED, "", {"limit": right.limit})
+
+
+def budget_exhausted(pool: str) -> Reason:
+    return Reason(ReasonCode.BUDGET_EXHAUSTED, facts={"pool": pool})
+
+
+def over_budget(lines: Sequence[WantedLine], left_fen: dict[str, int]) -> LineReasons:
+    """The lines that the balances do not reach, counting from the first line on."""
+    left = dict(left_fen)
+    reasons = []
+    for line in lines:
+        if line.subsidy_fen > left[line.pool]:
+            reasons.append((line.line_no, budget_exhausted(line.pool)))
+        else:
+            left[line.pool] -= line.subsidy_fen
+    return tuple(reasons)
+
+
+async def read_standing(
+    connection: asyncpg.Connection, jurisdiction: str, lines: Iterable[WantedLine]
+) -> Standing:
+    """What the ledger says now of everything that these lines want. Raises asyncpg's errors."""
+    lines = list(lines)
+    serials = list({serial for line in lines for serial in line.serials})
+    rights = list({right.key for line in lines for right in line.rights})
+    owners = await connection.fetch(_SERIALS_SQL, jurisdiction, serials)
+    used = await connection.fetch(
+        _RIGHTS_SQL,
+        jurisdiction,
+        [subject for subject, _, _ in rights],
+        [quota for _, quota, _ in rights],
+        [period for _, _, period in rights],
+    )
+    left = await connection.fetch(_POOLS_SQL, jurisdiction)
+    return Standing(
+        owners={row["serial_no"]: (row["claim_id"], row["retailer_id"]) for row in owners},
+        used={(row["subject"], row["quota"], row["period"]): row["used"] for row in used},
+        left_fen={row["pool"]: row["left_fen"] for row in left},
+    )

@@ -1,0 +1,235 @@
+"""`butie serve` and `butie migrate`."""
+
+import asyncio
+import math
+import os
+import signal
+import socket
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+import uvicorn.supervisors
+from rich.console import Console
+from rich.markup import escape
+
+from service import sandbox
+from service.cli.faults import told
+from service.config import Misconfigured, Settings
+from service.core.calendar import SHANGHAI
+from service.db.engine import make_engine, migrate
+from service.embedded import engines
+from service.policies import read_book
+from service.wiring import check_assumptions
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+# Longer than any statement may take, shorter than an orchestrator's patience (30 s).
+DRAIN_S = 8
+
+console = Console(stderr=True, highlight=False)
+
+
+def serve() -> None:
+    """Serve the API. With no database and Redis given, start a sandbox with its own."""
+    with told():
+        settings = Settings()
+        check_assumptions(settings)
+        settings.personal_data_key()
+        with _stops_on_signals(), _listening(settings) as listener:
+            if settings.sandbox:
+                with engines(settings.data_dir) as urls:
+                    _serve_sandbox(
+                        settings.model_copy(
+                            update={
+                                "database_url": urls.database_url,
+                                "redis_url": urls.redis_url,
+                            }
+                        ),
+                        listener,
+                    )
+            else:
+                _check_production(settings)
+                _run(settings, listener)
+
+
+def migrate_command() -> None:
+    """Bring the database's schema to this release's version."""
+    with told():
+        settings = Settings()
+        if settings.database_url is None:
+            raise Misconfigured("Set BUTIE_DATABASE_URL. The sandbox migrates by itself.")
+        migrate(str(settings.database_url))
+
+
+def _check_production(settings: Settings) -> None:
+    if settings.database_url is None or settings.redis_url is None:
+        raise Misconfigured(
+            "Set both BUTIE_DATABASE_URL and BUTIE_REDIS_URL, or neither for a sandbox."
+        )
+    if settings.clock not in (None, "now"):
+        raise Misconfigured("BUTIE_CLOCK is for the sandbox; here the clock is the real one.")
+
+
+# --- the sandbox ------------------------------------------------------------------------
+
+
+def _serve_sandbox(settings: Settings, listener: socket.socket) -> None:
+    migrate(str(settings.database_url))
+    offset = asyncio.run(_furnish(settings))
+    settings = settings.model_copy(update={"sandbox_offset_s": math.ceil(offset.total_seconds())})
+    now = (sandbox.real_now() + settings.clock_offset).astimezone(SHANGHAI)
+    base_url = f"http://{settings.host}:{listener.getsockname()[1]}"
+    keys = sandbox.write_address(settings.data_dir, base_url, now.isoformat(timespec="seconds"))
+    threading.Thread(target=_welcome_when_up, args=(settings, base_url, keys), daemon=True).start()
+    _run(settings, listener)
+
+
+async def _furnish(settings: Settings) -> timedelta:
+    """Set the clock and enrol; returns how far the business clock is ahead of the real one."""
+    engine = make_engine(str(settings.database_url))
+    try:
+        real_now = sandbox.real_now()
+        clock = sandbox.decide_clock(
+            settings.clock,
+            sandbox.read_clock(settings.data_dir),
+            await sandbox.newest_instant(engine),
+            real_now,
+        )
+        sandbox.write_clock(settings.data_dir, clock)
+        now = real_now + clock.offset
+        await sandbox.enrol(engine, settings.jurisdiction, settings.data_dir, now)
+    finally:
+        await engine.dispose()
+    return clock.offset
+
+
+def _welcome_when_up(settings: Settings, base_url: str, keys: dict[str, str]) -> None:
+    for _ in range(100):
+        try:
+            with urllib.request.urlopen(f"{base_url}/healthz", timeout=1):  # noqa: S310
+                break
+        except OSError:
+            time.sleep(0.1)
+    else:
+        return  # it did not come up; the server has said why
+    console.print(_welcome(settings, base_url, keys["pos"]), soft_wrap=True)
+
+
+def _welcome(settings: Settings, base_url: str, key: str) -> str:
+    now = (sandbox.real_now() + settings.clock_offset).astimezone(SHANGHAI)
+    policy = read_book(settings.jurisdiction, settings.policies_dir).on(now.date())
+    stamp = now.strftime("%H%M%S")
+    curl = f"""curl -s {base_url}/v1/claims \\
+  -H 'Authorization: Bearer {key}' \\
+  -H 'Idempotency-Key: hello-{stamp}' \\
+  -H 'Content-Type: application/json' \\
+  -d '{{"store_id": "{sandbox.STORE_ID}", "order_no": "POS-{stamp}",
+       "sold_at": "{now.isoformat(timespec="seconds")}",
+       "consumer": {{"id_type": "passport", "id_number": "E{stamp}00"}},
+       "items": [{{"line_no": 1, "category": "air_conditioner", "price_fen": 599900,
+                  "energy_grade": "1", "serial_no": "AC{stamp}"}}]}}'"""
+    return f"""
+[bold]Butie 补贴[/bold] is up: {base_url}
+
+  A claim, granted when you paste it:
+
+{escape(curl)}
+
+  API        {base_url}/docs
+  policy     {policy.id if policy else "none in force today"} (`butie policy show` has its rates)
+  clock      {now.isoformat(timespec="seconds")}: the sandbox's, not the real one
+  data       {settings.data_dir} (all keys are in {settings.data_dir / "sandbox.json"})
+
+  Ctrl-C stops everything.
+"""
+
+
+# --- the server -------------------------------------------------------------------------
+
+
+def _run(settings: Settings, listener: socket.socket) -> None:
+    """Serve on the socket until a signal."""
+    options: dict[str, Any] = {
+        "log_config": None,
+        "access_log": False,
+        "server_header": False,
+        "timeout_graceful_shutdown": DRAIN_S,
+    }
+    if settings.workers == 1:
+        from service.api.app import make_app
+
+        server = uvicorn.Server(uvicorn.Config(make_app(settings), **options))
+        server.run(sockets=[listener])
+        if not server.started:
+            raise Misconfigured("The service did not start; the lines above say why.")
+        return
+    _pass_on(settings)
+    with tempfile.TemporaryDirectory(prefix="butie-metrics-") as folder:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+        config = uvicorn.Config(
+            "service.cli.serve:worker_app", factory=True, workers=settings.workers, **options
+        )
+        uvicorn.supervisors.Multiprocess(config, sockets=[listener]).run()
+
+
+def _pass_on(settings: Settings) -> None:
+    """The workers are new processes: they read their settings from the environment."""
+    os.environ["BUTIE_DATABASE_URL"] = str(settings.database_url)
+    os.environ["BUTIE_REDIS_URL"] = str(settings.redis_url)
+    os.environ["BUTIE_SUPERVISOR_PID"] = str(os.getpid())
+    if settings.sandbox_offset_s is not None:
+        os.environ["BUTIE_SANDBOX_OFFSET_S"] = str(settings.sandbox_offset_s)
+
+
+def worker_app() -> "FastAPI":
+    """The application in a worker process, which does not outlive its supervisor."""
+    from service.api.app import create_app
+    from service.embedded.launch import die_with
+
+    die_with(int(os.environ["BUTIE_SUPERVISOR_PID"]), signal.SIGTERM)
+    return create_app()
+
+
+@contextmanager
+def _listening(settings: Settings) -> Iterator[socket.socket]:
+    """The server's socket, bound before anything is started for it."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((settings.host, settings.port))
+        except OSError as error:
+            raise Misconfigured(
+                f"Port {settings.port} on {settings.host} cannot be had ({error.strerror}): "
+                "stop what uses it, or set BUTIE_PORT to another."
+            ) from None
+        listener.listen(2048)
+        listener.set_inheritable(True)
+        yield listener
+
+
+@contextmanager
+def _stops_on_signals() -> Iterator[None]:
+    """A SIGTERM or a closed terminal ends us like Ctrl-C: everything is stopped in order."""
+
+    def stop(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, stop)
+    try:
+        yield
+    except KeyboardInterrupt:
+        console.print("Stopped.")
+    except SystemExit:
+        sys.stderr.flush()
+        raise

@@ -1,0 +1,81 @@
+"""Every setting, read in this one place from `BUTIE_*` variables or secret files."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, PostgresDsn, RedisDsn, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PII_KEY_LENGTH_MIN = 32
+
+# Published on purpose: it guards made-up people only, and is refused outside the sandbox.
+SANDBOX_PII_KEY = "sandbox-key-for-made-up-people-only"
+
+
+class Misconfigured(Exception):
+    """A setting is wrong; the text says which, and what to do."""
+
+
+class Settings(BaseSettings):
+    """The service's settings; each field is the variable `BUTIE_<FIELD>`."""
+
+    model_config = SettingsConfigDict(env_prefix="BUTIE_", extra="ignore", frozen=True)
+
+    database_url: PostgresDsn | None = Field(
+        None, description="PostgreSQL 15+; with this and the Redis URL unset, a sandbox starts"
+    )
+    redis_url: RedisDsn | None = Field(None, description="Redis 7+ or Valkey: the gate")
+    data_dir: Path = Field(Path(".butie"), description="the sandbox's data")
+    clock: str | None = Field(
+        None, description="start of the business clock (RFC 3339), or `now`; sandbox only"
+    )
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=0, le=65535)
+    workers: int = Field(1, ge=1, le=64)
+    jurisdiction: str = Field("330402", pattern=r"^[0-9]{6}$")
+    pii_key: SecretStr | None = Field(
+        None, description="key of the personal-data digests, at least 32 characters"
+    )
+    policies_dir: Path | None = Field(None, description="policy files instead of the shipped ones")
+    refuse_assumed: bool = Field(False, description="refuse to start on an unconfirmed value")
+    confirmations: Path | None = Field(None, description="file of the confirmed assumed values")
+    gate_mode: Literal["ledger", "refuse"] = Field(
+        "ledger", description="without Redis: claims by the ledger alone, or 503"
+    )
+    hold_minutes: int = Field(15, ge=1, le=1440, description="how long a hold lasts")
+    body_max_bytes: int = Field(256 * 1024, ge=1024, description="a larger request gets 413")
+    log_format: Literal["json", "console"] | None = Field(
+        None, description="one JSON object a line, or text for people (the sandbox's default)"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    sandbox_offset_s: int | None = Field(
+        None, description="set by `butie serve` for its workers in the sandbox; not for you"
+    )
+
+    @property
+    def sandbox(self) -> bool:
+        """Neither engine is given: we bring our own, with made-up data."""
+        return self.sandbox_offset_s is not None or (
+            self.database_url is None and self.redis_url is None
+        )
+
+    @property
+    def clock_offset(self) -> timedelta:
+        """How far the business clock is ahead of the real one (mostly behind, so negative)."""
+        return timedelta(seconds=self.sandbox_offset_s or 0)
+
+    def personal_data_key(self) -> str:
+        """The key of the personal-data digests. Raises Misconfigured."""
+        if self.pii_key is not None:
+            key = self.pii_key.get_secret_value()
+        elif self.sandbox:
+            key = SANDBOX_PII_KEY
+        else:
+            raise Misconfigured("Set BUTIE_PII_KEY: 32 random characters or more, kept for good.")
+        if not self.sandbox and key == SANDBOX_PII_KEY:
+            raise Misconfigured("BUTIE_PII_KEY is the sandbox's, which is public: make your own.")
+        if len(key) < PII_KEY_LENGTH_MIN:
+            raise Misconfigured(f"BUTIE_PII_KEY needs {PII_KEY_LENGTH_MIN} characters or more.")
+        return key

@@ -1,0 +1,186 @@
+"""A checkout as the till states it: the body of quotes and claims, validated.
+
+Everything that can be judged without a policy, a store or a clock is judged
+here: types, lengths, check digits. What the rules say of it is in `rules`.
+"""
+
+import re
+from datetime import UTC, date, datetime
+from typing import Annotated, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+from stdnum import ean, imei, luhn
+from stdnum.cn import ric
+from stdnum.exceptions import ValidationError as InvalidNumber
+from vininfo import Vin
+
+# Dearer than any car on sale (100 million yuan): a price above it is a slip of the hand,
+# and sums of 20 lines stay far inside what JSON, Lua and bigint hold exactly.
+PRICE_MAX_FEN = 10_000_000_000
+ITEMS_MAX = 20
+
+# These categories carry a VIN as their serial number (GB 16735).
+CAR_CATEGORIES = frozenset({"new_energy_car", "fuel_car"})
+
+VIN_FORMAT = re.compile(r"[A-HJ-NPR-Z0-9]{17}")
+ID_FORMATS = {
+    "resident_id": re.compile(r"\d{17}[\dX]"),
+    "hk_macao_permit": re.compile(r"[HM]\d{8}(\d{2})?"),
+    "taiwan_permit": re.compile(r"\d{8}|\d{10}[A-Z]?"),
+    "passport": re.compile(r"[A-Z0-9]{5,17}"),
+}
+
+
+def _sane_instant(value: datetime) -> datetime:
+    # Near the ends of the calendar a change of time zone overflows.
+    if not 2000 <= value.year <= 2100:
+        raise PydanticCustomError("year_out_of_range", "the year must lie between 2000 and 2100")
+    return value.astimezone(UTC)
+
+
+def _gtin(value: str) -> str:
+    if len(value) not in (8, 12, 13, 14) or not ean.is_valid(value):
+        raise PydanticCustomError("gtin", "not a GTIN: 8, 12, 13 or 14 digits, one a check digit")
+    return value
+
+
+def _imei(value: str) -> str:
+    if len(value) != 15 or not luhn.is_valid(value) or not imei.is_valid(value):
+        raise PydanticCustomError("imei", "not an IMEI: 15 digits with a check digit (Luhn)")
+    return value
+
+
+# No control characters, and so no NUL, which PostgreSQL cannot store.
+Text = Annotated[
+    str, StringConstraints(min_length=1, max_length=120, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")
+]
+StoreId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,32}$")]
+Category = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
+Serial = Annotated[
+    str, StringConstraints(pattern=r"^[!-~]{1,64}$"), AfterValidator(lambda value: value.upper())
+]
+IdNumber = Annotated[
+    str, StringConstraints(pattern=r"^[A-Za-z0-9]{5,20}$"), AfterValidator(lambda v: v.upper())
+]
+Gtin = Annotated[str, StringConstraints(pattern=r"^[0-9]{8,14}$"), AfterValidator(_gtin)]
+Imei = Annotated[str, StringConstraints(pattern=r"^[0-9]{15}$"), AfterValidator(_imei)]
+Instant = Annotated[AwareDatetime, AfterValidator(_sane_instant)]
+EnergyGrade = Literal["1", "2", "3", "4", "5", "none"]
+IdType = Literal["resident_id", "hk_macao_permit", "taiwan_permit", "passport"]
+
+
+class Strict(BaseModel):
+    """No coercion ("100" is not 100) and no field that we would silently ignore."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class Consumer(Strict):
+    """Who buys. The number is never stored or logged in clear."""
+
+    id_type: IdType
+    id_number: IdNumber = Field(repr=False, description="18 characters for a resident ID")
+
+    @field_validator("id_number")
+    @classmethod
+    def _number_fits_type(cls, value: str, info: ValidationInfo) -> str:
+        id_type = info.data.get("id_type")
+        if id_type is None:  # already refused
+            return value
+        if not ID_FORMATS[id_type].fullmatch(value):
+            raise PydanticCustomError("id_format", "does not fit id_type")
+        if id_type == "resident_id":
+            _birth_on(value)
+            # Not ric.validate: its table of places lacks renamed counties, ours among them.
+            if ric.calc_check_digit(value) != value[-1]:
+                raise PydanticCustomError("id_check_digit", "wrong check digit (GB 11643)")
+        return value
+
+    def birth_on(self) -> date | None:
+        """The day of birth; None where the document does not say."""
+        return _birth_on(self.id_number) if self.id_type == "resident_id" else None
+
+
+def _birth_on(resident_id: str) -> date:
+    try:
+        return ric.get_birth_date(resident_id)
+    except InvalidNumber:
+        raise PydanticCustomError("id_birth_date", "no valid date of birth") from None
+
+
+class TradeIn(Strict):
+    """The old vehicle that is handed in."""
+
+    kind: Literal["car", "e_bike"]
+    serial_no: Serial = Field(description="the old VIN (by format) or frame number")
+    document_no: Text | None = Field(None, description="transfer or scrapping paper")
+    owned_since: date | None = Field(None, description="cars: in the buyer's own name since")
+
+    @field_validator("serial_no")
+    @classmethod
+    def _vin_for_a_car(cls, value: str, info: ValidationInfo) -> str:
+        if info.data.get("kind") == "car" and not VIN_FORMAT.fullmatch(value):
+            raise PydanticCustomError("old_vin", "not a VIN")
+        return value
+
+
+class Item(Strict):
+    """One piece of goods; one line of the claim."""
+
+    line_no: int = Field(ge=1, le=999)
+    category: Category
+    price_fen: int = Field(
+        gt=0, le=PRICE_MAX_FEN, description="final price after the merchant's discounts, in fen"
+    )
+    serial_no: Serial = Field(description="SN; VIN for a car; frame number for an e-bike")
+    energy_grade: EnergyGrade | None = None
+    imei: Imei | None = None
+    barcode: Gtin | None = Field(None, description="GTIN")
+    brand: Text | None = None
+    model: Text | None = None
+    trade_in: TradeIn | None = None
+
+    @field_validator("serial_no")
+    @classmethod
+    def _vin_for_a_car(cls, value: str, info: ValidationInfo) -> str:
+        if info.data.get("category") in CAR_CATEGORIES and not (
+            VIN_FORMAT.fullmatch(value) and Vin(value).verify_checksum(check_year=False)
+        ):
+            raise PydanticCustomError("vin", "not a VIN with a good check digit")
+        return value
+
+    def serials(self) -> tuple[str, ...]:
+        """The numbers under which this piece may be subsidised only once."""
+        if self.imei is None or self.imei == self.serial_no:
+            return (self.serial_no,)
+        return (self.serial_no, self.imei)
+
+
+class Checkout(Strict):
+    """What a till sends for a quote or a claim."""
+
+    store_id: StoreId
+    order_no: Text
+    sold_at: Instant = Field(description="RFC 3339; decides the policy in force")
+    consumer: Consumer
+    items: tuple[Item, ...] = Field(min_length=1, max_length=ITEMS_MAX)
+    hold: bool = Field(False, description="reserve now, confirm or cancel later")
+    invoice_no: Text | None = None
+    delivery_region: Text | None = None
+
+    @model_validator(mode="after")
+    def _each_line_once(self) -> Self:
+        if len({item.line_no for item in self.items}) != len(self.items):
+            raise PydanticCustomError("duplicate_line_no", "line_no must differ from item to item")
+        return self

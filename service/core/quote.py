@@ -1,0 +1,189 @@
+"""What a checkout gets: the policy's answer, line by line. Pure."""
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Literal
+
+from service.core.calendar import business_day
+from service.core.checkout import Checkout, Item
+from service.core.money import share_fen
+from service.core.policy import Category, Policy, PolicyBook, Quota
+from service.core.reasons import Reason
+from service.core.rules import (
+    LINE_RULES,
+    Line,
+    category_covered,
+    policy_in_force,
+    sold_recently,
+    within_window,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaUse:
+    """What a line takes of a right that is limited for a person or an old vehicle.
+
+    `amount` and `limit` count items, or fen where the right is a sum of money.
+    `period` is the calendar year of the sale ("2025"), or "all".
+    """
+
+    subject: Literal["person", "trade_in"]
+    quota: str
+    period: str
+    amount: int
+    limit: int
+    unit: Literal["items", "fen"]
+
+
+@dataclass(frozen=True, slots=True)
+class LineQuote:
+    """One line: the amounts, or the reasons why there is none (then `subsidy_fen` is 0)."""
+
+    line_no: int
+    category: str
+    scheme: str | None
+    pool: str | None
+    price_fen: int
+    rate_bp: int | None  # None for a fixed sum
+    cap_fen: int | None
+    subsidy_fen: int
+    quotas: tuple[QuotaUse, ...]
+    reasons: tuple[Reason, ...]
+
+    @property
+    def payable_fen(self) -> int:
+        return self.price_fen - self.subsidy_fen
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """A whole checkout, priced by one policy (None when no policy is in force that day)."""
+
+    policy: str | None
+    lines: tuple[LineQuote, ...]
+
+    @property
+    def refused(self) -> bool:
+        return any(line.reasons for line in self.lines)
+
+    @property
+    def price_fen(self) -> int:
+        return sum(line.price_fen for line in self.lines)
+
+    @property
+    def subsidy_fen(self) -> int:
+        return sum(line.subsidy_fen for line in self.lines)
+
+    @property
+    def payable_fen(self) -> int:
+        return self.price_fen - self.subsidy_fen
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What a policy makes of one item's price, whatever the rules say of the rest."""
+
+    rate_bp: int | None
+    cap_fen: int | None
+    subsidy_fen: int
+
+
+def quote(book: PolicyBook, checkout: Checkout, now: datetime) -> Quote:
+    """What a checkout would get under the policy of its day. `now` is an aware instant.
+
+    Quotas, serials and budgets that others have used are not looked at: see `quotas` of
+    each line for what it takes.
+    """
+    sold_on = business_day(checkout.sold_at)
+    policy = book.on(sold_on)
+    timing = _reasons(sold_recently(checkout.sold_at, now), policy_in_force(policy, sold_on))
+    lines = tuple(_line(policy, checkout, item, sold_on, timing) for item in checkout.items)
+    return Quote(policy.id if policy else None, lines)
+
+
+def _line(
+    policy: Policy | None,
+    checkout: Checkout,
+    item: Item,
+    sold_on: date,
+    timing: tuple[Reason, ...],
+) -> LineQuote:
+    if policy is None:
+        return _unknown(item, timing)
+    category = policy.categories.get(item.category)
+    if category is None:
+        return _unknown(item, timing + _reasons(category_covered(policy, item)))
+    price = price_of(policy, category, item)
+    line = Line(policy, category, checkout, item, sold_on, price.subsidy_fen)
+    reasons = timing + judged(line)
+    return LineQuote(
+        line_no=item.line_no,
+        category=item.category,
+        scheme=category.scheme,
+        pool=category.scheme,
+        price_fen=item.price_fen,
+        rate_bp=price.rate_bp,
+        cap_fen=price.cap_fen,
+        subsidy_fen=0 if reasons else price.subsidy_fen,
+        quotas=() if reasons else quotas_of(line),
+        reasons=reasons,
+    )
+
+
+def price_of(policy: Policy, category: Category, item: Item) -> Price:
+    """The rate or the tier of an item. No rate (an unknown grade) and no tier give nothing."""
+    if category.tiers:
+        tier = category.tier_of(item.price_fen)
+        sum_fen = tier.sum_fen.value if tier else None
+        return Price(None, sum_fen, sum_fen or 0)
+    rate = category.rate_of(item.energy_grade)
+    assert category.cap_fen is not None, "Bug! A rate without a cap."
+    cap_fen = category.cap_fen.value
+    if rate is None:
+        return Price(None, cap_fen, 0)
+    share = share_fen(item.price_fen, rate.value, policy.rounding.value)
+    return Price(rate.value, cap_fen, min(share, cap_fen))
+
+
+def judged(line: Line) -> tuple[Reason, ...]:
+    """Every reason against a line; outside its window the other rules do not apply."""
+    if reason := within_window(line):
+        return (reason,)
+    return _reasons(*(rule(line) for rule in LINE_RULES))
+
+
+def quotas_of(line: Line) -> tuple[QuotaUse, ...]:
+    """What an eligible line takes: of the buyer's right, and of the old vehicle's."""
+    year, quota = str(line.sold_on.year), line.category.quota
+    amount = line.subsidy_fen if quota.unit == "fen" else 1
+    uses = [_use("person", quota, quota.name, year, amount)]
+    trade_in = line.category.trade_in
+    if trade_in and trade_in.quota:
+        uses.append(_use("trade_in", trade_in.quota, f"old_{trade_in.kind}", year, 1))
+    return tuple(uses)
+
+
+def _use(
+    subject: Literal["person", "trade_in"], quota: Quota, name: str, year: str, amount: int
+) -> QuotaUse:
+    period = year if quota.period == "calendar_year" else "all"
+    return QuotaUse(subject, name, period, amount, quota.limit.value, quota.unit)
+
+
+def _unknown(item: Item, reasons: tuple[Reason, ...]) -> LineQuote:
+    return LineQuote(
+        line_no=item.line_no,
+        category=item.category,
+        scheme=None,
+        pool=None,
+        price_fen=item.price_fen,
+        rate_bp=None,
+        cap_fen=None,
+        subsidy_fen=0,
+        quotas=(),
+        reasons=reasons,
+    )
+
+
+def _reasons(*found: Reason | None) -> tuple[Reason, ...]:
+    return tuple(reason for reason in found if reason is not None)

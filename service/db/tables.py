@@ -1,0 +1,224 @@
+"""The tables, as SQLAlchemy sees them; `migrations/` makes them.
+
+Every row belongs to a jurisdiction. Uniqueness lives in small tables of its own
+(`idempotency_key`, `serial_claimed`, `quota_use`), so that `claim`, `claim_line` and
+`journal` can be split by month without losing a constraint. The claim path's tables have
+no foreign keys: one statement writes them all, and a key check for each row would lock
+the same few parents again and again.
+"""
+
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY, BYTEA, JSONB, UUID
+
+metadata = sa.MetaData()
+
+Instant = sa.DateTime(timezone=True)
+Fen = sa.BigInteger
+
+
+def _column(name: str, kind: Any, **options: Any) -> sa.Column[Any]:
+    return sa.Column(name, kind, nullable=False, **options)
+
+
+def _key(name: str, kind: Any = sa.Text) -> sa.Column[Any]:
+    return sa.Column(name, kind, primary_key=True)
+
+
+# --- who may call -----------------------------------------------------------------------
+
+retailer = sa.Table(
+    "retailer",
+    metadata,
+    _key("jurisdiction"),
+    _key("retailer_id"),
+    _column("uscc", sa.Text),
+    _column("name", sa.Text),
+    _column("state", sa.Text),
+    _column("created_at", Instant),
+    sa.UniqueConstraint("jurisdiction", "uscc", name="retailer_uscc_key"),
+)
+
+store = sa.Table(
+    "store",
+    metadata,
+    _key("jurisdiction"),
+    _key("store_id"),
+    _column("retailer_id", sa.Text),
+    _column("name", sa.Text),
+    sa.Column("town", sa.Text),
+    _column("state", sa.Text),
+    _column("created_at", Instant),
+    sa.ForeignKeyConstraint(
+        ["jurisdiction", "retailer_id"],
+        ["retailer.jurisdiction", "retailer.retailer_id"],
+        name="store_retailer_fkey",
+    ),
+    sa.Index("store_retailer_idx", "jurisdiction", "retailer_id", "store_id"),
+)
+
+api_key = sa.Table(
+    "api_key",
+    metadata,
+    _key("jurisdiction"),
+    _key("key_id"),
+    sa.Column("retailer_id", sa.Text),  # none: a key of the authorities
+    _column("label", sa.Text),
+    _column("scopes", ARRAY(sa.Text)),
+    _column("secret_sha256", BYTEA),
+    _column("created_at", Instant),
+    sa.Column("expires_at", Instant),
+    sa.Column("revoked_at", Instant),
+    sa.Column("last_used_at", Instant),
+    sa.UniqueConstraint("secret_sha256", name="api_key_secret_key"),
+    sa.ForeignKeyConstraint(
+        ["jurisdiction", "retailer_id"],
+        ["retailer.jurisdiction", "retailer.retailer_id"],
+        name="api_key_retailer_fkey",
+    ),
+    sa.Index("api_key_retailer_idx", "jurisdiction", "retailer_id"),
+)
+
+# --- the budget -------------------------------------------------------------------------
+
+pool = sa.Table(
+    "pool",
+    metadata,
+    _key("jurisdiction"),
+    _key("pool"),
+    _column("allocated_fen", Fen),
+    _column("confirmed_fen", Fen),
+    _column("reserved_fen", Fen),
+    sa.Column("spent_fen", Fen, sa.Computed("confirmed_fen + reserved_fen", persisted=True)),
+    _column("version", sa.BigInteger),  # grows with every change: the newer view wins
+    sa.CheckConstraint("confirmed_fen >= 0", name="pool_confirmed_not_negative"),
+    sa.CheckConstraint("reserved_fen >= 0", name="pool_reserved_not_negative"),
+    sa.CheckConstraint("spent_fen <= allocated_fen", name="pool_not_overspent"),
+)
+
+# --- claims -----------------------------------------------------------------------------
+
+idempotency_key = sa.Table(
+    "idempotency_key",
+    metadata,
+    _key("jurisdiction"),
+    _key("retailer_id"),
+    _key("idempotency_key"),
+    sa.Column("claim_id", UUID(as_uuid=True)),  # none: no claim came of it
+    sa.Column("fingerprint", BYTEA),
+    # Claim ids that were given up under this key: a late commit of one must fail.
+    _column("fenced", ARRAY(UUID(as_uuid=True)), server_default=sa.text("'{}'")),
+)
+
+serial_claimed = sa.Table(
+    "serial_claimed",
+    metadata,
+    _key("jurisdiction"),
+    _key("serial_no"),
+    _column("claim_id", UUID(as_uuid=True)),
+    _column("line_no", sa.SmallInteger),
+)
+
+quota_use = sa.Table(
+    "quota_use",
+    metadata,
+    _key("jurisdiction"),
+    _key("subject", BYTEA()),
+    _key("quota"),
+    _key("period"),
+    _column("used", sa.BigInteger),  # items, or fen where the right is a sum
+    _column("used_max", sa.BigInteger),
+    sa.CheckConstraint("used >= 0", name="quota_not_negative"),
+    sa.CheckConstraint("used <= used_max", name="quota_not_passed"),
+)
+
+claim = sa.Table(
+    "claim",
+    metadata,
+    _key("claim_id", UUID(as_uuid=True)),
+    _column("jurisdiction", sa.Text),
+    _column("retailer_id", sa.Text),
+    _column("store_id", sa.Text),
+    _column("idempotency_key", sa.Text),
+    _column("order_no", sa.Text),
+    _column("policy", sa.Text),
+    _column("state", sa.Text),
+    _column("sold_at", Instant),
+    _column("created_at", Instant),
+    sa.Column("expires_at", Instant),  # set where the claim began as a hold
+    _column("id_type", sa.Text),
+    _column("consumer_digest", BYTEA),
+    _column("consumer_last4", sa.Text),
+    _column("price_fen", Fen),
+    _column("subsidy_fen", Fen),
+    sa.Column("invoice_no", sa.Text),
+    sa.Column("delivery_region", sa.Text),
+    sa.CheckConstraint(
+        "state in ('reserved', 'confirmed', 'cancelled', 'expired')", name="claim_state_known"
+    ),
+    sa.CheckConstraint("0 <= subsidy_fen and subsidy_fen <= price_fen", name="claim_amounts"),
+    sa.Index("claim_retailer_idx", "jurisdiction", "retailer_id", "claim_id"),
+)
+
+claim_line = sa.Table(
+    "claim_line",
+    metadata,
+    _key("claim_id", UUID(as_uuid=True)),
+    _key("line_no", sa.SmallInteger()),
+    _column("category", sa.Text),
+    _column("scheme", sa.Text),
+    _column("pool", sa.Text),
+    _column("state", sa.Text),
+    _column("price_fen", Fen),
+    sa.Column("rate_bp", sa.Integer),  # none: a fixed sum
+    _column("cap_fen", Fen),
+    _column("subsidy_fen", Fen),
+    sa.Column("energy_grade", sa.Text),
+    _column("serial_no", sa.Text),
+    sa.Column("imei", sa.Text),
+    sa.Column("barcode", sa.Text),
+    sa.Column("brand", sa.Text),
+    sa.Column("model", sa.Text),
+    sa.Column("trade_in", JSONB),
+    # What the line took of which right: a refund gives back just this.
+    _column("quotas", JSONB),
+    sa.CheckConstraint(
+        "state in ('reserved', 'confirmed', 'cancelled', 'expired', 'refunded')",
+        name="claim_line_state_known",
+    ),
+    sa.CheckConstraint(
+        "0 <= subsidy_fen and subsidy_fen <= cap_fen and subsidy_fen <= price_fen",
+        name="claim_line_amounts",
+    ),
+)
+
+# --- the books --------------------------------------------------------------------------
+
+journal = sa.Table(
+    "journal",
+    metadata,
+    _key("jurisdiction"),
+    sa.Column("entry_no", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    _column("kind", sa.Text),
+    _column("booked_on", sa.Date),
+    _column("booked_at", Instant),
+    _column("pool", sa.Text),
+    _column("amount_fen", Fen),
+    sa.Column("retailer_id", sa.Text),
+    sa.Column("store_id", sa.Text),
+    sa.Column("claim_id", UUID(as_uuid=True)),
+    sa.Column("line_no", sa.SmallInteger),
+    sa.Column("category", sa.Text),
+    sa.Column("policy", sa.Text),
+    sa.Column("document_no", sa.Text),
+    sa.Column("note", sa.Text),
+    sa.CheckConstraint(
+        "(kind = 'grant' and amount_fen > 0 and claim_id is not null)"
+        " or (kind = 'refund' and amount_fen < 0 and claim_id is not null)"
+        " or (kind = 'allocation' and amount_fen <> 0 and document_no is not null)",
+        name="journal_kind_and_sign",
+    ),
+    sa.Index("journal_booked_idx", "jurisdiction", "booked_on", "entry_no"),
+    sa.Index("journal_claim_idx", "claim_id"),
+)

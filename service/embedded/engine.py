@@ -1,0 +1,162 @@
+"""An engine's life: clear what an earlier start left, come up on a free port, be stopped."""
+
+import importlib.util
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from service.embedded.fault import EmbeddedError
+from service.embedded.folder import Home, already_running
+from service.embedded.process import POLL_SECONDS, end, find_leftover, spawn
+
+COME_UP_SECONDS_MAX = 300.0  # after a crash PostgreSQL may have a gigabyte of journal to replay
+PORT_ATTEMPTS_MAX = 5
+PORT_TAKEN = "Address already in use"
+LOG_BYTES_MAX = 10 * 2**20  # a longer log is set aside at the next start, one generation deep
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What has to be known of an engine to run it."""
+
+    name: str
+    home: Home
+    folder: Path  # its own; its working directory at the start
+    pid_file: Path  # written by the engine itself
+    identity: str  # an argument on its command line that no process elsewhere has
+    command: Callable[[int], list[str]]  # by port; `identity` and `owner_mark()` are in it
+    ready: Callable[[int, int], bool]  # by pid and port: does it answer?
+    stop_signals: tuple[signal.Signals, ...]  # the gentle first
+
+    @property
+    def log(self) -> Path:
+        return self.home.path / f"{self.folder.name}.log"
+
+
+class NotReadyError(Exception):
+    """The engine ended, or took too long, before it was ready."""
+
+
+def wheel_file(package: str, pattern: str) -> str:
+    """A file in an installed wheel, found without running the wheel's own code.
+
+    Raises EmbeddedError if the wheel is not installed, as in production.
+    """
+    spec = importlib.util.find_spec(package)
+    for root in (spec and spec.submodule_search_locations) or ():
+        for path in Path(root).glob(pattern):
+            return str(path)
+    raise EmbeddedError(
+        f"the sandbox's engines are not installed ({package}): pip install 'butie[sandbox]', "
+        "or set BUTIE_DATABASE_URL and BUTIE_REDIS_URL to engines of your own"
+    )
+
+
+def clear_leftover(engine: Engine) -> None:
+    """Stop the engine that a killed service may have left, and forget its pid file.
+
+    Raises EmbeddedError if its service is alive: the lock was taken from under it.
+    """
+    if leftover := find_leftover(engine.pid_file, engine.identity):
+        if owner := leftover.owner():
+            raise already_running(engine.home.path, str(owner))
+        if not end(engine.stop_signals, leftover.send, leftover.gone):
+            raise EmbeddedError(
+                f"{engine.name} of an earlier start (pid {leftover.pid}) still runs on "
+                f"{engine.home.path} and cannot be stopped; end that process first"
+            )
+    # PostgreSQL itself would take a stranger or a zombie with that pid for a live one.
+    engine.pid_file.unlink(missing_ok=True)
+
+
+@contextmanager
+def running(engine: Engine) -> Iterator[int]:
+    """Run the engine and yield its port. Raises EmbeddedError if it does not come up."""
+    process, port = come_up(engine)
+    try:
+        yield port
+    finally:
+        stop(engine, process)
+
+
+def come_up(engine: Engine) -> tuple["subprocess.Popen[bytes]", int]:
+    """Start the engine on a free port; on another if someone snatched the first one away."""
+    set_long_log_aside(engine.log)
+    attempt = 1
+    while True:
+        told_before = engine.log.stat().st_size if engine.log.exists() else 0
+        try:
+            return attempt_start(engine, free_port())
+        except NotReadyError as fault:
+            told = engine.log.read_bytes()[told_before:].decode(errors="replace")
+            if PORT_TAKEN not in told or attempt == PORT_ATTEMPTS_MAX:
+                raise EmbeddedError(
+                    f"{engine.name} did not start: {fault}; {engine.log} ends: {last_words(told)}"
+                ) from None
+        attempt += 1
+
+
+def attempt_start(engine: Engine, port: int) -> tuple["subprocess.Popen[bytes]", int]:
+    """Start the engine on `port`; nothing is left running if that raises."""
+    with open(engine.log, "ab", opener=private_opener) as log:
+        process = spawn(
+            engine.command(port),
+            engine.home.account,
+            engine.stop_signals[0],
+            folder=engine.folder,
+            log=log,
+        )
+    try:
+        wait_until_ready(engine, process, port)
+    except BaseException:  # a Ctrl-C too
+        stop(engine, process)
+        raise
+    return process, port
+
+
+def wait_until_ready(engine: Engine, process: "subprocess.Popen[bytes]", port: int) -> None:
+    """Return when the engine answers. Raises NotReadyError."""
+    deadline = time.monotonic() + COME_UP_SECONDS_MAX
+    while time.monotonic() < deadline:
+        if engine.ready(process.pid, port):
+            return
+        if (status := process.poll()) is not None:
+            raise NotReadyError(f"it ended with status {status}")
+        time.sleep(POLL_SECONDS)
+    raise NotReadyError(f"it was not ready after {COME_UP_SECONDS_MAX:.0f} s")
+
+
+def stop(engine: Engine, process: "subprocess.Popen[bytes]") -> None:
+    """End our child and reap it."""
+    if process.poll() is None:
+        end(engine.stop_signals, process.send_signal, lambda: process.poll() is not None)
+
+
+def free_port() -> int:
+    """A TCP port that is free on 127.0.0.1 now, and may not be in a moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def private_opener(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def set_long_log_aside(log: Path) -> None:
+    if log.exists() and log.stat().st_size > LOG_BYTES_MAX:
+        log.replace(f"{log}.1")
+
+
+def last_words(told: str) -> str:
+    """The line of an engine's log that says why it ended: PostgreSQL marks it, Valkey's is last."""
+    lines = [line.strip() for line in told.splitlines() if line.strip()]
+    fatal = (line for line in lines if "FATAL" in line or "PANIC" in line)
+    return next(fatal, lines[-1] if lines else "(nothing)")

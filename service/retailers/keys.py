@@ -1,0 +1,40 @@
+"""API keys: opaque and random, shown once, stored as a hash.
+
+A key has 256 random bits, so a fast hash is enough: there is nothing to guess.
+"""
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from typing import Literal
+
+Scope = Literal["claims", "budgets:read", "finance", "admin"]
+
+# What each role's key may do. The authorities' keys belong to no retailer.
+ROLES: dict[str, tuple[Scope, ...]] = {
+    "pos": ("claims",),
+    "finance": ("finance", "budgets:read"),
+    "bureau": ("budgets:read",),
+    "admin": ("admin", "budgets:read"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A key that was just made. The secret exists here and with its owner, nowhere else."""
+
+    key_id: str
+    secret: str
+
+    @property
+    def secret_sha256(self) -> bytes:
+        return hash_secret(self.secret)
+
+
+def new_key() -> NewKey:
+    """The prefix lets a scanner find a key that leaked into a repository or a log."""
+    return NewKey(f"key_{secrets.token_hex(8)}", f"butie_{secrets.token_urlsafe(32)}")
+
+
+def hash_secret(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).digest()

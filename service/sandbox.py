@@ -1,0 +1,234 @@
+"""The sandbox: made-up money for a made-up retailer, and a clock that stands in June 2025.
+
+It lives in the data folder beside the engines' data: `clock.json` keeps where the business
+clock began, `sandbox.json` the keys for newcomers and tests.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from service.config import Misconfigured
+from service.core.calendar import SHANGHAI
+from service.db.engine import connect
+from service.db.tables import api_key, claim, journal, pool, retailer
+from service.finance.budgets import Allocation, allocate
+from service.retailers.enrol import add_retailer, add_store, create_key
+from service.retailers.keys import ROLES, hash_secret
+
+STARTS_AT = datetime(2025, 6, 18, 10, 0, tzinfo=SHANGHAI)
+
+RETAILER_ID = "sandbox"
+RETAILER_USCC = "91330402MA0000000Q"
+STORE_ID = "NH0001"
+
+# 46 million yuan: what the district set aside in 2025 for all of consumption.
+BUDGETS_YUAN = {
+    "appliances": 20_000_000,
+    "cars": 15_000_000,
+    "digital": 5_000_000,
+    "home": 4_000_000,
+    "ebike": 1_500_000,
+    "elderly": 500_000,
+}
+
+
+# --- the clock --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class KeptClock:
+    """Where the business clock began, and what the real time then was."""
+
+    started_at: datetime
+    real_at: datetime
+
+    @property
+    def offset(self) -> timedelta:
+        return self.started_at - self.real_at
+
+
+def decide_clock(
+    wanted: str | None, kept: KeptClock | None, newest: datetime | None, real_now: datetime
+) -> KeptClock:
+    """Where the clock stands from this start on. Time never goes backwards over one folder.
+
+    `wanted` is BUTIE_CLOCK, `newest` the latest business instant in the ledger. Without a
+    wish, or with the one it began with, the clock runs on from where it began.
+    Raises Misconfigured.
+    """
+    start = _wanted_start(wanted, real_now)
+    if kept is not None and start in (None, kept.started_at):
+        now = max(real_now + kept.offset, newest or kept.started_at)
+        return kept if now == real_now + kept.offset else KeptClock(now, real_now)
+    start = start or STARTS_AT
+    if newest is not None and start < newest:
+        raise Misconfigured(
+            f"BUTIE_CLOCK is {_text(start)}, but this data folder has entries up to "
+            f"{_text(newest)}, and its time cannot go backwards: leave BUTIE_CLOCK unset to run "
+            "on, set a later instant, or set BUTIE_DATA_DIR to a new folder."
+        )
+    return KeptClock(start, real_now)
+
+
+def _wanted_start(wanted: str | None, real_now: datetime) -> datetime | None:
+    if wanted is None:
+        return None
+    if wanted == "now":
+        return real_now
+    try:
+        start = datetime.fromisoformat(wanted)
+    except ValueError:
+        start = datetime.min
+    if start.tzinfo is None or not 2000 <= start.year <= 2100:
+        raise Misconfigured(
+            f"BUTIE_CLOCK is {wanted!r}: write an instant with its zone, like "
+            f"{_text(STARTS_AT)}, or now."
+        )
+    return start
+
+
+def _text(instant: datetime) -> str:
+    return instant.astimezone(SHANGHAI).isoformat(timespec="seconds")
+
+
+def read_clock(folder: Path) -> KeptClock | None:
+    """The clock that the folder keeps. Raises Misconfigured when the file is spoilt."""
+    path = folder / "clock.json"
+    try:
+        kept = json.loads(path.read_text())
+        return KeptClock(
+            datetime.fromisoformat(kept["started_at"]), datetime.fromisoformat(kept["real_at"])
+        )
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError):
+        raise Misconfigured(f"{path} is spoilt: delete it, and the clock begins anew.") from None
+
+
+def write_clock(folder: Path, clock: KeptClock) -> None:
+    kept = {"started_at": clock.started_at.isoformat(), "real_at": clock.real_at.isoformat()}
+    _write(folder / "clock.json", kept)
+
+
+async def newest_instant(engine: AsyncEngine) -> datetime | None:
+    """The latest business instant in the ledger, by its newest claim and newest entry."""
+    newest_claim = sa.select(claim.c.created_at).order_by(claim.c.claim_id.desc()).limit(1)
+    newest_entry = sa.select(journal.c.booked_at).order_by(journal.c.entry_no.desc()).limit(1)
+    async with connect(engine) as connection:
+        found = [await connection.scalar(query) for query in (newest_claim, newest_entry)]
+    return max((instant for instant in found if instant is not None), default=None)
+
+
+# --- who and what is in it --------------------------------------------------------------
+
+
+async def enrol(engine: AsyncEngine, jurisdiction: str, folder: Path, now: datetime) -> None:
+    """Make sure that the retailer, the store, the budgets and the keys are there.
+
+    Keys that `sandbox.json` still has stay good; lost ones are made anew.
+    """
+    async with connect(engine) as connection:
+        if not await connection.scalar(_count(retailer, jurisdiction)):
+            await _add_shop(connection, jurisdiction, now)
+        if not await connection.scalar(_count(pool, jurisdiction)):
+            await _allocate(connection, jurisdiction, now)
+        keys = await _keys(connection, jurisdiction, _read(folder / "sandbox.json"), now)
+    _write(folder / "sandbox.json", {"keys": keys})
+
+
+def write_address(folder: Path, base_url: str, clock: str) -> dict[str, str]:
+    """Complete `sandbox.json` with where the service listens; returns its keys by role."""
+    keys: dict[str, str] = _read(folder / "sandbox.json")["keys"]
+    shown = {
+        "base_url": base_url,
+        "clock": clock,
+        "retailer_id": RETAILER_ID,
+        "store_id": STORE_ID,
+        "keys": keys,
+    }
+    _write(folder / "sandbox.json", shown)
+    return keys
+
+
+async def _add_shop(connection: AsyncConnection, jurisdiction: str, now: datetime) -> None:
+    await add_retailer(
+        connection,
+        jurisdiction,
+        retailer_id=RETAILER_ID,
+        uscc_number=RETAILER_USCC,
+        name="演示商贸有限公司",
+        now=now,
+    )
+    await add_store(
+        connection,
+        jurisdiction,
+        store_id=STORE_ID,
+        retailer_id=RETAILER_ID,
+        name="演示门店",
+        town="新嘉街道",
+        now=now,
+    )
+
+
+async def _allocate(connection: AsyncConnection, jurisdiction: str, now: datetime) -> None:
+    for name, yuan in BUDGETS_YUAN.items():
+        allocation = Allocation(name, yuan * 100, "SANDBOX-2025", "sandbox budget")
+        await allocate(connection, jurisdiction, allocation, now)
+
+
+async def _keys(
+    connection: AsyncConnection, jurisdiction: str, known: Mapping[str, object], now: datetime
+) -> dict[str, str]:
+    kept = known.get("keys")
+    keys = dict(kept) if isinstance(kept, dict) else {}
+    for role in ROLES:
+        good = sa.select(api_key.c.key_id).where(
+            api_key.c.secret_sha256 == hash_secret(str(keys.get(role, ""))),
+            api_key.c.revoked_at.is_(None),
+        )
+        if await connection.scalar(good) is None:
+            key = await create_key(
+                connection,
+                jurisdiction,
+                role=role,
+                retailer_id=RETAILER_ID if role == "pos" else None,
+                label=f"sandbox {role}",
+                now=now,
+            )
+            keys[role] = key.secret
+    return {role: str(keys[role]) for role in ROLES}
+
+
+def _count(table: sa.Table, jurisdiction: str) -> sa.Select[Any]:
+    return sa.select(sa.func.count()).where(table.c.jurisdiction == jurisdiction)
+
+
+def _read(path: Path) -> dict[str, dict[str, str]]:
+    try:
+        found = json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _write(path: Path, content: object) -> None:
+    """Whole or not at all, and for the owner's eyes only: there are keys in it."""
+    draft = path.with_suffix(".new")
+    with open(draft, "w", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+        json.dump(content, file, ensure_ascii=False, indent=2)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+
+
+def real_now() -> datetime:
+    return datetime.now(UTC)
