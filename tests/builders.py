@@ -63,6 +63,21 @@ def item_json(**overrides: Any) -> dict[str, Any]:
     }
 
 
+def old_car_json(**overrides: Any) -> dict[str, Any]:
+    """An old car with its papers, long in the buyer's own name."""
+    return {
+        "kind": "car",
+        "serial_no": vin(9_000_000),
+        "document_no": "ZJ2025-0042",
+        "owned_since": "2021-03-01",
+        **overrides,
+    }
+
+
+def old_bike_json(**overrides: Any) -> dict[str, Any]:
+    return {"kind": "e_bike", "serial_no": "FRAME-OLD-0001", **overrides}
+
+
 def checkout_json(**overrides: Any) -> dict[str, Any]:
     """The body of a valid one-line checkout, but for the top-level fields overridden."""
     return {

@@ -134,7 +134,7 @@ class Gate:
     async def overdue(self, now_s: float) -> list[Attempt]:
         """Admissions past their deadline (`now_s`: real Unix seconds): their process is gone."""
         try:
-            admissions = await self._client.hgetall(self._fixed_keys[0])
+            admissions: Any = await self._client.hgetall(self._fixed_keys[0])
         except (RedisError, OSError, TimeoutError) as error:
             raise GateAway from error
         records = [(claim_id, json.loads(record)) for claim_id, record in admissions.items()]

@@ -1,15 +1,18 @@
 """`butie policy`: what the rules are, how sure we are of them, and what is still to confirm."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
+from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from service.clock import Clock
-from service.config import Settings
+from service.config import Misconfigured, Settings
 from service.core.assumptions import (
     Assumption,
     ConfirmationError,
@@ -18,9 +21,10 @@ from service.core.assumptions import (
 )
 from service.core.calendar import business_day
 from service.core.money import percent, yuan
-from service.core.policy import Category, Fact, Policy, PolicyBook, Quota
+from service.core.policy import Category, Fact, Policy, Quota
 from service.core.policy_file import PolicyFileError
 from service.policies import read_book
+from service.wiring import read_confirmations
 
 app = typer.Typer(name="policy", help="The rules in force.", no_args_is_help=True)
 
@@ -32,12 +36,13 @@ def show(
     on: Annotated[str | None, typer.Option(metavar="DAY", help="YYYY-MM-DD; today")] = None,
 ) -> None:
     """Show the policy in force on a day: rates, caps, limits, quotas and where they stand."""
-    day = _day(on)
-    settings = Settings()
-    policy = _book(settings).on(day)
-    if policy is None:
-        _refuse(f"No policy is in force in {settings.jurisdiction} on {day}.")
-    _print_policy(policy)
+    with _told():
+        day = _day(on)
+        settings = Settings()
+        policy = read_book(settings.jurisdiction, settings.policies_dir).on(day)
+        if policy is None:
+            raise Misconfigured(f"No policy is in force in {settings.jurisdiction} on {day}.")
+        _print_policy(policy)
 
 
 @app.command("assumptions")
@@ -47,14 +52,31 @@ def list_assumptions(
     ] = False,
 ) -> None:
     """List every value that no source gives, and whether the operator has confirmed it."""
-    settings = Settings()
-    book = _book(settings)
-    open_ones = _unconfirmed(settings, book)
-    if lines:
-        for one in open_ones:
-            typer.echo(f"{one.confirmation}  # {one.note}")
-    else:
-        _print_assumptions(assumptions(book), open_ones)
+    with _told():
+        settings = Settings()
+        book = read_book(settings.jurisdiction, settings.policies_dir)
+        left = unconfirmed(book, read_confirmations(settings), str(settings.confirmations))
+        if lines:
+            for one in left:
+                typer.echo(f"{one.confirmation}  # {one.note}")
+        else:
+            _print_assumptions(assumptions(book), left)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Print the sentence of a fault in what the user gave us, and exit with 2."""
+    try:
+        yield
+    except ValidationError as error:
+        for fault in error.errors(include_url=False, include_input=False):
+            typer.echo(
+                f"BUTIE_{'_'.join(map(str, fault['loc'])).upper()}: {fault['msg']}", err=True
+            )
+        raise typer.Exit(2) from None
+    except (Misconfigured, PolicyFileError, ConfirmationError) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from None
 
 
 def _day(text: str | None) -> date:
@@ -63,37 +85,17 @@ def _day(text: str | None) -> date:
     try:
         return date.fromisoformat(text)
     except ValueError:
-        _refuse(f"{text} is not a day: write it as 2025-06-18.")
-
-
-def _book(settings: Settings) -> PolicyBook:
-    try:
-        return read_book(settings.jurisdiction, settings.policies_dir)
-    except PolicyFileError as error:
-        _refuse(str(error))
-
-
-def _unconfirmed(settings: Settings, book: PolicyBook) -> list[Assumption]:
-    path = settings.confirmations
-    try:
-        text = path.read_text(encoding="utf-8") if path else ""
-        return unconfirmed(book, text, str(path))
-    except (OSError, UnicodeDecodeError) as fault:
-        _refuse(f"The confirmations in {path} cannot be read: {fault}")
-    except ConfirmationError as error:
-        _refuse(str(error))
-
-
-def _refuse(sentence: str) -> NoReturn:
-    typer.echo(sentence, err=True)
-    raise typer.Exit(2)
+        raise Misconfigured(f"{text} is not a day: write it as 2025-06-18.") from None
 
 
 def _print_policy(policy: Policy) -> None:
     console = Console()
     mark = _Marks(policy)
-    days = f"{policy.in_force.from_on.text} to {policy.in_force.to_on.text}"
-    console.print(f"[bold]{policy.zh}[/bold]  {policy.id}, {days} {mark(policy.in_force.to_on)}")
+    from_on, to_on = policy.in_force.from_on, policy.in_force.to_on
+    console.print(
+        f"[bold]{policy.zh}[/bold]  {policy.id}, "
+        f"{from_on.text} {mark(from_on)} to {to_on.text} {mark(to_on)}"
+    )
     for scheme in policy.schemes.values():
         table = Table(title=f"{scheme.zh}  {scheme.en}", title_justify="left")
         for heading in ("category", "subsidy", "cap, yuan", "conditions", "per person"):
@@ -189,18 +191,24 @@ def _print_whole(console: Console, policy: Policy, mark: _Marks) -> None:
 
 
 def _print_sources(console: Console, policy: Policy) -> None:
-    console.print("\nS stated in, A adopted from the document numbered below; ? assumed:")
-    console.print("`butie policy assumptions` says what is not known.")
+    console.print(
+        "\nS stated in, A adopted from the document of that number; "
+        "? assumed (`butie policy assumptions`)"
+    )
+    sources = Table.grid(padding=(0, 1))
     for number, source in enumerate(policy.sources.values(), start=1):
         parts = (source.name, source.number, source.issued)
-        console.print(f"{number:2} " + escape(" ".join(part for part in parts if part)))
+        sources.add_row(str(number), escape(" ".join(part for part in parts if part)))
+    console.print(sources)
 
 
-def _print_assumptions(assumed: tuple[Assumption, ...], open_ones: list[Assumption]) -> None:
-    table = Table("id", "value", "what is not known", "confirmed")
+def _print_assumptions(assumed: tuple[Assumption, ...], left: list[Assumption]) -> None:
+    table = Table(show_lines=True)
+    for heading in ("id", "value", "what is not known", "confirmed"):
+        table.add_column(heading, overflow="fold")
     for one in assumed:
-        confirmed = "[yellow]no[/yellow]" if one in open_ones else "yes"
+        confirmed = "[yellow]no[/yellow]" if one in left else "yes"
         table.add_row(one.id, one.value, escape(one.note), confirmed)
     console = Console()
     console.print(table)
-    console.print(f"{len(open_ones)} of {len(assumed)} are not confirmed.")
+    console.print(f"{len(left)} of {len(assumed)} are not confirmed.")

@@ -154,17 +154,19 @@ SENTENCES: dict[tuple[ReasonCode, str], tuple[Sentence, ...]] = {
     ),
     (C.QUOTA_USED, ""): (
         Sentence(
-            "补贴额度累计 {limit_fen} 元，该顾客只剩 {left_fen} 元，不足以补贴本件，"
-            "请改选补贴额不超过剩余额度的商品，或按原价收款。",
-            "Of {limit_fen} yuan in all this customer has {left_fen} left, less than this item "
-            "would take. Offer an item with a smaller subsidy, or charge the full price.",
-        ),
-        Sentence(
             "该顾客在本品类的补贴资格（{limit} 件）已用完，请按原价收款；"
             "如有误，请顾客查询已享补贴记录。",
             "This customer has used up the right to a subsidy in this category (at most "
             "{limit}). Charge the full price; in doubt, the customer may ask for the record of "
             "past subsidies.",
+        ),
+    ),
+    (C.QUOTA_USED, "fen"): (
+        Sentence(
+            "补贴额度累计 {limit_fen} 元，该顾客只剩 {left_fen} 元，不足以补贴本件，"
+            "请改选补贴额不超过剩余额度的商品，或按原价收款。",
+            "Of {limit_fen} yuan in all this customer has {left_fen} left, less than this item "
+            "would take. Offer an item with a smaller subsidy, or charge the full price.",
         ),
     ),
     (C.QUOTA_USED, "trade_in"): (

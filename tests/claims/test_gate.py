@@ -1,0 +1,137 @@
+"""The gate is a view of the ledger: it follows, it heals, and it never decides alone."""
+
+import asyncio
+import time
+from uuid import UUID
+
+import pytest
+import redis as sync_redis
+
+from service.claims.claim import Attempt
+from service.claims.gate import ADMISSION_S
+from tests.builders import item_json, resident_id, serial
+from tests.conftest import House
+
+pytestmark = pytest.mark.anyio
+
+
+def gate_of(house: House) -> "sync_redis.Redis[bytes]":
+    return sync_redis.from_url(str(house.settings.redis_url))
+
+
+def balance(house: House, pool: str = "appliances") -> int:
+    view = gate_of(house).hgetall(f"butie:{{330402}}:pool:{pool}")
+    return int(view[b"allocated"]) - int(view[b"spent"]) - int(view.get(b"flying", 0))
+
+
+async def left_in_ledger(house: House, pool: str = "appliances") -> int:
+    query = "SELECT allocated_fen - spent_fen FROM pool WHERE pool = $1"
+    return int((await house.sql(query, pool))[0][0])
+
+
+async def test_at_rest_gate_and_ledger_are_equal_to_the_fen(house: House) -> None:
+    await asyncio.gather(
+        *(
+            house.claim(
+                f"k{n}",
+                consumer={"id_type": "resident_id", "id_number": resident_id(n)},
+                items=[item_json(serial_no=serial(n // 2), price_fen=100_001 + n)],
+            )
+            for n in range(40)
+        )
+    )
+    await house.service.path.drain()
+    assert balance(house) == await left_in_ledger(house)
+    assert gate_of(house).hlen("butie:{330402}:admissions") == 0
+
+
+async def test_all_keys_share_the_jurisdictions_hash_tag(house: House) -> None:
+    await house.claim("k1")
+    assert all(key.startswith(b"butie:{330402}:") for key in gate_of(house).keys())
+
+
+async def test_an_older_view_never_overwrites_a_newer(house: House) -> None:
+    old = await house.service.ledger.pools()
+    await house.claim("k1")
+    await house.service.path.drain()
+    await house.service.gate.settle(old)
+    assert balance(house) == await left_in_ledger(house)
+
+
+async def test_an_emptied_gate_is_refilled_and_claims_go_on_meanwhile(house: House) -> None:
+    await house.claim("k1")
+    gate_of(house).flushall()
+    assert (await house.claim("k2", items=[item_json(serial_no=serial(2))])).status_code == 201
+    await house.service.sweeper.run_once()
+    assert balance(house) == await left_in_ledger(house)
+    taken = await house.claim("k3", items=[item_json(serial_no=serial(1))])
+    assert taken.json()["reasons"][0]["code"] == "serial_already_claimed"
+
+
+async def test_what_the_gate_remembers_wrongly_is_asked_of_the_ledger(house: House) -> None:
+    gate_of(house).set(f"butie:{{330402}}:serial:{serial(1)}", "0" * 36)
+    gate_of(house).set("butie:{330402}:key:sandbox:k1", "0" * 36)
+    assert (await house.claim("k1")).status_code == 201
+
+
+async def test_an_overdue_admission_is_fenced_and_its_money_is_free_again(house: House) -> None:
+    """A worker died between admission and commit."""
+    gate, ledger = house.service.gate, house.service.ledger
+    lost = "019780c3-c9da-76f1-8a29-36f05201f175"
+    record = (
+        f'{{"until": {int(time.time() * 1000) - 1}, "fen": {{"appliances": 500}},'
+        ' "retailer": "sandbox", "key": "lost"}'
+    )
+    gate_of(house).hset("butie:{330402}:admissions", lost, record)
+    gate_of(house).hincrby("butie:{330402}:pool:appliances", "flying", 500)
+    assert balance(house) == await left_in_ledger(house) - 500
+    sweep = await house.service.sweeper.run_once()
+    assert (sweep.committed, sweep.given_up) == (0, 1)
+    assert balance(house) == await left_in_ledger(house)
+    fenced = await house.sql("SELECT fenced FROM idempotency_key WHERE idempotency_key = 'lost'")
+    assert fenced[0][0] == [UUID(lost)]
+    assert await gate.overdue(time.time() + ADMISSION_S + 1) == []
+    assert await ledger.claim_by_key("sandbox", "lost") is None
+
+
+async def test_a_claim_that_was_given_up_can_never_commit_later(house: House) -> None:
+    """The commit is held back until after the fence; the till's retry is granted anew."""
+    held: list[UUID] = []
+    commit = house.service.ledger.commit
+
+    async def commit_late(batch):  # type: ignore[no-untyped-def]
+        if not held:
+            held.extend(claim.claim_id for claim in batch)
+            await house.service.ledger.give_up([claim.attempt for claim in batch])
+        return await commit(batch)
+
+    house.service.ledger.commit = commit_late  # type: ignore[method-assign]
+    answer = await house.claim("k1")
+    assert answer.status_code == 201
+    assert answer.json()["claim_id"] != str(held[0])
+    rows = await house.sql("SELECT claim_id FROM claim")
+    assert [str(row[0]) for row in rows] == [answer.json()["claim_id"]]
+
+
+async def test_giving_up_a_claim_that_committed_finds_it(house: House) -> None:
+    claim_id = UUID((await house.claim("k1")).json()["claim_id"])
+    found = await house.service.ledger.give_up([Attempt("sandbox", "k1", claim_id)])
+    assert found == {claim_id}
+    assert (await house.claim("k1")).headers["idempotency-replayed"] == "true"
+
+
+async def test_a_connection_lost_during_commit_is_resolved_by_asking(house: House) -> None:
+    """The statement has committed, and the answer to it is lost."""
+    from service.claims import commit as commits
+
+    run = commits.Commit.run
+
+    async def run_and_lose(self, batch):  # type: ignore[no-untyped-def]
+        await run(self, batch)
+        commits.Commit.run = run  # type: ignore[method-assign]
+        raise ConnectionResetError
+
+    commits.Commit.run = run_and_lose  # type: ignore[method-assign]
+    answer = await house.claim("k1")
+    assert answer.status_code == 201
+    assert len(await house.sql("SELECT 1 FROM claim")) == 1

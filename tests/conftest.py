@@ -1,0 +1,187 @@
+"""Real engines for every test: one PostgreSQL and one Valkey a test process, a fresh database
+cloned from a migrated template for each test."""
+
+import json
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+import redis as sync_redis
+
+from service import sandbox
+from service.api.app import make_app
+from service.config import Settings
+from service.core.calendar import SHANGHAI
+from service.db.engine import connect, driver, make_engine, migrate
+from service.embedded import Engines, engines
+from service.retailers.enrol import add_retailer, add_store, create_key
+from service.wiring import Service
+from tests.builders import checkout_json
+
+NOW = datetime(2025, 6, 18, 10, 20, tzinfo=SHANGHAI)
+
+# A pasted-in key of no value: tests run outside the sandbox's own folder rules.
+OTHER_USCC = "91330402MA00000G1C"
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def engine_urls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engines]:
+    with engines(tmp_path_factory.mktemp("engines")) as urls:
+        migrate(urls.database_url)
+        yield urls
+
+
+@pytest.fixture
+async def database_url(engine_urls: Engines, anyio_backend: str) -> AsyncIterator[str]:
+    """A migrated database of this test's own; the gate is emptied with it."""
+    server = engine_urls.database_url.rsplit("/", 1)[0]
+    name = f"test_{os.urandom(6).hex()}"
+    admin = await asyncpg.connect(f"{server}/postgres")
+    await admin.execute(f"CREATE DATABASE {name} TEMPLATE butie")
+    sync_redis.from_url(engine_urls.redis_url).flushall()
+    yield f"{server}/{name}"
+    await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await admin.close()
+
+
+@dataclass
+class House:
+    """A running service, in this process, and the keys to it."""
+
+    settings: Settings
+    folder: Path
+    stack: AsyncExitStack
+    keys: dict[str, str] = field(default_factory=dict)
+    service: Service = None  # type: ignore[assignment]
+    app: Any = None
+
+    def client(self, role: str = "pos", app: Any = None) -> httpx.AsyncClient:
+        return httpx.AsyncClient(
+            transport=httpx.ASGITransport(app or self.app, raise_app_exceptions=False),
+            base_url="http://test",
+            headers={"Authorization": f"Bearer {self.keys[role]}"},
+        )
+
+    async def open_worker(self, **settings: Any) -> Any:
+        """Another worker on the same engines; returns its app."""
+        app = make_app(self.settings.model_copy(update=settings))
+        await self.stack.enter_async_context(app.router.lifespan_context(app))
+        return app
+
+    async def claim(
+        self, key: str, *, role: str = "pos", app: Any = None, **overrides: Any
+    ) -> httpx.Response:
+        async with self.client(role, app) as client:
+            return await client.post(
+                "/v1/claims", json=checkout_json(**overrides), headers={"Idempotency-Key": key}
+            )
+
+    async def sql(self, query: str, *args: Any) -> list[Any]:
+        async with driver(self.service.engine) as connection:
+            return await connection.fetch(query, *args)
+
+    async def set_budget(self, pool: str, fen: int) -> None:
+        """Lower or raise a pool to `fen`, and let the gate know."""
+        await self.sql(
+            "UPDATE pool SET allocated_fen = $2, version = version + 1 WHERE pool = $1", pool, fen
+        )
+        await self.service.sweeper.run_once()
+
+    async def footprint(self) -> list[int]:
+        """How many rows and gate keys a claim could have left behind."""
+        gate = sync_redis.from_url(str(self.settings.redis_url))
+        keys = [key for key in gate.keys() if b":pool:" not in key]
+        return [await self.footprint_rows(), len(keys)]
+
+    async def footprint_rows(self) -> int:
+        tables = ("claim", "claim_line", "serial_claimed", "quota_use", "idempotency_key")
+        counts = [await self.sql(f"SELECT count(*) FROM {table}") for table in tables]
+        return sum(count[0][0] for count in counts)
+
+
+@asynccontextmanager
+async def open_house(
+    database_url: str, redis_url: str, folder: Path, **settings: Any
+) -> AsyncIterator[House]:
+    offset = NOW - sandbox.real_now()
+    made = Settings(
+        database_url=database_url,
+        redis_url=redis_url,
+        sandbox_offset_s=int(offset.total_seconds()),
+        log_level="error",
+        **settings,
+    )
+    await _furnish(made, folder)
+    async with AsyncExitStack() as stack:
+        house = House(made, folder, stack)
+        house.keys = json.loads((folder / "sandbox.json").read_text())["keys"]
+        house.app = await house.open_worker()
+        house.service = house.app.state.service
+        try:
+            await house.service.sweeper.run_once()
+        except Exception:  # a test without a gate
+            pass
+        yield house
+
+
+async def _furnish(settings: Settings, folder: Path) -> None:
+    """The sandbox's furniture, and a second retailer with a store and a key."""
+    engine = make_engine(str(settings.database_url))
+    await sandbox.enrol(engine, settings.jurisdiction, folder, NOW)
+    async with connect(engine) as connection:
+        place = settings.jurisdiction
+        await add_retailer(
+            connection, place, retailer_id="other", uscc_number=OTHER_USCC, name="他店", now=NOW
+        )
+        for store_id, owner in (("OT0001", "other"), ("NH0002", sandbox.RETAILER_ID)):
+            await add_store(
+                connection,
+                place,
+                store_id=store_id,
+                retailer_id=owner,
+                name="店",
+                town=None,
+                now=NOW,
+            )
+        key = await create_key(
+            connection, place, role="pos", retailer_id="other", label="other", now=NOW
+        )
+    await engine.dispose()
+    path = folder / "sandbox.json"
+    known = json.loads(path.read_text())
+    known["keys"]["other"] = key.secret
+    path.write_text(json.dumps(known))
+
+
+@pytest.fixture
+async def house(database_url: str, engine_urls: Engines, tmp_path: Path) -> AsyncIterator[House]:
+    async with open_house(database_url, engine_urls.redis_url, tmp_path) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def gateless_house(database_url: str, tmp_path: Path) -> AsyncIterator[House]:
+    """A service whose Redis does not answer: the ledger decides alone."""
+    async with open_house(database_url, "redis://127.0.0.1:1/0", tmp_path) as opened:
+        yield opened
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[Any]:
+    """Under BUTIE_TEST_NO_SKIPS a skipped test has failed: nothing goes unchecked unseen."""
+    report = yield
+    if report.skipped and os.environ.get("BUTIE_TEST_NO_SKIPS") and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+    return report

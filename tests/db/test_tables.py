@@ -1,0 +1,53 @@
+"""The schema as migrated is the schema as declared, and the books cannot be rewritten."""
+
+import asyncpg
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from service.db.engine import connect
+from service.db.tables import metadata
+from service.ops.health import ledger_health
+from tests.conftest import House
+
+pytestmark = pytest.mark.anyio
+
+
+def differences(connection: sa.Connection) -> list[object]:
+    context = MigrationContext.configure(
+        connection, opts={"compare_type": True, "compare_server_default": False}
+    )
+    return list(compare_metadata(context, metadata))
+
+
+async def test_migrations_make_the_declared_tables(house: House) -> None:
+    async with connect(house.service.engine) as connection:
+        found = await connection.run_sync(differences)
+    assert [one for one in found if "alembic_version" not in str(one)] == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE journal SET amount_fen = 1",
+        "DELETE FROM journal",
+        "TRUNCATE journal",
+        "UPDATE pool SET confirmed_fen = allocated_fen + 1",
+        "UPDATE pool SET confirmed_fen = -1",
+        "INSERT INTO serial_claimed SELECT * FROM serial_claimed",
+        "UPDATE quota_use SET used = used_max + 1",
+        "UPDATE claim_line SET subsidy_fen = cap_fen + 1",
+        "INSERT INTO idempotency_key SELECT * FROM idempotency_key",
+    ],
+)
+async def test_the_database_alone_refuses_to_break_the_books(house: House, change: str) -> None:
+    await house.claim("k1")
+    with pytest.raises(asyncpg.PostgresError):
+        await house.sql(change)
+
+
+async def test_a_schema_that_was_not_migrated_is_named(house: House) -> None:
+    await house.sql("UPDATE alembic_version SET version_num = '0000'")
+    health = await ledger_health(house.service.engine)
+    assert "butie migrate" in health.fault

@@ -1,0 +1,211 @@
+"""`butie serve` as a newcomer runs it: a process of its own, with engines of its own."""
+
+import json
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+BUTIE = str(Path(sys.executable).with_name("butie"))
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def environment(folder: Path, **settings: str) -> dict[str, str]:
+    clean = {name: text for name, text in os.environ.items() if not name.startswith("BUTIE_")}
+    return clean | {"BUTIE_DATA_DIR": str(folder / "data")} | settings
+
+
+@contextmanager
+def served(folder: Path, **settings: str) -> Iterator[tuple["subprocess.Popen[str]", Path]]:
+    """A started `butie serve` and the file of what it says; it is up when it says so."""
+    said = folder / "said.txt"
+    port = settings.pop("BUTIE_PORT", str(free_port()))
+    with said.open("w") as output:
+        process = subprocess.Popen(
+            [BUTIE, "serve"],
+            env=environment(folder, BUTIE_PORT=port, **settings),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+    try:
+        deadline = time.monotonic() + 60
+        while "Ctrl-C stops everything" not in said.read_text():
+            assert process.poll() is None, said.read_text()
+            assert time.monotonic() < deadline, said.read_text()
+            time.sleep(0.1)
+        yield process, said
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            process.wait(30)
+
+
+def family(process: "subprocess.Popen[str]") -> list[psutil.Process]:
+    return psutil.Process(process.pid).children(recursive=True)
+
+
+def paste(said: Path) -> dict[str, Any]:
+    """Run the curl line that the welcome shows, without curl."""
+    text = said.read_text()
+    words = shlex.split(text[text.index("curl -s") : text.index("  API  ")])
+    headers = dict(word.split(": ", 1) for word in words if re.match(r"[A-Z][\w-]+: ", word))
+    body = words[words.index("-d") + 1].encode()
+    request = urllib.request.Request(words[2], body, headers)
+    with urllib.request.urlopen(request) as answer:
+        claim: dict[str, Any] = json.load(answer)
+    return claim
+
+
+def read(folder: Path, path: str, role: str = "bureau") -> Any:
+    known = json.loads((folder / "data" / "sandbox.json").read_text())
+    request = urllib.request.Request(
+        known["base_url"] + path, headers={"Authorization": f"Bearer {known['keys'][role]}"}
+    )
+    with urllib.request.urlopen(request) as answer:
+        return json.load(answer)
+
+
+def confirmed_fen(folder: Path) -> int:
+    return int(read(folder, "/v1/budgets/appliances")["confirmed_fen"])
+
+
+def test_the_line_shown_at_the_start_gets_a_claim_granted_and_ctrl_c_leaves_nothing(
+    tmp_path: Path,
+) -> None:
+    with served(tmp_path) as (process, said):
+        claim = paste(said)
+        assert claim["state"] == "confirmed"
+        assert claim["created_at"].startswith("2025-06-18T10:0")
+        assert "nanhu-2025" in said.read_text()
+        assert paste(said) == claim
+        children = family(process)
+        assert {"postgres", "valkey-server"} <= {child.name() for child in children}
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
+    assert not [child for child in children if child.is_running()]
+    assert "Traceback" not in said.read_text()
+
+
+def test_a_second_start_keeps_data_keys_and_clock_also_after_a_kill(tmp_path: Path) -> None:
+    with served(tmp_path) as (process, said):
+        claim = paste(said)
+        keys = json.loads((tmp_path / "data" / "sandbox.json").read_text())["keys"]
+        children = family(process)
+        process.kill()
+        process.wait(10)
+        _, alive = psutil.wait_procs(children, timeout=20)
+        assert alive == []
+    with served(tmp_path):
+        known = json.loads((tmp_path / "data" / "sandbox.json").read_text())
+        assert known["keys"] == keys
+        assert known["clock"] >= claim["created_at"][:19]
+        assert confirmed_fen(tmp_path) == claim["subsidy_fen"]
+        again = read(tmp_path, f"/v1/claims/{claim['claim_id']}", role="pos")
+        assert again == claim
+
+
+def test_two_workers_serve_one_sandbox_and_end_together(tmp_path: Path) -> None:
+    with served(tmp_path, BUTIE_WORKERS="2") as (process, said):
+        claim = paste(said)
+        assert confirmed_fen(tmp_path) == claim["subsidy_fen"]
+        known = json.loads((tmp_path / "data" / "sandbox.json").read_text())
+        with urllib.request.urlopen(known["base_url"] + "/metrics") as answer:
+            assert b'butie_claims_total{outcome="granted"} 1.0' in answer.read()
+        children = family(process)
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+        _, alive = psutil.wait_procs(children, timeout=5)
+        assert alive == []
+
+
+def refused(folder: Path, command: str = "serve", **settings: str) -> str:
+    """The sentence with which the command refuses, exit code 1."""
+    ended = subprocess.run(
+        [BUTIE, command],
+        env=environment(folder, **settings),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=60,
+    )
+    assert ended.returncode == 1, ended.stdout
+    assert "Traceback" not in ended.stdout
+    return ended.stdout
+
+
+def test_a_port_in_use_is_one_sentence(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert f"Port {port}" in refused(tmp_path, BUTIE_PORT=port)
+    assert not (tmp_path / "data").exists()
+
+
+def test_the_clock_cannot_go_back_over_later_data(tmp_path: Path) -> None:
+    start = "2025-07-01T09:00:00+08:00"
+    with served(tmp_path, BUTIE_CLOCK=start) as (_, said):
+        assert "2025-07-01T09:00" in said.read_text()
+    earlier = refused(tmp_path, BUTIE_CLOCK="2025-06-30T09:00:00+08:00", BUTIE_PORT="0")
+    assert "cannot go backwards" in earlier
+    with served(tmp_path, BUTIE_CLOCK=start) as (_, said):
+        assert "2025-07-01T09:00" in said.read_text()
+
+
+PRODUCTION = {
+    "BUTIE_DATABASE_URL": "postgresql://x:y@127.0.0.1:1/none",
+    "BUTIE_REDIS_URL": "redis://127.0.0.1:1/0",
+    "BUTIE_PORT": "0",
+}
+KEY = "k" * 32
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({}, "BUTIE_PII_KEY"),
+        ({"BUTIE_PII_KEY": "sandbox-key-for-made-up-people-only"}, "make your own"),
+        ({"BUTIE_PII_KEY": "short"}, "32 characters"),
+        ({"BUTIE_PII_KEY": KEY, "BUTIE_CLOCK": "2025-06-18T10:00:00+08:00"}, "BUTIE_CLOCK"),
+        ({"BUTIE_PII_KEY": KEY, "BUTIE_REDIS_URL": ""}, "BUTIE_REDIS_URL"),
+        ({"BUTIE_PORT": "seventy"}, "BUTIE_PORT"),
+        ({"BUTIE_PII_KEY": KEY, "BUTIE_REFUSE_ASSUMED": "1"}, "nanhu-2025/rounding = down"),
+    ],
+)
+def test_production_refuses_what_only_the_sandbox_may_do(
+    tmp_path: Path, settings: dict[str, str], words: str
+) -> None:
+    assert words in refused(tmp_path, **(PRODUCTION | settings))
+
+
+def test_confirmed_values_let_the_service_start(tmp_path: Path) -> None:
+    lines = subprocess.run(
+        [BUTIE, "policy", "assumptions", "--lines"],
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    confirmations = tmp_path / "confirmed.txt"
+    confirmations.write_text(lines)
+    settings = {"BUTIE_REFUSE_ASSUMED": "1", "BUTIE_CONFIRMATIONS": str(confirmations)}
+    with served(tmp_path, **settings) as (_, said):
+        assert paste(said)["state"] == "confirmed"
+    confirmations.write_text(lines.replace("rounding = down", "rounding = half_up", 1))
+    assert "nanhu-2025/rounding = down" in refused(tmp_path, **settings, BUTIE_PORT="0")
