@@ -102,7 +102,7 @@ class House:
     async def footprint(self) -> list[int]:
         """How many rows and gate keys a claim could have left behind."""
         gate = sync_redis.from_url(str(self.settings.redis_url))
-        keys = [key for key in gate.keys() if b":pool:" not in key]
+        keys = [key for key in gate.scan_iter() if b":pool:" not in key]
         return [await self.footprint_rows(), len(keys)]
 
     async def footprint_rows(self) -> int:

@@ -21,7 +21,7 @@ class Refusal(Exception):
         self.code = code
 
 
-def service_of(request: Request) -> Service:
+async def service_of(request: Request) -> Service:
     service: Service = request.app.state.service
     return service
 

@@ -113,8 +113,8 @@ def test_the_sample_itself_is_read() -> None:
         ("value: 2025-01-20", 'value: "2025-01-20"', 21, "valid date"),
         ("value: 2025-01-20", "value: 2024-12-31", 21, "before the policy is in force"),
         ("value: 2025-01-20", "value: 2026-01-20", 21, "is after to_on"),
-        ("en: Digital\n", "en: Digital\n    to_on: {value: 2026-01-20, basis: stated, source: doc}\n", 21,
-         "is after the policy has ended"),
+        ("en: Digital\n", "en: Digital\n    to_on: "
+         "{value: 2026-01-20, basis: stated, source: doc}\n", 21, "is after the policy has ended"),
         ("en: Digital\n", "en: Digital\n    trade_in: {kind: e_bike, owned_before_on: "
          "{value: 2025-01-08, basis: stated, source: doc}}\n", 21, "is for cars"),
         ("value: 2025-01-01", "value: 2026-01-01", 8, "is after to_on"),

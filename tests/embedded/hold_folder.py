@@ -66,8 +66,9 @@ def tell(**facts: object) -> None:
 def hold(data_dir: Path) -> int:
     try:
         with engines(data_dir) as urls:
-            tell(database_url=urls.database_url, redis_url=urls.redis_url)
             try:
+                # Whoever has read this line may interrupt us before `print` has returned.
+                tell(database_url=urls.database_url, redis_url=urls.redis_url)
                 sys.stdin.read()
             except KeyboardInterrupt:
                 tell(both_answer=both_answer(urls))

@@ -1,0 +1,5 @@
+"""`python -m service` is `butie`."""
+
+from service.cli import main
+
+main()
