@@ -102,6 +102,10 @@ SENTENCES: dict[str, dict[Language, str]] = {
         "zh": "旧车的序列号应为 17 位车辆识别代号，请核对",
         "en": "of an old car is its VIN: 17 letters and digits",
     },
+    "hold_not_offered": {
+        "zh": "暂不支持先冻结后确认，请填 false",
+        "en": "is not offered yet: send false",
+    },
     "duplicate_line_no": {
         "zh": "各商品行的 line_no 不得重复",
         "en": "must differ from item to item in line_no",
@@ -120,7 +124,17 @@ def invalid_fields(errors: Sequence[Mapping[str, Any]], language: Language) -> l
             "field": ".".join(str(step) for step in error["loc"]) or "body",
             "detail": _sentence(error, language),
         }
-        for error in errors[:FIELDS_MAX]
+        for error in _telling(errors)[:FIELDS_MAX]
+    ]
+
+
+def _telling(errors: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Without "too short" of an array whose entries were sent, but none of them is good."""
+    inside = {tuple(error["loc"])[:1] for error in errors if len(error["loc"]) > 1}
+    return [
+        error
+        for error in errors
+        if not (error["type"] == "too_short" and tuple(error["loc"]) in inside)
     ]
 
 

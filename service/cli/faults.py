@@ -7,9 +7,20 @@ import typer
 from pydantic import ValidationError
 
 from service.config import Misconfigured
+from service.core.assumptions import ConfirmationError
+from service.core.policy_file import PolicyFileError
 from service.db.engine import LedgerAway
 from service.embedded import EmbeddedError
 from service.retailers.enrol import NotEnrolled
+
+FAULTS = (
+    Misconfigured,
+    EmbeddedError,
+    NotEnrolled,
+    LedgerAway,
+    PolicyFileError,
+    ConfirmationError,
+)
 
 
 @contextmanager
@@ -22,6 +33,6 @@ def told() -> Iterator[None]:
             name = "_".join(str(step) for step in fault["loc"]).upper()
             typer.echo(f"BUTIE_{name}: {fault['msg']}", err=True)
         raise typer.Exit(1) from None
-    except (Misconfigured, EmbeddedError, NotEnrolled, LedgerAway) as error:
+    except FAULTS as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from None

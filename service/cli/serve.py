@@ -42,6 +42,7 @@ def serve() -> None:
     """Serve the API. With no database and Redis given, start a sandbox with its own."""
     with told():
         settings = Settings()
+        read_book(settings.jurisdiction, settings.policies_dir)  # before anything is started
         check_assumptions(settings)
         settings.personal_data_key()
         with _stops_on_signals(), _listening(settings) as listener:

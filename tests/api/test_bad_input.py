@@ -102,6 +102,7 @@ async def test_invalid_fields_are_named_and_nothing_is_kept(house: House) -> Non
                     continue
                 assert_problem(answer, 422, "invalid_field")
                 assert answer.json()["fields"], name
+                assert ("needs at least 1" in answer.text) == (name == "no items")
                 assert "is not valid" not in answer.json()["detail"], (name, answer.text)
                 assert resident_id(1) not in answer.text
     assert await house.footprint() == before
@@ -122,6 +123,12 @@ async def test_a_bad_idempotency_key_is_a_400(house: House, name: str) -> None:
     async with house.client() as till:
         answer = await till.post("/v1/claims", json=checkout_json(), headers=KEYS[name])
     assert_problem(answer, 400, "invalid_idempotency_key")
+    assert await house.footprint() == before
+
+
+async def test_a_hold_that_nothing_could_end_is_not_begun(house: House) -> None:
+    before = await house.footprint()
+    assert_problem(await house.claim("k", hold=True), 422, "invalid_field")
     assert await house.footprint() == before
 
 

@@ -194,6 +194,17 @@ def test_production_refuses_what_only_the_sandbox_may_do(
     assert words in refused(tmp_path, **(PRODUCTION | settings))
 
 
+def test_a_faulty_policy_or_confirmation_is_told_by_file_and_line(tmp_path: Path) -> None:
+    (tmp_path / "bad.yaml").write_text("id: bad\ncolour: red\n")
+    told = refused(tmp_path, BUTIE_POLICIES_DIR=str(tmp_path), BUTIE_PORT="0")
+    assert "bad.yaml:2" in told
+    assert "colour" in told
+    confirmations = tmp_path / "confirmed.txt"
+    confirmations.write_text("nanhu-2025/nothing = 1\n")
+    settings = {"BUTIE_REFUSE_ASSUMED": "1", "BUTIE_CONFIRMATIONS": str(confirmations)}
+    assert "confirmed.txt:1" in refused(tmp_path, **settings, BUTIE_PORT="0")
+
+
 def test_confirmed_values_let_the_service_start(tmp_path: Path) -> None:
     lines = subprocess.run(
         [BUTIE, "policy", "assumptions", "--lines"],

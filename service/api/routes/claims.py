@@ -3,12 +3,14 @@
 from typing import Annotated, assert_never
 from uuid import UUID
 
+import structlog
 from fastapi import APIRouter, Depends, Header, Request, Response
 from pydantic import TypeAdapter
 
 from service import metrics
 from service.api.auth import Refusal, ServiceOf, allowed, till
 from service.api.bodies import json_body, takes
+from service.api.invalid import invalid_fields, summary
 from service.api.models import QuoteAnswer, QuoteLine
 from service.api.problems import (
     ProblemReason,
@@ -37,6 +39,8 @@ IdempotencyKey = Annotated[
     ),
 ]
 ALWAYS = ("unauthorized", "missing_scope", "ledger_unavailable")
+# Nothing confirms, cancels or expires a hold yet, so none may begin.
+HOLD_NOT_OFFERED = {"type": "hold_not_offered", "loc": ("hold",)}
 WITH_BODY = (*ALWAYS, "malformed_request", "body_too_large", "invalid_field")
 
 
@@ -114,6 +118,9 @@ async def create_claim(
     checkout: CheckoutBody,
 ) -> Response:
     """Grant the subsidy of this sale: all lines or none, once for each Idempotency-Key."""
+    if checkout.hold:
+        fields = invalid_fields([HOLD_NOT_OFFERED], language_of(request))
+        return problem(request, "invalid_field", detail=summary(fields), fields=fields)
     seller = await till(service.directory, caller, checkout.store_id)
     outcome = await service.path.claim(seller, idempotency_key, checkout)
     _count(outcome)
@@ -149,6 +156,7 @@ async def read_claim(service: ServiceOf, caller: MayClaim, claim_id: str) -> Cla
 
 
 def _claim_response(claim: Claim, headers: dict[str, str]) -> Response:
+    structlog.contextvars.bind_contextvars(claim_id=str(claim.claim_id))
     headers = {"Location": f"/v1/claims/{claim.claim_id}", **headers}
     return Response(CLAIM_JSON.dump_json(claim), 201, headers, "application/json")
 
