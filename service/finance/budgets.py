@@ -33,13 +33,9 @@ _COLUMNS = (
 )
 
 
-async def read_budgets(
-    connection: AsyncConnection, jurisdiction: str, only: str | None = None
-) -> Sequence[Budget]:
-    """Every pool of the jurisdiction, or only one, by name."""
+async def read_budgets(connection: AsyncConnection, jurisdiction: str) -> Sequence[Budget]:
+    """Every pool of the jurisdiction, by name."""
     query = sa.select(*_COLUMNS).where(pool.c.jurisdiction == jurisdiction).order_by(pool.c.pool)
-    if only is not None:
-        query = query.where(pool.c.pool == only)
     return [Budget(*row) for row in await connection.execute(query)]
 
 

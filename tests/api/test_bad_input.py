@@ -164,6 +164,13 @@ async def test_a_strange_authorization_header_is_a_401(house: House, header: str
     assert_problem(answer, 401, "unauthorized")
 
 
+@pytest.mark.parametrize("name", ["%00", "%ff", "%ed%a0%80", "a" * 5000, "..%2f..", "%27--"])
+async def test_a_strange_name_in_a_path_is_a_404(house: House, name: str) -> None:
+    async with house.client("bureau") as bureau, house.client() as till:
+        assert_problem(await bureau.get(f"/v1/budgets/{name}"), 404, "not_found")
+        assert_problem(await till.get(f"/v1/claims/{name}"), 404, "not_found")
+
+
 async def test_revoked_and_expired_keys_are_refused(house: House) -> None:
     for column in ("revoked_at", "expires_at"):
         await house.sql(f"UPDATE api_key SET {column} = '2025-01-01' WHERE label = 'other'")

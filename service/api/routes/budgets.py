@@ -27,7 +27,9 @@ async def list_budgets(service: ServiceOf) -> Budgets:
 async def read_budget(service: ServiceOf, pool: str) -> Budget:
     """One pool."""
     async with connect(service.engine) as connection:
-        found = await read_budgets(connection, service.settings.jurisdiction, only=pool)
-    if not found:
-        raise Refusal("not_found")
-    return found[0]
+        budgets = await read_budgets(connection, service.settings.jurisdiction)
+    # A name from outside never reaches a statement: not every text is one to PostgreSQL (NUL).
+    for budget in budgets:
+        if budget.pool == pool:
+            return budget
+    raise Refusal("not_found")
