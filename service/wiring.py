@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -24,6 +24,9 @@ from service.core.policy import PolicyBook
 from service.db.engine import make_engine
 from service.policies import read_book
 from service.retailers.directory import Directory
+
+# A pass takes milliseconds; one that hangs on a lost engine is not waited for.
+STOP_S = 2
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         stack.push_async_callback(path.drain)
         sweeper = Sweeper(gate, ledger)
         sweeping = asyncio.create_task(sweeper.run())
-        stack.push_async_callback(_stop, sweeping)
+        stack.push_async_callback(_stop, sweeper, sweeping)
         directory = Directory(engine, settings.jurisdiction, clock)
         yield Service(settings, clock, book, engine, gate, ledger, directory, path, sweeper)
 
@@ -102,7 +105,9 @@ def read_confirmations(settings: Settings) -> str:
         raise Misconfigured(f"BUTIE_CONFIRMATIONS cannot be read: {error}") from None
 
 
-async def _stop(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
+async def _stop(sweeper: Sweeper, sweeping: asyncio.Task[None]) -> None:
+    """Not by cancelling alone: a driver that times out just then may swallow that."""
+    sweeper.stop()
+    _, late = await asyncio.wait({sweeping}, timeout=STOP_S)
+    for task in late:
+        task.cancel()

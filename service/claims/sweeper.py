@@ -32,10 +32,15 @@ class Sweeper:
     def __init__(self, gate: Gate, ledger: Ledger) -> None:
         self._gate = gate
         self._ledger = ledger
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        """Let `run` end after the pass it is in."""
+        self._stopping.set()
 
     async def run(self) -> None:
-        """Sweep until cancelled."""
-        while True:
+        """Sweep until stopped."""
+        while not self._stopping.is_set():
             try:
                 await self.run_once()
                 metrics.gate_up.set(1)
@@ -45,7 +50,10 @@ class Sweeper:
                 pass  # every request says so already
             except Exception:
                 log.exception("sweep_failed")
-            await asyncio.sleep(EVERY_S)
+            try:
+                await asyncio.wait_for(self._stopping.wait(), EVERY_S)
+            except TimeoutError:
+                pass  # time for the next pass
 
     async def run_once(self) -> Sweep:
         """Tell the gate how the pools stand, and resolve overdue admissions.
