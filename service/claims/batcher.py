@@ -64,8 +64,8 @@ class MicroBatcher(Generic[Item, Result]):
             self._runner = None
 
     async def _carry(self, batch: list[tuple[Item, asyncio.Future[Result]]]) -> None:
-        self._on_batch(len(batch))
         try:
+            self._on_batch(len(batch))
             results = await self._send([item for item, _ in batch])
             assert len(results) == len(batch), "Bug! A batch lost an answer."
         except BaseException as error:

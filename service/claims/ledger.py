@@ -25,8 +25,9 @@ _FATE_SQL = "SELECT claim_id FROM claim WHERE claim_id = ANY ($1::uuid[])"
 # The fence stands in the row that the commit itself must write: whichever comes first wins.
 _FENCE_SQL = """
 INSERT INTO idempotency_key AS k (jurisdiction, retailer_id, idempotency_key, fenced)
-SELECT $1, f.retailer_id, f.idempotency_key, ARRAY[f.claim_id]
+SELECT $1, f.retailer_id, f.idempotency_key, array_agg(f.claim_id)
 FROM unnest($2::text[], $3::text[], $4::uuid[]) AS f (retailer_id, idempotency_key, claim_id)
+GROUP BY f.retailer_id, f.idempotency_key
 ORDER BY f.retailer_id, f.idempotency_key
 ON CONFLICT (jurisdiction, retailer_id, idempotency_key) DO UPDATE
     SET fenced = k.fenced || excluded.fenced

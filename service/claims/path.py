@@ -124,10 +124,17 @@ class ClaimPath:
             if isinstance(outcome, Granted | Replayed):
                 return KeyReused()
         # A task of its own: a till that hangs up does not stop its claim halfway.
-        answer = asyncio.create_task(self._decide(request))
+        answer = asyncio.create_task(self._decide_alone(request, flight))
         self._under_way[flight] = _UnderWay(request.fingerprint, answer)
-        answer.add_done_callback(lambda _: self._under_way.pop(flight))
         return await asyncio.shield(answer)
+
+    async def _decide_alone(self, request: "_Request", flight: tuple[str, str]) -> Outcome:
+        try:
+            return await self._decide(request)
+        finally:
+            # Here, not in a callback a tick later: whoever met the finished task in between
+            # would ask it again and again without ever letting the loop run.
+            del self._under_way[flight]
 
     async def _decide(self, request: "_Request") -> Outcome:
         for look in range(LOOKS_MAX):

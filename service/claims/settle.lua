@@ -20,9 +20,9 @@ for i, name in ipairs(order.pools) do pool_key[name] = KEYS[1 + i] end
 local function whole(number) return string.format('%.0f', number) end
 
 for _, view in ipairs(order.views) do
-    local key = pool_key[view[1]]
-    local version = redis.call('HGET', key, 'version')
-    if not version or tonumber(version) < view[4] then
+    local key = pool_key[view[1]]  -- none: a pool that no policy of this release knows
+    local version = key and redis.call('HGET', key, 'version')
+    if key and (not version or tonumber(version) < view[4]) then
         redis.call('HSET', key, 'allocated', whole(view[2]), 'spent', whole(view[3]),
             'version', whole(view[4]))
     end
@@ -34,7 +34,9 @@ for _, id in ipairs(order.done) do
     if admission then
         redis.call('HDEL', KEYS[1], id)
         for name, fen in pairs(cjson.decode(admission).fen) do
-            redis.call('HINCRBY', pool_key[name], 'flying', whole(-fen))
+            if pool_key[name] then
+                redis.call('HINCRBY', pool_key[name], 'flying', whole(-fen))
+            end
         end
         dropped = dropped + 1
     end

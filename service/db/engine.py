@@ -35,6 +35,7 @@ def make_engine(database_url: str, *, connections_max: int = 10) -> AsyncEngine:
         max_overflow=0,
         pool_timeout=CONNECT_TIMEOUT_S,
         pool_use_lifo=True,
+        hide_parameters=True,  # an error that is logged must not tell what was sent
         connect_args={
             "timeout": CONNECT_TIMEOUT_S,
             "command_timeout": STATEMENT_TIMEOUT_S,

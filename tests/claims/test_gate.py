@@ -119,6 +119,21 @@ async def test_a_claim_that_was_given_up_can_never_commit_later(house: House) ->
     assert [str(row[0]) for row in rows] == [answer.json()["claim_id"]]
 
 
+async def test_two_attempts_under_one_key_are_given_up_together(house: House) -> None:
+    lost = [UUID(int=n) for n in (1, 2)]
+    await house.service.ledger.give_up([Attempt("sandbox", "lost", one) for one in lost])
+    fenced = await house.sql("SELECT fenced FROM idempotency_key WHERE idempotency_key = 'lost'")
+    assert sorted(fenced[0][0]) == lost
+
+
+async def test_a_pool_that_no_policy_knows_does_not_disable_the_gate(house: House) -> None:
+    await house.sql("INSERT INTO pool VALUES ('330402', 'elsewhere', 100)")
+    await house.service.sweeper.run_once()
+    await house.claim("k1")
+    await house.service.path.drain()
+    assert balance(house) == await left_in_ledger(house)
+
+
 async def test_giving_up_a_claim_that_committed_finds_it(house: House) -> None:
     claim_id = UUID((await house.claim("k1")).json()["claim_id"])
     found = await house.service.ledger.give_up([Attempt("sandbox", "k1", claim_id)])

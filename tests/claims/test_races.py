@@ -69,6 +69,19 @@ async def test_100_claims_with_one_key_make_one_claim_and_100_equal_answers(
     assert len(await house.sql("SELECT 1 FROM claim")) == 1
 
 
+async def test_one_key_with_many_bodies_at_once_makes_one_claim(either_house: House) -> None:
+    """Granted or refused, those who wait for the key are all answered."""
+    granted = await asyncio.gather(*(either_house.claim("k", order_no=f"P{n}") for n in range(40)))
+    assert Counter(answer.status_code for answer in granted) == {201: 1, 422: 39}
+    refused = await asyncio.gather(
+        *(
+            either_house.claim("r", order_no=f"P{n}", items=[item_json(energy_grade="3")])
+            for n in range(40)
+        )
+    )
+    assert {answer.status_code for answer in refused} == {409}
+
+
 async def test_one_serial_at_two_stores_at_once_is_granted_once(either_house: House) -> None:
     house = either_house
     workers = [house.app, await house.open_worker()]
