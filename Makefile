@@ -48,8 +48,8 @@ define install
 	@rm -f .venv/installed-*
 	@$(venv)
 	@echo "Installing requirements/$(1).txt into .venv, which is done once ..."
-	@$(pip) install --quiet --root-user-action=ignore --require-hashes --no-deps -r requirements/$(1).txt
-	@$(pip) install --quiet --root-user-action=ignore --no-deps --no-build-isolation --editable .
+	@$(pip) install -qq --root-user-action=ignore --require-hashes --no-deps -r requirements/$(1).txt
+	@$(pip) install -qq --root-user-action=ignore --no-deps --no-build-isolation --editable .
 endef
 
 # Keep a .venv that works and was made for this very folder; else make one.
@@ -71,7 +71,7 @@ UV := .venv/uv/bin/uv
 compile = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-annotate --custom-compile-command "make lock" $(LOCK_ARGS) pyproject.toml
 lock: $(TEST) ## write requirements/ anew from pyproject.toml; LOCK_ARGS=--upgrade for newer versions
-	@$(pip) install --quiet --root-user-action=ignore --upgrade --target .venv/uv 'uv>=0.9,<1'
+	@$(pip) install -qq --root-user-action=ignore --upgrade --target .venv/uv 'uv>=0.9,<1'
 	@$(compile) -o requirements/serve.txt
 	@$(compile) --extra sandbox --group build -c requirements/serve.txt -o requirements/sandbox.txt
 	@$(compile) --extra sandbox --group build --group test -c requirements/sandbox.txt \

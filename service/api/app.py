@@ -12,6 +12,7 @@ from fastapi_offline import FastAPIOffline
 from pydantic import BaseModel, ValidationError
 from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from service.api.auth import Refusal
@@ -114,6 +115,10 @@ async def _http_error(request: Request, error: HTTPException) -> Response:
     return response
 
 
+async def _hung_up(request: Request, error: ClientDisconnect) -> Response:
+    return problem(request, "malformed_request")  # nobody reads it; the log has its status
+
+
 async def _overloaded(request: Request, error: Overloaded) -> Response:
     return problem(request, "overloaded")
 
@@ -135,6 +140,7 @@ async def _bug(request: Request, error: Exception) -> Response:
 FAULTS: dict[type[Exception], Callable[[Request, Any], Awaitable[Response]]] = {
     Refusal: _refusal,
     BodyTooLarge: _body_too_large,
+    ClientDisconnect: _hung_up,
     ValidationError: _invalid_body,
     RequestValidationError: _invalid_parameter,
     HTTPException: _http_error,

