@@ -85,11 +85,12 @@ def is_ready(pid_file: Path, pid: int) -> bool:
 
 def prepare(home: Home, cluster: Path) -> str:
     """Make the cluster at the first start; return the role's password."""
-    for abandoned in home.path.glob(f"{DRAFT_PREFIX}*"):
-        shutil.rmtree(abandoned, ignore_errors=True)
     password_file = home.path / "postgres.password"
     if not (cluster / "PG_VERSION").exists():
         make_cluster(home, cluster, password_file)
+    # Not before: a first start just killed may still be ending, and writing into its draft.
+    for abandoned in home.path.glob(f"{DRAFT_PREFIX}*"):
+        shutil.rmtree(abandoned, ignore_errors=True)
     home.hand_over(cluster)
     return kept_password(password_file) or renew_password(home, cluster, password_file)
 
