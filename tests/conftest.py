@@ -27,7 +27,6 @@ from tests.builders import checkout_json
 
 NOW = datetime(2025, 6, 18, 10, 20, tzinfo=SHANGHAI)
 
-# A pasted-in key of no value: tests run outside the sandbox's own folder rules.
 OTHER_USCC = "91330402MA00000G1C"
 
 

@@ -5,7 +5,6 @@ import math
 import os
 import signal
 import socket
-import sys
 import tempfile
 import threading
 import time
@@ -231,6 +230,3 @@ def _stops_on_signals() -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         console.print("Stopped.")
-    except SystemExit:
-        sys.stderr.flush()
-        raise

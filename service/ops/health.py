@@ -1,7 +1,5 @@
 """Whether this process can do its work, and what is wrong if not."""
 
-from dataclasses import dataclass
-
 import sqlalchemy as sa
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
@@ -11,25 +9,18 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from service.db.engine import MIGRATIONS, LedgerAway, connect
 
 
-@dataclass(frozen=True, slots=True)
-class LedgerHealth:
-    """What the ledger lacks; an empty text when all is well."""
-
-    fault: str
-
-
-async def ledger_health(engine: AsyncEngine) -> LedgerHealth:
-    """Ask the ledger for its schema's version."""
+async def ledger_fault(engine: AsyncEngine) -> str:
+    """What keeps the ledger from being used; empty when it answers and has this schema."""
     try:
         async with connect(engine) as connection:
             revision = await connection.run_sync(_revision)
     except LedgerAway:
-        return LedgerHealth("PostgreSQL does not answer")
+        return "PostgreSQL does not answer"
     except sa.exc.ProgrammingError:
         revision = None
     if revision != released_revision():
-        return LedgerHealth(f"the schema is at {revision}, this release needs a `butie migrate`")
-    return LedgerHealth("")
+        return f"the schema is at {revision}, this release needs a `butie migrate`"
+    return ""
 
 
 def released_revision() -> str | None:

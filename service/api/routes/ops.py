@@ -1,6 +1,6 @@
 """For the operator and the machines around us: live, ready, metrics."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Literal
 
 from fastapi import APIRouter, Response
@@ -10,7 +10,7 @@ from prometheus_client import REGISTRY as THIS_PROCESS
 
 from service.api.auth import ServiceOf
 from service.claims.outcomes import GateAway
-from service.ops.health import ledger_health
+from service.ops.health import ledger_fault
 
 router = APIRouter(tags=["operations"])
 
@@ -40,21 +40,18 @@ async def healthz() -> Live:
 async def readyz(service: ServiceOf) -> Response:
     """Whether claims can be granted here now, and what is wrong if not."""
     faults = []
-    ledger = await ledger_health(service.engine)
-    if ledger.fault:
-        faults.append(f"ledger: {ledger.fault}")
+    ledger = await ledger_fault(service.engine)
+    if ledger:
+        faults.append(f"ledger: {ledger}")
     gate_up = True
     try:
         await service.gate.ping()
     except GateAway:
         gate_up = False
         faults.append("gate: Redis does not answer; the ledger decides alone")
-    ready = not ledger.fault and (gate_up or service.settings.gate_mode == "ledger")
-    body = Ready(ready, "down" if ledger.fault else "up", "up" if gate_up else "down", faults)
-    return JSONResponse(
-        {"ready": body.ready, "ledger": body.ledger, "gate": body.gate, "faults": body.faults},
-        200 if ready else 503,
-    )
+    ready = not ledger and (gate_up or service.settings.gate_mode == "ledger")
+    body = Ready(ready, "down" if ledger else "up", "up" if gate_up else "down", faults)
+    return JSONResponse(asdict(body), 200 if ready else 503)
 
 
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
