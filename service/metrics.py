@@ -38,6 +38,22 @@ gate_up = Gauge(
 admissions_released = Counter(
     "butie_admissions_released_total", "Overdue admissions that the sweeper resolved", ["fate"]
 )
+admissions_in_flight = Gauge(
+    "butie_admissions_in_flight",
+    "Claims between the gate's yes and the ledger's",
+    multiprocess_mode="mostrecent",
+)
+admissions_overdue = Gauge(
+    "butie_admissions_overdue",
+    "Admissions past their deadline that the sweeper has yet to resolve",
+    multiprocess_mode="mostrecent",
+)
+holds_ended = Counter(
+    "butie_holds_ended_total",
+    "Holds that ended, by how",
+    ["how"],  # confirmed, cancelled, expired
+)
+refunds = Counter("butie_refunds_total", "Refunds made")
 # Read from the ledger, the same for every worker: the newest reading counts, never a sum.
 pool_fen = Gauge(
     "butie_pool_fen",

@@ -6,14 +6,12 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
-import redis.asyncio as redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from service.claims import gate as gates
+from service.claims.background import Background
 from service.claims.gate import Gate
 from service.claims.ledger import Ledger
+from service.claims.lifecycle import Lifecycle
 from service.claims.path import ClaimPath
 from service.claims.people import Digester
 from service.claims.sweeper import Sweeper
@@ -24,6 +22,9 @@ from service.core.policy import PolicyBook
 from service.db.engine import make_engine
 from service.policies import read_book
 from service.retailers.directory import Directory
+
+# One for each of the path's batchers, and some for the sweeper.
+CLAIM_CONNECTIONS = 8
 
 # A pass takes milliseconds; one that hangs on a lost engine is not waited for.
 STOP_S = 2
@@ -41,6 +42,7 @@ class Service:
     ledger: Ledger
     directory: Directory
     path: ClaimPath
+    lifecycle: Lifecycle
     sweeper: Sweeper
 
 
@@ -51,34 +53,39 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
     clock = Clock(settings.clock_offset)
     book = read_book(settings.jurisdiction, settings.policies_dir)
     async with AsyncExitStack() as stack:
-        engine = make_engine(str(settings.database_url))
+        database_url = str(settings.database_url)
+        engine = make_engine(database_url)
         stack.push_async_callback(engine.dispose)
-        client = redis.from_url(
-            str(settings.redis_url),
-            socket_timeout=gates.TIMEOUT_S,
-            socket_connect_timeout=gates.TIMEOUT_S,
-            # A command that is sent twice may count twice: the path decides what to repeat.
-            retry=Retry(NoBackoff(), 0),
-        )
-        stack.push_async_callback(client.aclose)
+        # Of its own: whatever else is asked of the ledger, claims find a connection.
+        claims_engine = make_engine(database_url, connections_max=CLAIM_CONNECTIONS, pre_ping=False)
+        stack.push_async_callback(claims_engine.dispose)
         pools = {scheme for policy in book.policies for scheme in policy.schemes}
-        gate = Gate(client, settings.jurisdiction, sorted(pools))
-        ledger = Ledger(engine, settings.jurisdiction)
+        gate = Gate(str(settings.redis_url), settings.jurisdiction, sorted(pools))
+        stack.push_async_callback(gate.close)
+        ledger = Ledger(claims_engine, settings.jurisdiction)
+        digester = Digester(settings.personal_data_key())
+        background = Background()
+        stack.push_async_callback(background.drain)
         path = ClaimPath(
             book=book,
             gate=gate,
             ledger=ledger,
-            digester=Digester(settings.personal_data_key()),
+            digester=digester,
             clock=clock,
             hold_for=timedelta(minutes=settings.hold_minutes),
             gate_required=settings.gate_mode == "refuse",
+            answer_within_s=settings.answer_within_ms / 1000,
+            background=background,
         )
         stack.push_async_callback(path.drain)
-        sweeper = Sweeper(gate, ledger)
+        lifecycle = Lifecycle(gate, ledger, digester, clock, background)
+        sweeper = Sweeper(gate, ledger, clock)
         sweeping = asyncio.create_task(sweeper.run())
         stack.push_async_callback(_stop, sweeper, sweeping)
         directory = Directory(engine, settings.jurisdiction, clock)
-        yield Service(settings, clock, book, engine, gate, ledger, directory, path, sweeper)
+        yield Service(
+            settings, clock, book, engine, gate, ledger, directory, path, lifecycle, sweeper
+        )
 
 
 def check_assumptions(settings: Settings) -> None:

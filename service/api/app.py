@@ -19,7 +19,9 @@ from service.api.auth import Refusal
 from service.api.edge import BodyTooLarge, Edge
 from service.api.invalid import invalid_fields, summary
 from service.api.problems import Problem, language_of, problem
-from service.api.routes import budgets, claims, ops
+from service.api.routes import batch, budgets, claims, finding, lifecycle, ops
+from service.api.routes.batch import BatchBody
+from service.api.routes.lifecycle import InvoiceBody, RefundRequest
 from service.claims.outcomes import GateAway, Overloaded
 from service.config import Settings
 from service.core.checkout import Checkout
@@ -30,7 +32,13 @@ from service.wiring import open_service
 log = structlog.get_logger()
 
 # Models that no route names in a way FastAPI sees: bodies read from the bytes, and problems.
-UNSEEN_MODELS: tuple[type[BaseModel], ...] = (Checkout, Problem)
+UNSEEN_MODELS: tuple[type[BaseModel], ...] = (
+    Checkout,
+    BatchBody,
+    RefundRequest,
+    InvoiceBody,
+    Problem,
+)
 
 
 def create_app() -> FastAPI:
@@ -57,7 +65,7 @@ def make_app(settings: Settings) -> FastAPI:
         summary="Trade-in subsidies at the till",
         lifespan=lifespan,
     )
-    for routes in (claims, budgets, ops):
+    for routes in (claims, batch, finding, lifecycle, budgets, ops):
         app.include_router(routes.router)
     for fault, answer in FAULTS.items():
         app.add_exception_handler(fault, answer)

@@ -47,10 +47,18 @@ def allowed(scope: Scope) -> Callable[..., Awaitable[Caller]]:
     return caller
 
 
+MayClaim = Annotated[Caller, Depends(allowed("claims"))]
+
+
+def own_retailer(caller: Caller) -> str:
+    """The retailer of a caller with the claims scope."""
+    assert caller.retailer_id is not None, "Bug! The claims scope needs a retailer."
+    return caller.retailer_id
+
+
 async def till(directory: Directory, caller: Caller, store_id: str) -> Till:
     """The store as a claim's seller, and whether it may sell under the subsidy now."""
-    assert caller.retailer_id is not None, "Bug! The claims scope needs a retailer."
-    seller = Seller(caller.retailer_id, store_id)
+    seller = Seller(own_retailer(caller), store_id)
     store = await directory.store(store_id)
     if store is None:
         return Till(seller, "unknown")

@@ -6,6 +6,10 @@ Never with the value itself: it may be somebody's ID number.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from starlette.requests import Request
+from starlette.responses import Response
+
+from service.api.problems import language_of, problem
 from service.core.sentences import Language
 
 # pydantic's error types (and our own, from `core.checkout`) -> sentence; gaps are filled from
@@ -44,21 +48,18 @@ SENTENCES: dict[str, dict[Language, str]] = {
     "model_type": {"zh": "应为对象", "en": "must be an object"},
     "model_attributes_type": {"zh": "应为对象", "en": "must be an object"},
     "literal_error": {"zh": "只能取 {expected}", "en": "must be {expected}"},
-    "datetime_type": {
-        "zh": "应为带时区的时间字符串，如 2025-06-18T10:15:00+08:00",
-        "en": "must be a string with a time and zone, like 2025-06-18T10:15:00+08:00",
+    "instant": {
+        "zh": "不是有效时间（2000 至 2100 年，带时区），应如 2025-06-18T10:15:00+08:00",
+        "en": "is no valid time (2000 to 2100, with a zone): write it like "
+        "2025-06-18T10:15:00+08:00",
     },
-    "datetime_parsing": {
-        "zh": "不是有效时间，应如 2025-06-18T10:15:00+08:00",
-        "en": "is no valid time: write it like 2025-06-18T10:15:00+08:00",
+    "day_or_instant": {
+        "zh": "应为日期或带时区的时间，如 2025-06-18 或 2025-06-18T10:15:00+08:00",
+        "en": "must be a day or a time with its zone, like 2025-06-18 or 2025-06-18T10:15:00+08:00",
     },
-    "datetime_from_date_parsing": {
-        "zh": "不是有效时间，应如 2025-06-18T10:15:00+08:00",
-        "en": "is no valid time: write it like 2025-06-18T10:15:00+08:00",
-    },
-    "timezone_aware": {
-        "zh": "缺少时区，应如 2025-06-18T10:15:00+08:00",
-        "en": "lacks its time zone: write it like 2025-06-18T10:15:00+08:00",
+    "uuid_parsing": {
+        "zh": "应为上一页返回的 next_cursor",
+        "en": "must be the next_cursor of the page before",
     },
     "date_type": {"zh": "应为日期，如 2021-03-01", "en": "must be a day like 2021-03-01"},
     "date_parsing": {"zh": "应为日期，如 2021-03-01", "en": "must be a day like 2021-03-01"},
@@ -69,10 +70,6 @@ SENTENCES: dict[str, dict[Language, str]] = {
     "date_from_datetime_inexact": {
         "zh": "应为日期，如 2021-03-01",
         "en": "must be a day like 2021-03-01",
-    },
-    "year_out_of_range": {
-        "zh": "年份应在 2000 至 2100 之间",
-        "en": "must lie between the years 2000 and 2100",
     },
     "gtin": {
         "zh": "商品条码有误，应为 8、12、13 或 14 位数字并通过校验",
@@ -102,9 +99,13 @@ SENTENCES: dict[str, dict[Language, str]] = {
         "zh": "旧车的序列号应为 17 位车辆识别代号，请核对",
         "en": "of an old car is its VIN: 17 letters and digits",
     },
-    "hold_not_offered": {
-        "zh": "暂不支持先冻结后确认，请填 false",
-        "en": "is not offered yet: send false",
+    "no_such_line": {
+        "zh": "该笔没有第 {line_no} 行，请核对行号",
+        "en": "names line {line_no}, which this claim does not have",
+    },
+    "invoice_date": {
+        "zh": "开票日期应在 2000 年之后且不晚于今天",
+        "en": "must lie after 2000 and not later than today",
     },
     "duplicate_line_no": {
         "zh": "各商品行的 line_no 不得重复",
@@ -146,3 +147,12 @@ def _sentence(error: Mapping[str, Any], language: Language) -> str:
 def summary(fields: Sequence[Mapping[str, str]]) -> str:
     """One sentence of all fields, for a till that shows only the detail."""
     return "; ".join(f"{field['field']}: {field['detail']}" for field in fields)
+
+
+def invalid_field(
+    request: Request, field: str, error: str, facts: Mapping[str, Any] | None = None
+) -> Response:
+    """The problem of one field that only its surroundings prove wrong."""
+    found = [{"type": error, "loc": (field,), "ctx": facts or {}}]
+    fields = invalid_fields(found, language_of(request))
+    return problem(request, "invalid_field", detail=summary(fields), fields=fields)

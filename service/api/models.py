@@ -2,8 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
+from uuid import UUID
 
 from service.api.problems import ProblemReason
+from service.claims.claim import Claim
 from service.finance.budgets import Budget
 
 
@@ -34,6 +37,21 @@ class QuoteAnswer:
     subsidy_fen: int
     payable_fen: int
     lines: list[QuoteLine]
+
+
+@dataclass(frozen=True, slots=True)
+class InFlight:
+    """A claim that is being decided at this moment: ask again."""
+
+    state: Literal["in_flight"]
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimPage:
+    """Some claims, newest first. `next_cursor` brings the next page; null: this is the last."""
+
+    claims: Sequence[Claim]
+    next_cursor: UUID | None
 
 
 @dataclass(frozen=True, slots=True)

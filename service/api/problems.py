@@ -4,6 +4,7 @@ A problem's `code` is stable; `title` and `detail` are for people, Chinese unles
 prefers English.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,6 +103,19 @@ KINDS: dict[str, ProblemKind] = {
             "No subsidy for this sale, for the reasons given; the customer may pay in full.",
         ),
     ),
+    "wrong_state": _kind(
+        409,
+        ("状态不允许", "该笔申领当前的状态不允许此操作。"),
+        ("Wrong state", "The claim's state does not allow this."),
+    ),
+    "invoice_taken": _kind(
+        409,
+        ("发票已被使用", "该发票号码已用于另一笔申领，请核对号码；一张发票只能对应一笔申领。"),
+        (
+            "Invoice already used",
+            "Another claim has this invoice: check its number, for one invoice serves one claim.",
+        ),
+    ),
     "body_too_large": _kind(
         413,
         ("请求过大", "请求超过大小上限，请分成几次发送。"),
@@ -111,6 +125,19 @@ KINDS: dict[str, ProblemKind] = {
         422,
         ("字段无效", "请按提示修改字段后重新提交。"),
         ("Invalid field", "Correct the fields named and send the request again."),
+    ),
+    "invoice_total_differs": _kind(
+        422,
+        (
+            "发票金额不符",
+            "发票金额为 {total} 元，应为 {due} 元（顾客实付 {paid} 元加补贴 {subsidy} 元），"
+            "请核对发票。",
+        ),
+        (
+            "Invoice total differs",
+            "The invoice says {total} yuan and should say {due}: {paid} paid by the customer "
+            "plus {subsidy} of subsidy. Check the invoice.",
+        ),
     ),
     "idempotency_key_reused": _kind(
         422,
@@ -183,6 +210,8 @@ class Problem(BaseModel):
     request_id: str
     reasons: list[ProblemReason] | None = Field(None, description="of a refusal")
     fields: list[ProblemField] | None = Field(None, description="of an invalid field")
+    total_fen: int | None = Field(None, description="of an invoice: its total")
+    expected_fen: int | None = Field(None, description="of an invoice: what it should be")
 
 
 def preferred_language(accept_language: str) -> Language:
@@ -206,14 +235,22 @@ def request_id_of(request: Request) -> str:
     return str(request.scope.get("butie.request_id", ""))
 
 
-def problem_body(code: str, language: Language, request_id: str, **more: Any) -> dict[str, Any]:
-    """The problem's JSON object. `more` replaces `detail` or adds reasons or fields."""
+def problem_body(
+    code: str,
+    language: Language,
+    request_id: str,
+    *,
+    facts: Mapping[str, str] | None = None,
+    **more: Any,
+) -> dict[str, Any]:
+    """The problem's JSON object. `facts` fill the gaps of its sentence; `more` replaces `detail`
+    or adds reasons or fields."""
     kind = KINDS[code]
     return {
         "type": f"urn:butie:problem:{code}",
         "title": kind.title[language],
         "status": kind.status,
-        "detail": kind.detail[language],
+        "detail": kind.detail[language].format_map(facts) if facts else kind.detail[language],
         "code": code,
         "retryable": kind.retryable,
         "request_id": request_id,

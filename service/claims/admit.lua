@@ -2,21 +2,25 @@
 --
 -- KEYS[1]            admissions: hash, claim id -> {"until": ms, "fen": {pool: fen},
 --                    "retailer": id, "key": idempotency key}
--- KEYS[2..P+1]       pools: hash of allocated, spent, version (the ledger's view) and flying
---                    (fen of the admissions in flight)
--- KEYS[P+2..]        what the claims name below, by index: their idempotency key, serials, rights
+-- KEYS[2]            memory: hash of run (the server's run id) and since (Unix ms): every claim
+--                    committed from then on went through this gate, in this run of the server
+-- KEYS[3..P+2]       pools: hash of allocated, spent, version, bypasses (the ledger's view) and
+--                    flying (fen of the admissions in flight)
+-- KEYS[P+3..]        what the claims name below, by index: their idempotency key, serials, rights
 -- ARGV[1]            JSON {"pools": [name, ...], "ttl_s": seconds that a key, serial or right is
 --                    remembered, "until_ms": deadline of these admissions, Unix ms}
 -- ARGV[2..]          JSON a claim: {"id", "seen": index of its key, "serials": [index, ...],
 --                    "rights": [[index, field, amount, limit], ...], "fen": {pool: fen},
---                    "retailer", "key"}
+--                    "retailer", "key", "age_ms": how long ago its key may first have been used}
 --
 -- Returns [answer a claim ..., "left", fen a pool ...]; an answer is
 --   "admitted"
---   "seen"       the idempotency key was seen before (in flight, or with a claim)
+--   "seen"       the idempotency key was used before, and is not in flight
 --   "taken"      a serial or a right is known to be taken; the ledger knows for sure
---   "short"      the ledger itself has less left in a pool than this takes
---   "contested"  what is left is wanted by admissions in flight: ask again in a moment
+--   "short"      the ledger itself has less left in a pool than this takes, and the key has no
+--                claim: it would be remembered
+--   "doubtful"   short, but a claim of this key might be forgotten by now
+--   "contested"  the key, or what is left, is in flight: ask again in a moment
 --   "unknown"    the gate does not know the pools yet
 -- Left is allocated - spent; -1 for a pool that the gate does not know. The balance that a claim
 -- must find is left - flying. An admission whose commit is in a newer view already may still
@@ -24,12 +28,17 @@
 local head = cjson.decode(ARGV[1])
 local left, balance = {}, {}
 for i, name in ipairs(head.pools) do
-    local pool = redis.call('HMGET', KEYS[1 + i], 'allocated', 'spent', 'flying')
+    local pool = redis.call('HMGET', KEYS[2 + i], 'allocated', 'spent', 'flying')
     if pool[1] then
         left[name] = tonumber(pool[1]) - tonumber(pool[2])
         balance[name] = left[name] - tonumber(pool[3] or '0')
     end
 end
+
+local clock = redis.call('TIME')
+local now_ms = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local since_ms = tonumber(redis.call('HGET', KEYS[2], 'since') or now_ms)
+local remembered_ms = math.min(now_ms - since_ms, head.ttl_s * 1000)
 
 local function taken(claim)
     for _, at in ipairs(claim.serials) do
@@ -51,12 +60,17 @@ local function taken(claim)
 end
 
 local function judge(claim)
-    if redis.call('EXISTS', KEYS[claim.seen]) == 1 then return 'seen' end
+    local holder = redis.call('GET', KEYS[claim.seen])
+    if holder then
+        return redis.call('HEXISTS', KEYS[1], holder) == 1 and 'contested' or 'seen'
+    end
     if taken(claim) then return 'taken' end
     local answer = 'admitted'
     for name, fen in pairs(claim.fen) do
         if not left[name] then return 'unknown' end
-        if fen > left[name] then return 'short' end
+        if fen > left[name] then
+            return claim.age_ms < remembered_ms and 'short' or 'doubtful'
+        end
         if fen > balance[name] then answer = 'contested' end
     end
     return answer
@@ -76,7 +90,7 @@ local function record(claim)
     for i, name in ipairs(head.pools) do
         local fen = claim.fen[name]
         if fen then
-            redis.call('HINCRBY', KEYS[1 + i], 'flying', whole(fen))
+            redis.call('HINCRBY', KEYS[2 + i], 'flying', whole(fen))
             balance[name] = balance[name] - fen
         end
     end

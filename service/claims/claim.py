@@ -41,6 +41,7 @@ class RightUse:
     amount: int
     limit: int
     unit: Literal["items", "fen"]
+    restored: bool  # whether a refund gives it back
 
     @property
     def key(self) -> tuple[bytes, str, str]:
@@ -56,6 +57,16 @@ class WantedLine:
     subsidy_fen: int
     serials: tuple[str, ...]
     rights: tuple[RightUse, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """The serials and rights that lines of a claim have taken: rights by line number, each as
+    (subject, quota, period)."""
+
+    claim_id: UUID
+    serials: tuple[str, ...]
+    rights: tuple[tuple[int, tuple[bytes, str, str]], ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,6 +91,13 @@ class PendingClaim:
     @property
     def state(self) -> Literal["reserved", "confirmed"]:
         return "confirmed" if self.expires_at is None else "reserved"
+
+    def footprint(self) -> Footprint:
+        return Footprint(
+            self.claim_id,
+            tuple(serial for line in self.lines for serial in line.serials),
+            tuple((line.line_no, right.key) for line in self.lines for right in line.rights),
+        )
 
     def fen_by_pool(self) -> dict[str, int]:
         sums: dict[str, int] = {}

@@ -5,9 +5,7 @@ then read, those that cannot stand are refused with their reasons, and the rest 
 one more trip, and after that each alone.
 """
 
-import asyncio
 import json
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,15 +15,12 @@ import asyncpg
 
 from service.claims.claim import PendingClaim, WantedLine
 from service.claims.outcomes import LineReasons
+from service.claims.retry import retried
 from service.claims.standing import read_standing
 from service.core.calendar import business_day
 from service.core.checkout import TradeIn
 
 COMMIT_SQL = (Path(__file__).parent / "commit.sql").read_text()
-
-# A deadlock or a serialization failure says only "again".
-TRIES_MAX = 4
-RETRY_S = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +31,7 @@ class PoolState:
     allocated_fen: int
     spent_fen: int
     version: int
+    bypasses: int  # commits of claims that the gate was not asked about
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,26 +51,32 @@ class Unfit:
     reasons: LineReasons
 
 
-Verdict = Committed | KeyTaken | Unfit
+@dataclass(frozen=True, slots=True)
+class GivenUp:
+    """The way to the ledger broke, and this claim is fenced: it may be asked for anew."""
+
+
+Verdict = Committed | KeyTaken | Unfit | GivenUp
 
 
 @dataclass(slots=True)
 class Commit:
-    """One batch on its way into the ledger, over one connection."""
+    """One batch on its way into the ledger. `verdicts` has what is decided so far."""
 
-    connection: asyncpg.Connection
     jurisdiction: str
+    bypassed: bool  # whether a claim of the batch has not passed the gate
     verdicts: dict[UUID, Verdict] = field(default_factory=dict)
     pools: dict[str, PoolState] = field(default_factory=dict)
+    _connection: asyncpg.Connection = field(init=False)
 
-    async def run(self, batch: Sequence[PendingClaim]) -> list[Verdict]:
-        """A verdict for each claim, in order. Raises asyncpg's errors; then the outcome of the
-        claims without a verdict is unknown."""
+    async def run(self, connection: asyncpg.Connection, batch: Sequence[PendingClaim]) -> None:
+        """Give each claim its verdict. Raises asyncpg's errors; then the outcome of the claims
+        without a verdict is unknown."""
+        self._connection = connection
         waiting = list(batch)
         while waiting:
             together, waiting = split_collisions(waiting)
             await self._commit(together)
-        return [self.verdicts[claim.claim_id] for claim in batch]
 
     async def _commit(self, claims: list[PendingClaim]) -> None:
         if await self._try(claims):
@@ -88,30 +90,23 @@ class Commit:
 
     async def _try(self, claims: list[PendingClaim]) -> bool:
         """Commit all of them, or (False) none because of a constraint."""
-        columns = commit_columns(self.jurisdiction, claims)
-        for attempt in range(1, TRIES_MAX + 1):
-            try:
-                row = await self.connection.fetchrow(COMMIT_SQL, *columns)
-                break
-            except asyncpg.IntegrityConstraintViolationError:
-                return False
-            except (asyncpg.TransactionRollbackError, asyncpg.LockNotAvailableError):
-                if attempt == TRIES_MAX:
-                    raise
-                await asyncio.sleep(RETRY_S * attempt * random.uniform(0.5, 1.5))
+        columns = [*commit_columns(self.jurisdiction, claims), self.bypassed]
+        try:
+            row = await retried(lambda: self._connection.fetchrow(COMMIT_SQL, *columns))
+        except asyncpg.IntegrityConstraintViolationError:
+            return False
         committed = set(row["committed"] or ())
         for claim in claims:
             is_in = claim.claim_id in committed
             self.verdicts[claim.claim_id] = Committed() if is_in else KeyTaken()
-        names = ("pools", "allocated_fen", "spent_fen", "version")
-        for state in map(PoolState, *(row[name] or () for name in names)):
+        for state in pool_states(row):
             self.pools[state.pool] = state
         return True
 
     async def _refuse_unfit(self, claims: list[PendingClaim]) -> list[PendingClaim]:
         """Give the claims that cannot stand their verdict; return the others."""
         wanted = (line for claim in claims for line in claim.lines)
-        standing = await read_standing(self.connection, self.jurisdiction, wanted)
+        standing = await read_standing(self._connection, self.jurisdiction, wanted)
         fit = []
         for claim in claims:
             reasons = standing.admit(claim.seller.retailer_id, claim.lines)
@@ -120,6 +115,12 @@ class Commit:
             else:
                 fit.append(claim)
         return fit
+
+
+def pool_states(row: asyncpg.Record) -> list[PoolState]:
+    """The pools that a statement has changed, from its columns of arrays."""
+    names = ("pools", "allocated_fen", "spent_fen", "version", "bypasses")
+    return list(map(PoolState, *(row[name] or () for name in names)))
 
 
 def split_collisions(
@@ -235,6 +236,7 @@ def _quotas_json(line: WantedLine) -> str:
                 "quota": right.quota,
                 "period": right.period,
                 "amount": right.amount,
+                "restored": right.restored,
             }
             for right in line.rights
         ]

@@ -18,7 +18,8 @@
 -- $27 cap_fen $28 subsidy_fen $29 energy_grade $30 serial_no $31 imei $32 barcode $33 brand
 -- $34 model $35 trade_in $36 quotas;
 -- the serials: $37 claim_id $38 serial_no $39 line_no;
--- the rights: $40 claim_id $41 subject $42 quota $43 period $44 amount $45 limit
+-- the rights: $40 claim_id $41 subject $42 quota $43 period $44 amount $45 limit;
+-- $46 whether a claim of them has bypassed the gate
 WITH claim_in AS (
     SELECT * FROM unnest(
         $2::uuid[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::text[], $8::text[],
@@ -122,7 +123,8 @@ spent AS (
     UPDATE pool SET
         confirmed_fen = pool.confirmed_fen + taken.confirmed_fen,
         reserved_fen = pool.reserved_fen + taken.reserved_fen,
-        version = pool.version + 1
+        version = pool.version + 1,
+        bypasses = pool.bypasses + $46::boolean::integer
     FROM (
         SELECT line.pool,
             coalesce(sum(subsidy_fen) FILTER (WHERE NOT held), 0) AS confirmed_fen,
@@ -130,11 +132,12 @@ spent AS (
         FROM line GROUP BY line.pool
     ) AS taken JOIN locked ON locked.pool = taken.pool
     WHERE pool.jurisdiction = $1 AND pool.pool = taken.pool
-    RETURNING pool.pool, allocated_fen, spent_fen, version
+    RETURNING pool.pool, allocated_fen, spent_fen, version, bypasses
 )
 SELECT
     (SELECT array_agg(claim_id) FROM ours) AS committed,
     (SELECT array_agg(pool) FROM spent) AS pools,
     (SELECT array_agg(allocated_fen) FROM spent) AS allocated_fen,
     (SELECT array_agg(spent_fen) FROM spent) AS spent_fen,
-    (SELECT array_agg(version) FROM spent) AS version
+    (SELECT array_agg(version) FROM spent) AS version,
+    (SELECT array_agg(bypasses) FROM spent) AS bypasses

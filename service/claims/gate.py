@@ -5,22 +5,27 @@ newest version told, minus the admissions in flight. It remembers idempotency ke
 and rights for a while; what it has forgotten, the ledger still refuses, and a "taken" of
 its own is only a hint that the ledger is asked about.
 
-When Redis is away, slow or empty, every method raises GateAway within `TIMEOUT_S`.
+When Redis is away or slow, every method raises GateAway within `TIMEOUT_S`; from then on all
+but the sweeper's raise it at once, until the sweeper has got through.
 """
 
 import json
+import re
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import redis.asyncio as redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.commands.core import AsyncScript
 from redis.exceptions import RedisError
 
-from service.claims.claim import Attempt, PendingClaim
+from service.claims.claim import Attempt, Footprint, PendingClaim
 from service.claims.commit import PoolState
 from service.claims.outcomes import GateAway
 
@@ -36,7 +41,11 @@ MEMORY_S = 600
 # cost a claim or two, never money: the sweeper fences before it releases.
 ADMISSION_S = 10
 
+# How many overdue admissions one look brings: as many as one statement gives up quickly.
+OVERDUE_MAX = 500
+
 _HERE = Path(__file__).parent
+_RUN_ID = re.compile(rb"run_id:(\w+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +55,7 @@ class Admitted:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The idempotency key was seen before; the ledger or its first request knows more."""
+    """The idempotency key was used before; the ledger knows what came of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +65,16 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class Short:
-    """The ledger itself has less left than the claim takes. `left_fen` by pool."""
+    """The ledger itself has less left than the claim takes. `left_fen` by pool. `sure`: the
+    gate remembers every claim that this key may have, and there is none."""
 
     left_fen: dict[str, int]
+    sure: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Contested:
-    """What is left is wanted by admissions in flight: ask again in a moment."""
+    """The key, or the money that is left, is in flight: ask again in a moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,24 +82,64 @@ class Unknown:
     """The gate does not know the pools yet; the ledger decides."""
 
 
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A claim that asks to be admitted. `age_ms`: how long ago, in milliseconds, a claim under
+    its key may first have been made."""
+
+    claim: PendingClaim
+    age_ms: int
+
+
 Admission = Admitted | Seen | Taken | Short | Contested | Unknown
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What the gate has. Versions by pool, of those it knows; `overdue` are the first few of
+    `overdue_count` admissions whose process is gone."""
+
+    versions: dict[str, int]
+    in_flight: int
+    overdue_count: int
+    overdue: list[Attempt]
 
 
 class Gate:
     """The gate of one jurisdiction. All its keys share a hash tag, so it runs on a cluster."""
 
-    def __init__(self, client: redis.Redis, jurisdiction: str, pools: Sequence[str]) -> None:
-        self._client = client
+    def __init__(self, redis_url: str, jurisdiction: str, pools: Sequence[str]) -> None:
         self._prefix = f"butie:{{{jurisdiction}}}:"
         self._pools = sorted(pools)
-        self._fixed_keys = [self._prefix + "admissions"] + [
-            f"{self._prefix}pool:{pool}" for pool in self._pools
+        self._fixed_keys = [
+            self._prefix + name
+            for name in ("admissions", "memory", *(f"pool:{pool}" for pool in self._pools))
         ]
-        self._admit = client.register_script((_HERE / "admit.lua").read_text())
-        self._settle = client.register_script((_HERE / "settle.lua").read_text())
-        self._forget = client.register_script((_HERE / "forget.lua").read_text())
+        self._away = False
+        self._client = redis.Redis.from_pool(
+            redis.ConnectionPool.from_url(
+                redis_url,
+                socket_timeout=TIMEOUT_S,
+                socket_connect_timeout=TIMEOUT_S,
+                # A command that is sent twice may count twice: the path decides what to repeat.
+                retry=Retry(NoBackoff(), 0),
+                redis_connect_func=self._greet,
+            )
+        )
+        self._admit = self._client.register_script((_HERE / "admit.lua").read_text())
+        self._settle = self._client.register_script((_HERE / "settle.lua").read_text())
+        self._forget = self._client.register_script((_HERE / "forget.lua").read_text())
+        self._look = self._client.register_script((_HERE / "look.lua").read_text())
 
-    async def admit(self, batch: Sequence[PendingClaim]) -> list[Admission]:
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    @property
+    def away(self) -> bool:
+        """Whether the last call failed, and the sweeper has not got through since."""
+        return self._away
+
+    async def admit(self, batch: Sequence[Candidate]) -> list[Admission]:
         """Admit each claim of the batch wholly or not at all, in one call."""
         keys = _Keys(self._prefix, self._fixed_keys)
         head = {
@@ -96,7 +147,7 @@ class Gate:
             "ttl_s": MEMORY_S,
             "until_ms": int((time.time() + ADMISSION_S) * 1000),
         }
-        args = [json.dumps(head)] + [json.dumps(_wanted(claim, keys)) for claim in batch]
+        args = [json.dumps(head)] + [json.dumps(_wanted(one, keys)) for one in batch]
         answer = await self._call(self._admit, keys.names, args)
         words = [word.decode() for word in answer[: len(batch)]]
         left_fen = dict(zip(self._pools, map(int, answer[len(batch) + 1 :]), strict=True))
@@ -108,54 +159,124 @@ class Gate:
         *,
         done: Iterable[UUID] = (),
         undone: Iterable[PendingClaim] = (),
+        freed: Iterable[Footprint] = (),
     ) -> int:
         """Take over the ledger's view of the pools and end admissions; harmless to repeat.
 
-        `done` were committed; `undone` came to nothing, and what they put down is forgotten.
-        Returns how many admissions were dropped.
+        `done` were committed; `undone` came to nothing, and what they put down is forgotten;
+        `freed` gave serials and rights back. Returns how many admissions were dropped.
         """
         keys = _Keys(self._prefix, self._fixed_keys)
         undone = list(undone)
-        order = {
-            "pools": self._pools,
-            "views": [[v.pool, v.allocated_fen, v.spent_fen, v.version] for v in views],
-            "done": [str(claim_id) for claim_id in done] + [str(c.claim_id) for c in undone],
-            "undo": [_undo(claim, keys) for claim in undone],
-        }
+        undo = [_undo(one.footprint(), keys, _key_name(one)) for one in undone]
+        undo += [_undo(one, keys) for one in freed]
+        order = self._order([(view, -1) for view in views])
+        order["done"] = [str(id_) for id_ in done] + [str(one.claim_id) for one in undone]
+        order["undo"] = undo
         return int(await self._call(self._settle, keys.names, [json.dumps(order)]))
 
     async def forget(self, claim: PendingClaim) -> None:
         """Forget what is remembered of the claim's key, serials and rights, but not what is in
         flight: the ledger knows of none of it."""
         keys = _Keys(self._prefix, self._fixed_keys[:1])
-        _undo(claim, keys)
+        _undo(claim.footprint(), keys, _key_name(claim))
         await self._call(self._forget, keys.names, [])
 
-    async def overdue(self, now_s: float) -> list[Attempt]:
-        """Admissions past their deadline (`now_s`: real Unix seconds): their process is gone."""
-        try:
-            admissions: Any = await self._client.hgetall(self._fixed_keys[0])
-        except (RedisError, OSError, TimeoutError) as error:
-            raise GateAway from error
-        records = [(claim_id, json.loads(record)) for claim_id, record in admissions.items()]
-        return [
-            Attempt(record["retailer"], record["key"], UUID(claim_id.decode()))
-            for claim_id, record in records
-            if record["until"] < now_s * 1000
+    async def in_flight(self, retailer_id: str, idempotency_key: str) -> bool:
+        """Whether a claim of this key has been admitted and not yet settled."""
+        if self._away:
+            raise GateAway
+        name = f"{self._prefix}key:{retailer_id}:{idempotency_key}"
+        with _tells_away():
+            holder: Any = await self._client.get(name)
+            flies: Any = holder and await self._client.hexists(self._fixed_keys[0], holder)
+            return bool(flies)
+
+    # --- the sweeper's ------------------------------------------------------------------
+
+    async def look(self, now_s: float) -> Look:
+        """What the gate has. `now_s`: real Unix seconds. Asked even of a gate that was away."""
+        order = {
+            "pools": self._pools,
+            "now_ms": int(now_s * 1000),
+            "overdue_max": OVERDUE_MAX,
+        }
+        answer = await self._call(self._look, self._fixed_keys, [json.dumps(order)], probe=True)
+        count = len(self._pools)
+        versions = dict(zip(self._pools, map(int, answer[:count]), strict=True))
+        in_flight, overdue_count, *overdue = answer[count:]
+        return Look(
+            versions={pool: version for pool, version in versions.items() if version >= 0},
+            in_flight=int(in_flight),
+            overdue_count=int(overdue_count),
+            overdue=[_attempt(overdue[n], overdue[n + 1]) for n in range(0, len(overdue), 2)],
+        )
+
+    async def follow(self, views: Sequence[PoolState], seen: dict[str, int]) -> None:
+        """Take over the ledger's view, read after the gate was seen at the versions `seen`.
+
+        A version below the one seen can only mean that the ledger was restored. With this the
+        gate is in service again.
+        """
+        instead = [
+            (view, seen[view.pool] if seen.get(view.pool, -1) > view.version else -1)
+            for view in views
         ]
+        order = json.dumps(self._order(instead))
+        await self._call(self._settle, self._fixed_keys, [order], probe=True)
+        self._away = False
 
     async def ping(self) -> None:
         """Raises GateAway when Redis does not answer."""
-        try:
+        with _tells_away():
             await self._client.ping()
-        except (RedisError, OSError, TimeoutError) as error:
-            raise GateAway from error
 
-    async def _call(self, script: AsyncScript, keys: list[str], args: list[str]) -> Any:
+    # ------------------------------------------------------------------------------------
+
+    def _order(self, views: Iterable[tuple[PoolState, int]]) -> dict[str, object]:
+        return {
+            "pools": self._pools,
+            "views": [
+                [v.pool, v.allocated_fen, v.spent_fen, v.version, v.bypasses, instead_of]
+                for v, instead_of in views
+            ],
+            "done": [],
+            "undo": [],
+        }
+
+    async def _call(
+        self, script: AsyncScript, keys: list[str], args: list[str], *, probe: bool = False
+    ) -> Any:
+        if self._away and not probe:
+            raise GateAway
         try:
-            return await script(keys=keys, args=args)
-        except (RedisError, OSError, TimeoutError) as error:
-            raise GateAway from error
+            with _tells_away():
+                return await script(keys=keys, args=args)
+        except GateAway:
+            self._away = True
+            raise
+
+    async def _greet(self, connection: Any) -> None:
+        await connection.on_connect()
+        await connection.send_command("INFO", "server")
+        run = _RUN_ID.search(await connection.read_response())
+        assert run is not None, "Bug! Every server has a run id."
+        greet = (_HERE / "greet.lua").read_text()
+        await connection.send_command("EVAL", greet, 1, self._fixed_keys[1], run[1])
+        await connection.read_response()
+
+
+@contextmanager
+def _tells_away() -> Iterator[None]:
+    try:
+        yield
+    except (RedisError, OSError, TimeoutError) as error:
+        raise GateAway from error
+
+
+def _attempt(claim_id: bytes, record: bytes) -> Attempt:
+    told = json.loads(record)
+    return Attempt(told["retailer"], told["key"], UUID(claim_id.decode()))
 
 
 def _admission(word: str, left_fen: dict[str, int]) -> Admission:
@@ -166,8 +287,8 @@ def _admission(word: str, left_fen: dict[str, int]) -> Admission:
             return Seen()
         case "taken":
             return Taken()
-        case "short":
-            return Short(left_fen)
+        case "short" | "doubtful":
+            return Short(left_fen, sure=word == "short")
         case "contested":
             return Contested()
         case "unknown":
@@ -195,39 +316,42 @@ def _key_name(claim: PendingClaim) -> str:
     return f"key:{claim.seller.retailer_id}:{claim.idempotency_key}"
 
 
-def _rights(claim: PendingClaim, keys: _Keys) -> list[tuple[int, str, int, int]]:
-    """(index, field, amount, limit): each line's use of a right is a field of its own."""
-    return [
-        (
-            keys.at(f"right:{right.subject.hex()}:{right.quota}:{right.period}"),
-            f"{claim.claim_id}:{line.line_no}",
-            right.amount,
-            right.limit,
-        )
-        for line in claim.lines
-        for right in line.rights
-    ]
-
-
-def _serials(claim: PendingClaim, keys: _Keys) -> list[int]:
-    return [keys.at(f"serial:{serial}") for line in claim.lines for serial in line.serials]
-
-
-def _wanted(claim: PendingClaim, keys: _Keys) -> dict[str, object]:
+def _wanted(candidate: Candidate, keys: _Keys) -> dict[str, object]:
+    claim = candidate.claim
     return {
         "id": str(claim.claim_id),
         "seen": keys.at(_key_name(claim)),
         "retailer": claim.seller.retailer_id,
         "key": claim.idempotency_key,
-        "serials": _serials(claim, keys),
-        "rights": _rights(claim, keys),
+        "serials": [keys.at(f"serial:{one}") for line in claim.lines for one in line.serials],
+        "rights": [
+            # Each line's use of a right is a field of its own.
+            (
+                keys.at(_right_name(right.key)),
+                f"{claim.claim_id}:{line.line_no}",
+                right.amount,
+                right.limit,
+            )
+            for line in claim.lines
+            for right in line.rights
+        ],
         "fen": claim.fen_by_pool(),
+        "age_ms": candidate.age_ms,
     }
 
 
-def _undo(claim: PendingClaim, keys: _Keys) -> list[object]:
+def _right_name(right: tuple[bytes, str, str]) -> str:
+    subject, quota, period = right
+    return f"right:{subject.hex()}:{quota}:{period}"
+
+
+def _undo(footprint: Footprint, keys: _Keys, *more: str) -> list[object]:
+    claim_id = str(footprint.claim_id)
     return [
-        str(claim.claim_id),
-        [keys.at(_key_name(claim)), *_serials(claim, keys)],
-        [[at, field] for at, field, _, _ in _rights(claim, keys)],
+        claim_id,
+        [*map(keys.at, more), *(keys.at(f"serial:{one}") for one in footprint.serials)],
+        [
+            [keys.at(_right_name(right)), f"{claim_id}:{line_no}"]
+            for line_no, right in footprint.rights
+        ],
     ]

@@ -4,22 +4,31 @@ import asyncio
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service.claims.claim import Attempt, Claim, PendingClaim, WantedLine
-from service.claims.commit import Commit, Committed, PoolState, Verdict
+from service.claims.commit import Commit, Committed, GivenUp, PoolState, Verdict
+from service.claims.finish import Ending, FinishReport, finish
+from service.claims.invoice import Invoice, InvoiceTaken, record_invoice
+from service.claims.refund import Refund, RefundReport, RefundWanted, refund, refund_by_key
 from service.claims.standing import Standing, read_standing
-from service.claims.stored import KeyedClaim, claim_by_id, claim_by_key
-from service.db.engine import LedgerAway, driver
+from service.claims.stored import ClaimKey, KeyedClaim, OwnClaim, claims_by_id, claims_by_key
+from service.db.engine import LedgerAway, NeverSent, driver
 
-# How often, and how far apart, the ledger is asked what became of a commit.
-RESOLVE_TRIES = 5
-RESOLVE_S = 0.1
+# Nobody waits that long for an answer; but a commit that is cut off must be fenced, so a slow
+# one is given the time to end by itself.
+COMMIT_S = 2
+
+# How often, and how far apart, the ledger is asked what became of a commit. In all less than a
+# till waits; what is unknown then, the sweeper asks.
+RESOLVE_TRIES = 4
+RESOLVE_S = 0.05
 
 _POOLS_SQL = """
-SELECT pool, allocated_fen, spent_fen, version FROM pool WHERE jurisdiction = $1
+SELECT pool, allocated_fen, spent_fen, version, bypasses FROM pool WHERE jurisdiction = $1
 """
 _FATE_SQL = "SELECT claim_id FROM claim WHERE claim_id = ANY ($1::uuid[])"
 # The fence stands in the row that the commit itself must write: whichever comes first wins.
@@ -50,28 +59,33 @@ class Ledger:
         self._engine = engine
         self._jurisdiction = jurisdiction
 
-    async def commit(self, batch: Sequence[PendingClaim]) -> CommitReport:
-        """Commit what can stand of the batch.
+    async def commit(self, batch: Sequence[PendingClaim], *, bypassed: bool) -> CommitReport:
+        """Commit what can stand of the batch. `bypassed`: not all of it has passed the gate.
 
         A connection that breaks on the way leaves the outcome unknown: then the claims are
         given up, and those that turn out to have been committed all the same are reported so.
+        Raises NeverSent when nothing was sent, LedgerAway when the outcome stays unknown.
         """
+        commit = Commit(self._jurisdiction, bypassed)
         try:
-            async with driver(self._engine) as connection:
-                commit = Commit(connection, self._jurisdiction)
-                verdicts = await commit.run(batch)
-                return CommitReport(verdicts, list(commit.pools.values()))
+            async with driver(self._engine, within_s=COMMIT_S) as connection:
+                await commit.run(connection, batch)
+        except NeverSent:
+            raise
         except LedgerAway:
-            committed = await self._resolve(batch)
-            if len(committed) < len(batch):
-                raise
-            return CommitReport([Committed()] * len(batch), await self.pools())
+            unknown = [claim for claim in batch if claim.claim_id not in commit.verdicts]
+            committed = await self._resolve([claim.attempt for claim in unknown])
+            for claim in unknown:
+                is_in = claim.claim_id in committed
+                commit.verdicts[claim.claim_id] = Committed() if is_in else GivenUp()
+        verdicts = [commit.verdicts[claim.claim_id] for claim in batch]
+        return CommitReport(verdicts, list(commit.pools.values()))
 
-    async def _resolve(self, batch: Sequence[PendingClaim]) -> set[UUID]:
+    async def _resolve(self, attempts: Sequence[Attempt]) -> set[UUID]:
         for attempt in range(1, RESOLVE_TRIES + 1):
             await asyncio.sleep(RESOLVE_S * attempt * random.uniform(0.5, 1.5))
             try:
-                return await self.give_up([claim.attempt for claim in batch])
+                return await self.give_up(attempts)
             except LedgerAway:
                 if attempt == RESOLVE_TRIES:
                     raise
@@ -103,12 +117,42 @@ class Ledger:
             standing = await read_standing(connection, self._jurisdiction, lines)
         return [standing.copy() for _ in batch]
 
-    async def claim(self, retailer_id: str, claim_id: UUID) -> Claim | None:
-        """The retailer's own claim; None also where it is another's."""
+    async def claims(self, wanted: Sequence[OwnClaim]) -> list[Claim | None]:
+        """Each retailer's own claim as it stands; None also where it is another's."""
         async with driver(self._engine) as connection:
-            return await claim_by_id(connection, self._jurisdiction, retailer_id, claim_id)
+            found = await claims_by_id(connection, self._jurisdiction, wanted)
+        return [found.get(one) for one in wanted]
 
-    async def claim_by_key(self, retailer_id: str, idempotency_key: str) -> KeyedClaim | None:
-        """The claim that came of this key, if one did."""
+    async def claims_by_key(self, keys: Sequence[ClaimKey]) -> list[KeyedClaim | None]:
+        """For each key the claim that came of it, if one did."""
         async with driver(self._engine) as connection:
-            return await claim_by_key(connection, self._jurisdiction, retailer_id, idempotency_key)
+            found = await claims_by_key(connection, self._jurisdiction, keys)
+        return [found.get(key) for key in keys]
+
+    # --- after the grant ----------------------------------------------------------------
+
+    async def finish(
+        self, endings: Sequence[Ending], now: datetime, *, due_max: int = 0
+    ) -> FinishReport:
+        """End these holds, and let up to `due_max` expire that are due."""
+        async with driver(self._engine) as connection:
+            return await finish(connection, self._jurisdiction, endings, now, due_max=due_max)
+
+    async def refund(self, wanted: RefundWanted) -> RefundReport | None:
+        """Take lines back; None when not all of them can be, or the key was used before."""
+        async with driver(self._engine) as connection:
+            return await refund(connection, self._jurisdiction, wanted)
+
+    async def record_invoice(
+        self, claim_id: UUID, invoice: Invoice, now: datetime
+    ) -> Invoice | InvoiceTaken:
+        """Keep the claim's invoice."""
+        async with driver(self._engine) as connection:
+            return await record_invoice(connection, self._jurisdiction, claim_id, invoice, now)
+
+    async def refund_by_key(
+        self, retailer_id: str, idempotency_key: str
+    ) -> tuple[Refund, bytes] | None:
+        """The refund that came of this key, and the fingerprint of its request."""
+        async with driver(self._engine) as connection:
+            return await refund_by_key(connection, self._jurisdiction, retailer_id, idempotency_key)

@@ -15,10 +15,21 @@ from uuid import UUID
 from uuid_utils.compat import uuid7
 
 from service import metrics
+from service.claims.background import Background
 from service.claims.batcher import MicroBatcher
-from service.claims.claim import PendingClaim, Seller, WantedLine
-from service.claims.commit import Committed, KeyTaken, PoolState, Unfit, Verdict
-from service.claims.gate import Admission, Admitted, Contested, Gate, Seen, Short, Taken, Unknown
+from service.claims.claim import Claim, PendingClaim, Seller, WantedLine
+from service.claims.commit import Committed, GivenUp, KeyTaken, PoolState, Unfit, Verdict
+from service.claims.gate import (
+    Admission,
+    Admitted,
+    Candidate,
+    Contested,
+    Gate,
+    Seen,
+    Short,
+    Taken,
+    Unknown,
+)
 from service.claims.ledger import Ledger
 from service.claims.outcomes import (
     GateAway,
@@ -33,11 +44,14 @@ from service.claims.outcomes import (
 from service.claims.people import Digester
 from service.claims.prepare import wanted_lines
 from service.claims.standing import Standing, over_budget
+from service.claims.stored import ClaimKey, KeyedClaim
 from service.clock import Clock
 from service.core.checkout import Checkout
 from service.core.policy import PolicyBook
 from service.core.quote import Quote, quote
 from service.core.reasons import Reason, ReasonCode
+from service.core.rules import SOLD_AHEAD_MAX
+from service.db.engine import LedgerAway, NeverSent
 
 # Big enough that one trip carries all that a worker's connections can ask for at once,
 # small enough that a failed trip is soon repeated.
@@ -72,6 +86,8 @@ class ClaimPath:
         clock: Clock,
         hold_for: timedelta,
         gate_required: bool,
+        answer_within_s: float,
+        background: Background,
     ) -> None:
         self._book = book
         self._gate = gate
@@ -80,15 +96,16 @@ class ClaimPath:
         self._clock = clock
         self._hold_for = hold_for
         self._gate_required = gate_required
+        self._answer_within_s = answer_within_s
         self._under_way: dict[tuple[str, str], _UnderWay] = {}
-        self._settling: set[asyncio.Task[None]] = set()
-        self._admissions = MicroBatcher[PendingClaim, Admission](
-            self._admit_batch,
+        self._background = background
+        self._admissions = MicroBatcher[Candidate, Admission](
+            gate.admit,
             batch_max=BATCH_MAX,
             queue_max=QUEUE_MAX,
             on_batch=metrics.gate_batch_size.observe,
         )
-        self._commits = MicroBatcher[PendingClaim, Verdict](
+        self._commits = MicroBatcher[tuple[PendingClaim, bool], Verdict](
             self._commit_batch,
             batch_max=BATCH_MAX,
             queue_max=QUEUE_MAX,
@@ -96,6 +113,9 @@ class ClaimPath:
         )
         self._looks = MicroBatcher[Sequence[WantedLine], Standing](
             ledger.standing, batch_max=BATCH_MAX, queue_max=QUEUE_MAX
+        )
+        self._keys = MicroBatcher[ClaimKey, KeyedClaim | None](
+            ledger.claims_by_key, batch_max=BATCH_MAX, queue_max=QUEUE_MAX
         )
 
     # --- quote --------------------------------------------------------------------------
@@ -117,6 +137,23 @@ class ClaimPath:
         """
         request = _Request(till, idempotency_key, self._digester.fingerprint(checkout), checkout)
         flight = (till.seller.retailer_id, idempotency_key)
+        try:
+            async with asyncio.timeout(self._answer_within_s):
+                return await self._answer(request, flight)
+        except TimeoutError:
+            # What is under way goes on: the till's retry joins it, or finds what came of it.
+            raise LedgerAway("no answer in time") from None
+
+    async def claim_of_key(self, retailer_id: str, idempotency_key: str) -> Claim | None:
+        """The claim that came of this key, as it stands. Raises LedgerAway or Overloaded."""
+        stored = await self._keys.submit((retailer_id, idempotency_key))
+        return stored.claim if stored else None
+
+    def under_way(self, retailer_id: str, idempotency_key: str) -> bool:
+        """Whether a claim of this key is being decided in this process."""
+        return (retailer_id, idempotency_key) in self._under_way
+
+    async def _answer(self, request: "_Request", flight: tuple[str, str]) -> Outcome:
         while (first := self._under_way.get(flight)) is not None:
             outcome = await asyncio.shield(first.answer)
             if first.fingerprint == request.fingerprint:
@@ -125,6 +162,7 @@ class ClaimPath:
                 return KeyReused()
         # A task of its own: a till that hangs up does not stop its claim halfway.
         answer = asyncio.create_task(self._decide_alone(request, flight))
+        answer.add_done_callback(_look_at_fault)
         self._under_way[flight] = _UnderWay(request.fingerprint, answer)
         return await asyncio.shield(answer)
 
@@ -141,72 +179,81 @@ class ClaimPath:
             # 1. Price: policy and checkout make amounts, or reasons.
             now = self._clock.now()
             priced = quote(self._book, request.checkout, now)
-            reasons = _rule_reasons(request.till, priced)
-            if not reasons:
+            doubt = _Doubt(_rule_reasons(request.till, priced))
+            if not doubt.reasons:
                 claim = self._pending(request, priced, now)
                 # 2. Admit; 3. commit; 4. settle the gate (beside the answer).
-                outcome = await self._admit(claim)
-                if isinstance(outcome, Granted):
-                    return outcome  # 5. Answer.
-                if isinstance(outcome, Refused):
-                    reasons = outcome.reasons
+                found = await self._admit(claim)
+                if not isinstance(found, _Doubt):
+                    return found  # 5. Answer.
+                doubt = found
             # No refusal before it is sure that the key has no claim.
-            replay = await self._replay(request)
-            if replay is not None:
+            if doubt.ask and (replay := await self._replay(request)) is not None:
                 return replay
-            if reasons:
-                return Refused(reasons)
-            await self._gate_forgets(claim)
+            if doubt.reasons:
+                return Refused(doubt.reasons)
+            if doubt.stale:
+                await self._gate_forgets(claim)
             await asyncio.sleep(LOOK_AGAIN_S * look)
         raise Overloaded
 
-    async def _admit(self, claim: PendingClaim) -> Granted | Refused | None:
-        """None: what it wants is in flight elsewhere, or was remembered wrongly: look again."""
+    async def _admit(self, claim: PendingClaim) -> "Granted | Refused | _Doubt":
         try:
-            admission = await self._admissions.submit(claim)
+            admission = await self._admissions.submit(self._candidate(claim))
         except GateAway:
-            if self._gate_required:
-                raise
             admission = Unknown()
         match admission:
             case Admitted():
                 return await self._commit(claim)
             case Unknown():
+                if self._gate_required:
+                    raise GateAway
                 metrics.gate_bypassed.inc()
-                return await self._commit(claim)
-            case Short(left_fen):
-                return Refused(over_budget(claim.lines, left_fen))
+                return await self._commit(claim, bypassed=True)
+            case Short(left_fen, sure):
+                reasons = over_budget(claim.lines, left_fen)
+                return Refused(reasons) if sure else _Doubt(reasons)
             case Taken():
                 standing = await self._looks.submit(claim.lines)
-                return _refused(standing.admit(claim.seller.retailer_id, claim.lines))
-            case Seen() | Contested():
-                return None
+                return _Doubt(standing.admit(claim.seller.retailer_id, claim.lines), stale=True)
+            case Seen():
+                return _Doubt(stale=True)
+            case Contested():
+                return _Doubt(ask=False)
         assert_never(admission)
 
-    async def _commit(self, claim: PendingClaim) -> Granted | Refused | None:
+    async def _commit(
+        self, claim: PendingClaim, *, bypassed: bool = False
+    ) -> "Granted | Refused | _Doubt":
         try:
-            verdict = await self._commits.submit(claim)
-        except Overloaded:  # it never left
+            verdict = await self._commits.submit((claim, bypassed))
+        except (Overloaded, NeverSent):  # it never left
             self._settle_gate(undone=[claim])
             raise
         match verdict:
             case Committed():
                 return Granted(claim.as_answered())
             case Unfit(reasons):
-                return _refused(reasons)
+                return _Doubt(reasons)
             case KeyTaken():
-                return None
+                return _Doubt()
+            case GivenUp():
+                return _Doubt(ask=False)
         assert_never(verdict)
 
     async def _replay(self, request: "_Request") -> Replayed | KeyReused | None:
-        stored = await self._ledger.claim_by_key(
-            request.till.seller.retailer_id, request.idempotency_key
-        )
+        key = (request.till.seller.retailer_id, request.idempotency_key)
+        stored = await self._keys.submit(key)
         if stored is None:
             return None
         if stored.fingerprint != request.fingerprint:
             return KeyReused()
         return Replayed(stored.claim.as_first_answered())
+
+    def _candidate(self, claim: PendingClaim) -> Candidate:
+        # No claim of this body can have been made earlier than the till may date it ahead.
+        age = claim.created_at - claim.checkout.sold_at + SOLD_AHEAD_MAX
+        return Candidate(claim, max(0, age // timedelta(milliseconds=1)))
 
     def _pending(self, request: "_Request", priced: Quote, now: datetime) -> PendingClaim:
         checkout = request.checkout
@@ -225,12 +272,10 @@ class ClaimPath:
 
     # --- the two hops -------------------------------------------------------------------
 
-    async def _admit_batch(self, batch: Sequence[PendingClaim]) -> Sequence[Admission]:
-        return await self._gate.admit(batch)
-
-    async def _commit_batch(self, batch: Sequence[PendingClaim]) -> Sequence[Verdict]:
-        report = await self._ledger.commit(batch)
-        verdicts = list(zip(batch, report.verdicts, strict=True))
+    async def _commit_batch(self, batch: Sequence[tuple[PendingClaim, bool]]) -> Sequence[Verdict]:
+        claims = [claim for claim, _ in batch]
+        report = await self._ledger.commit(claims, bypassed=any(bypass for _, bypass in batch))
+        verdicts = list(zip(claims, report.verdicts, strict=True))
         self._settle_gate(
             report.pools,
             done=[claim.claim_id for claim, verdict in verdicts if verdict == Committed()],
@@ -246,9 +291,7 @@ class ClaimPath:
         undone: Sequence[PendingClaim] = (),
     ) -> None:
         """In the background: an answer does not wait for the gate."""
-        task = asyncio.create_task(self._settle(views, done, undone))
-        self._settling.add(task)
-        task.add_done_callback(self._settling.discard)
+        self._background(self._settle(views, done, undone))
 
     async def _settle(
         self, views: Sequence[PoolState], done: Sequence[UUID], undone: Sequence[PendingClaim]
@@ -265,10 +308,9 @@ class ClaimPath:
             pass  # it has nothing to forget, or will be asked again
 
     async def drain(self) -> None:
-        """Wait until everything under way is answered and the gate is told."""
-        while self._under_way or self._settling:
-            tasks = {flight.answer for flight in self._under_way.values()} | self._settling
-            await asyncio.wait(tasks)
+        """Wait until everything under way is answered."""
+        while self._under_way:
+            await asyncio.wait({flight.answer for flight in self._under_way.values()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,6 +331,23 @@ class _UnderWay:
     answer: asyncio.Task[Outcome]
 
 
+@dataclass(frozen=True, slots=True)
+class _Doubt:
+    """Not decided yet. `reasons` against the claim, if any; whether to `ask` the ledger first
+    what its key has; whether the gate's memory is `stale` if the ledger knows of nothing.
+    Without reasons, look again."""
+
+    reasons: LineReasons = ()
+    ask: bool = True
+    stale: bool = False
+
+
+def _look_at_fault(answer: asyncio.Task[Outcome]) -> None:
+    """A fault that nobody waits for any more has been told to the till as a 503 already."""
+    if not answer.cancelled():
+        answer.exception()
+
+
 def _rule_reasons(till: Till, priced: Quote) -> LineReasons:
     """What the rules, and the store's standing, say against each line."""
     barred = (
@@ -299,7 +358,3 @@ def _rule_reasons(till: Till, priced: Quote) -> LineReasons:
     return tuple(
         (line.line_no, reason) for line in priced.lines for reason in (*barred, *line.reasons)
     )
-
-
-def _refused(reasons: LineReasons) -> Refused | None:
-    return Refused(reasons) if reasons else None

@@ -6,6 +6,8 @@ Whoever has the database but not the key learns nothing but the last four charac
 
 import hashlib
 import hmac
+from collections.abc import Sequence
+from uuid import UUID
 
 from service.core.checkout import Checkout, Consumer
 
@@ -31,3 +33,7 @@ class Digester:
     def fingerprint(self, checkout: Checkout) -> bytes:
         """Of the whole body; keyed, because the body holds the ID number."""
         return self._digest("checkout", checkout.model_dump_json())
+
+    def refund(self, claim_id: UUID, lines: Sequence[int], reason: str) -> bytes:
+        """Of a refund's request."""
+        return self._digest("refund", f"{claim_id}|{sorted(lines)}|{reason}")

@@ -41,4 +41,5 @@ def _right(use: QuotaUse, item: Item, person: bytes, digester: Digester) -> Righ
         amount=use.amount,
         limit=use.limit,
         unit=use.unit,
+        restored=use.restored,
     )

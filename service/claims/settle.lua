@@ -1,30 +1,41 @@
 -- Brings the gate up to the ledger's view and ends admissions. Harmless to repeat.
 --
--- KEYS[1]       admissions (see admit.lua)
--- KEYS[2..P+1]  pools
--- KEYS[P+2..]   what `undo` names below, by index
+-- KEYS[1]       admissions, KEYS[2] memory (see admit.lua)
+-- KEYS[3..P+2]  pools
+-- KEYS[P+3..]   what `undo` names below, by index
 -- ARGV[1]       JSON {"pools": [name, ...],
---                     "views": [[name, allocated, spent, version], ...],
+--                     "views": [[name, allocated, spent, version, bypasses, instead_of], ...],
 --                     "done": [claim id, ...],   ended: committed, or given up
 --                     "undo": [[claim id, [index of key or serial, ...],
 --                               [[index of right, field], ...]], ...]}
 --
--- A view is stored only if its version is newer than the gate's. An admission is dropped exactly
--- once, and its fen leave `flying` with it. `undo` forgets what a claim that came to nothing had
--- put down, unless another claim has put its own there since.
+-- A view is stored if its version is newer than the gate's, or if the gate's is the very version
+-- `instead_of`: the ledger was since seen to be older, so it was restored. A view that tells of
+-- claims that bypassed the gate, or the first one, ends what the gate may say of keys alone.
+-- An admission is dropped exactly once, and its fen leave `flying` with it. `undo` forgets what a
+-- claim had put down, unless another claim has put its own there since.
 -- Returns how many admissions were dropped.
 local order = cjson.decode(ARGV[1])
 local pool_key = {}
-for i, name in ipairs(order.pools) do pool_key[name] = KEYS[1 + i] end
+for i, name in ipairs(order.pools) do pool_key[name] = KEYS[2 + i] end
 
 local function whole(number) return string.format('%.0f', number) end
 
+local function remember_from_now()
+    local clock = redis.call('TIME')
+    redis.call('HSET', KEYS[2], 'since', whole(clock[1] * 1000 + math.ceil(clock[2] / 1000)))
+end
+
 for _, view in ipairs(order.views) do
     local key = pool_key[view[1]]  -- none: a pool that no policy of this release knows
-    local version = key and redis.call('HGET', key, 'version')
-    if key and (not version or tonumber(version) < view[4]) then
-        redis.call('HSET', key, 'allocated', whole(view[2]), 'spent', whole(view[3]),
-            'version', whole(view[4]))
+    if key then
+        local known = redis.call('HMGET', key, 'version', 'bypasses')
+        local version = tonumber(known[1] or '-1')
+        if version < view[4] or version == view[6] then
+            if tonumber(known[2] or '-1') ~= view[5] then remember_from_now() end
+            redis.call('HSET', key, 'allocated', whole(view[2]), 'spent', whole(view[3]),
+                'version', whole(view[4]), 'bypasses', whole(view[5]))
+        end
     end
 end
 

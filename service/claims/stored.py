@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from uuid import UUID
 
 import asyncpg
@@ -10,8 +11,8 @@ from service.claims.claim import Claim, ClaimLine
 from service.core.calendar import SHANGHAI
 
 _READ_SQL = """
-SELECT c.claim_id, c.state, c.store_id, c.order_no, c.policy, c.sold_at, c.created_at,
-    c.expires_at, c.price_fen, c.subsidy_fen,
+SELECT c.claim_id, c.retailer_id AS owner, c.state, c.store_id, c.order_no, c.policy,
+    c.sold_at, c.created_at, c.expires_at, c.price_fen, c.subsidy_fen,
     l.line_no, l.category, l.price_fen AS line_price_fen, l.rate_bp, l.cap_fen,
     l.subsidy_fen AS line_subsidy_fen, l.pool, l.state AS line_state{more}
 FROM {source} JOIN claim_line AS l ON l.claim_id = c.claim_id
@@ -21,13 +22,18 @@ ORDER BY c.claim_id, l.line_no
 _BY_ID_SQL = _READ_SQL.format(
     more="",
     source="claim AS c",
-    condition="c.claim_id = $3 AND c.jurisdiction = $1 AND c.retailer_id = $2",
+    condition="c.jurisdiction = $1 AND c.claim_id = ANY ($2::uuid[])",
 )
 _BY_KEY_SQL = _READ_SQL.format(
-    more=", k.fingerprint",
-    source="idempotency_key AS k JOIN claim AS c ON c.claim_id = k.claim_id",
-    condition="k.jurisdiction = $1 AND k.retailer_id = $2 AND k.idempotency_key = $3",
+    more=", k.retailer_id, k.idempotency_key, k.fingerprint",
+    source="""unnest($2::text[], $3::text[]) AS w (retailer_id, idempotency_key)
+    JOIN idempotency_key AS k USING (retailer_id, idempotency_key)
+    JOIN claim AS c ON c.claim_id = k.claim_id""",
+    condition="k.jurisdiction = $1",
 )
+
+OwnClaim = tuple[str, UUID]  # retailer id, claim id
+ClaimKey = tuple[str, str]  # retailer id, idempotency key
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,23 +44,40 @@ class KeyedClaim:
     fingerprint: bytes
 
 
-async def claim_by_id(
-    connection: asyncpg.Connection, jurisdiction: str, retailer_id: str, claim_id: UUID
-) -> Claim | None:
-    """The retailer's own claim; None also where it is another's."""
-    rows = await connection.fetch(_BY_ID_SQL, jurisdiction, retailer_id, claim_id)
-    return _claim(rows) if rows else None
+async def claims_by_id(
+    connection: asyncpg.Connection, jurisdiction: str, wanted: Sequence[OwnClaim]
+) -> dict[OwnClaim, Claim]:
+    """Those of the claims that belong to the retailer that asks for them."""
+    rows = await connection.fetch(
+        _BY_ID_SQL, jurisdiction, list({claim_id for _, claim_id in wanted})
+    )
+    return {(lines[0]["owner"], claim_id): read_claim(lines) for claim_id, lines in by_claim(rows)}
 
 
-async def claim_by_key(
-    connection: asyncpg.Connection, jurisdiction: str, retailer_id: str, idempotency_key: str
-) -> KeyedClaim | None:
-    """The claim that came of this key, if one did."""
-    rows = await connection.fetch(_BY_KEY_SQL, jurisdiction, retailer_id, idempotency_key)
-    return KeyedClaim(_claim(rows), rows[0]["fingerprint"]) if rows else None
+async def claims_by_key(
+    connection: asyncpg.Connection, jurisdiction: str, keys: Sequence[ClaimKey]
+) -> dict[ClaimKey, KeyedClaim]:
+    """The claims that came of these keys."""
+    wanted = sorted(set(keys))
+    retailers, idempotency_keys = zip(*wanted, strict=True)
+    rows = await connection.fetch(_BY_KEY_SQL, jurisdiction, retailers, idempotency_keys)
+    return {
+        (lines[0]["retailer_id"], lines[0]["idempotency_key"]): KeyedClaim(
+            read_claim(lines), lines[0]["fingerprint"]
+        )
+        for _, lines in by_claim(rows)
+    }
 
 
-def _claim(rows: Sequence[asyncpg.Record]) -> Claim:
+def by_claim(rows: Sequence[asyncpg.Record]) -> list[tuple[UUID, list[asyncpg.Record]]]:
+    """The rows of each claim, which stand together."""
+    return [
+        (claim_id, list(lines))
+        for claim_id, lines in groupby(rows, key=lambda row: row["claim_id"])
+    ]
+
+
+def read_claim(rows: Sequence[asyncpg.Record]) -> Claim:
     """One claim from its rows, one a line."""
     head = rows[0]
     return Claim(

@@ -1,4 +1,4 @@
-"""Keeps the gate true: brings it the ledger's view, and ends what a dead process left behind."""
+"""Keeps the gate true, lets holds expire, and ends what a dead process left behind."""
 
 import asyncio
 import time
@@ -7,31 +7,42 @@ from dataclasses import dataclass
 import structlog
 
 from service import metrics
-from service.claims.gate import Gate
+from service.claims.commit import PoolState
+from service.claims.finish import FinishReport
+from service.claims.gate import OVERDUE_MAX, Gate
 from service.claims.ledger import Ledger
 from service.claims.outcomes import GateAway
+from service.clock import Clock
 from service.db.engine import LedgerAway
 
 # An empty gate is back in service, and a budget that was raised is seen, within this time.
 EVERY_S = 0.5
+
+# How many holds one statement lets expire, and how many statements a pass may take: what is
+# left waits for the next pass, or for another worker's.
+EXPIRE_MAX = 200
+ROUNDS_MAX = 10
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """What one pass did: admissions that turned out committed, and those given up."""
+    """What one pass did: overdue admissions that turned out committed, those given up, and the
+    holds that expired."""
 
     committed: int
     given_up: int
+    expired: int
 
 
 class Sweeper:
     """One in each worker: passes may overlap, for each step is harmless to repeat."""
 
-    def __init__(self, gate: Gate, ledger: Ledger) -> None:
+    def __init__(self, gate: Gate, ledger: Ledger, clock: Clock) -> None:
         self._gate = gate
         self._ledger = ledger
+        self._clock = clock
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
@@ -43,11 +54,8 @@ class Sweeper:
         while not self._stopping.is_set():
             try:
                 await self.run_once()
-                metrics.gate_up.set(1)
-            except GateAway:
-                metrics.gate_up.set(0)
-            except LedgerAway:
-                pass  # every request says so already
+            except (GateAway, LedgerAway):
+                pass  # every request and every probe says so already
             except Exception:
                 log.exception("sweep_failed")
             try:
@@ -56,26 +64,75 @@ class Sweeper:
                 pass  # time for the next pass
 
     async def run_once(self) -> Sweep:
-        """Tell the gate how the pools stand, and resolve overdue admissions.
+        """Let holds expire, tell the gate how the pools stand, resolve overdue admissions.
 
-        The ledger is asked about each, and fenced first: a claim that is given up here can
-        never commit later. Raises GateAway or LedgerAway.
+        Raises LedgerAway, or GateAway when all is done that needs no gate.
         """
-        pools = await self._ledger.pools()
+        expired = await self._expire()
+        was_away = self._gate.away
+        try:
+            committed, given_up = await self._heal()
+        except GateAway:
+            metrics.gate_up.set(0)
+            if not was_away:
+                log.warning("gate_away")
+            raise
+        metrics.gate_up.set(1)
+        if was_away:
+            log.info("gate_back")
+        return Sweep(committed, given_up, expired)
+
+    async def _expire(self) -> int:
+        expired = 0
+        for _ in range(ROUNDS_MAX):
+            report = await self._ledger.finish([], self._clock.now(), due_max=EXPIRE_MAX)
+            expired += report.expired
+            if report.expired:
+                await self._tell_gate(report)
+            if report.expired < EXPIRE_MAX:
+                break
+        if expired:
+            metrics.holds_ended.labels("expired").inc(expired)
+            log.info("holds_expired", count=expired)
+        return expired
+
+    async def _tell_gate(self, report: FinishReport) -> None:
+        try:
+            await self._gate.settle(report.pools, freed=report.freed)
+        except GateAway:
+            pass  # it will follow when it is back, and what it remembers is only a hint
+
+    async def _heal(self) -> tuple[int, int]:
+        """(overdue admissions that were committed, those given up)."""
+        committed = given_up = 0
+        for _ in range(ROUNDS_MAX):
+            # In this order: a ledger that is older than a gate seen before was restored.
+            look = await self._gate.look(time.time())
+            pools = await self._ledger.pools()
+            self._show(pools)
+            metrics.admissions_in_flight.set(look.in_flight)
+            metrics.admissions_overdue.set(look.overdue_count)
+            await self._gate.follow(pools, look.versions)
+            if not look.overdue:
+                break
+            # Fenced first: what is given up here can never commit later.
+            found = await self._ledger.give_up(look.overdue)
+            await self._gate.settle(
+                await self._ledger.pools(), done=[attempt.claim_id for attempt in look.overdue]
+            )
+            committed += len(found)
+            given_up += len(look.overdue) - len(found)
+            if len(look.overdue) < OVERDUE_MAX:
+                break
+        if committed or given_up:
+            metrics.admissions_released.labels("committed").inc(committed)
+            metrics.admissions_released.labels("given_up").inc(given_up)
+            log.warning("admissions_released", committed=committed, given_up=given_up)
+        return committed, given_up
+
+    def _show(self, pools: list[PoolState]) -> None:
         for pool in pools:
+            left_fen = pool.allocated_fen - pool.spent_fen
             metrics.pool_fen.labels(pool.pool, "allocated").set(pool.allocated_fen)
             metrics.pool_fen.labels(pool.pool, "spent").set(pool.spent_fen)
-            metrics.pool_fen.labels(pool.pool, "remaining").set(pool.allocated_fen - pool.spent_fen)
-        await self._gate.settle(pools)
-        overdue = await self._gate.overdue(time.time())
-        if not overdue:
-            return Sweep(0, 0)
-        committed = await self._ledger.give_up(overdue)
-        await self._gate.settle(
-            await self._ledger.pools(), done=[attempt.claim_id for attempt in overdue]
-        )
-        sweep = Sweep(len(committed), len(overdue) - len(committed))
-        metrics.admissions_released.labels("committed").inc(sweep.committed)
-        metrics.admissions_released.labels("given_up").inc(sweep.given_up)
-        log.warning("admissions_released", committed=sweep.committed, given_up=sweep.given_up)
-        return sweep
+            metrics.pool_fen.labels(pool.pool, "remaining").set(left_fen)

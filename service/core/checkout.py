@@ -5,25 +5,28 @@ here: types, lengths, check digits. What the rules say of it is in `rules`.
 """
 
 import re
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import Annotated, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    AwareDatetime,
     BaseModel,
     ConfigDict,
     Field,
+    GetPydanticSchema,
     StringConstraints,
     ValidationInfo,
+    WithJsonSchema,
     field_validator,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 from stdnum import ean, imei, luhn
 from stdnum.cn import ric
 from stdnum.exceptions import ValidationError as InvalidNumber
 from vininfo import Vin
+
+from service.core.calendar import parse_instant
 
 # Dearer than any car on sale (100 million yuan): a price above it is a slip of the hand,
 # and sums of 20 lines stay far inside what JSON, Lua and bigint hold exactly.
@@ -42,11 +45,25 @@ ID_FORMATS = {
 }
 
 
-def _sane_instant(value: datetime) -> datetime:
-    # Near the ends of the calendar a change of time zone overflows.
-    if not 2000 <= value.year <= 2100:
-        raise PydanticCustomError("year_out_of_range", "the year must lie between 2000 and 2100")
-    return value.astimezone(UTC)
+def _instant(text: str) -> datetime:
+    try:
+        return parse_instant(text)
+    except ValueError:
+        raise PydanticCustomError("instant", "not an instant (RFC 3339)") from None
+
+
+def _instant_text(instant: datetime) -> str:
+    # Part of the fingerprints that the ledger keeps: not to be changed.
+    return instant.isoformat().replace("+00:00", "Z")
+
+
+def _instant_schema(source: object, handler: object) -> CoreSchema:
+    # Not pydantic's own reading of a datetime, which takes "1750212000" for one.
+    return core_schema.no_info_after_validator_function(
+        _instant,
+        core_schema.str_schema(strict=True, max_length=40),
+        serialization=core_schema.plain_serializer_function_ser_schema(_instant_text),
+    )
 
 
 def _gtin(value: str) -> str:
@@ -75,7 +92,11 @@ IdNumber = Annotated[
 ]
 Gtin = Annotated[str, StringConstraints(pattern=r"^[0-9]{8,14}$"), AfterValidator(_gtin)]
 Imei = Annotated[str, StringConstraints(pattern=r"^[0-9]{15}$"), AfterValidator(_imei)]
-Instant = Annotated[AwareDatetime, AfterValidator(_sane_instant)]
+Instant = Annotated[
+    datetime,
+    GetPydanticSchema(_instant_schema),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
 EnergyGrade = Literal["1", "2", "3", "4", "5", "none"]
 IdType = Literal["resident_id", "hk_macao_permit", "taiwan_permit", "passport"]
 

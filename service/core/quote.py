@@ -33,6 +33,7 @@ class QuotaUse:
     amount: int
     limit: int
     unit: Literal["items", "fen"]
+    restored: bool  # whether a refund gives it back
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,18 +157,24 @@ def quotas_of(line: Line) -> tuple[QuotaUse, ...]:
     """What an eligible line takes: of the buyer's right, and of the old vehicle's."""
     year, quota = str(line.sold_on.year), line.category.quota
     amount = line.subsidy_fen if quota.unit == "fen" else 1
-    uses = [_use("person", quota, quota.name, year, amount)]
+    restored = line.policy.refund_restores_quota.value
+    uses = [_use("person", quota, quota.name, year, amount, restored)]
     trade_in = line.category.trade_in
     if trade_in and trade_in.quota:
-        uses.append(_use("trade_in", trade_in.quota, f"old_{trade_in.kind}", year, 1))
+        uses.append(_use("trade_in", trade_in.quota, f"old_{trade_in.kind}", year, 1, restored))
     return tuple(uses)
 
 
 def _use(
-    subject: Literal["person", "trade_in"], quota: Quota, name: str, year: str, amount: int
+    subject: Literal["person", "trade_in"],
+    quota: Quota,
+    name: str,
+    year: str,
+    amount: int,
+    restored: bool,
 ) -> QuotaUse:
     period = year if quota.period == "calendar_year" else "all"
-    return QuotaUse(subject, name, period, amount, quota.limit.value, quota.unit)
+    return QuotaUse(subject, name, period, amount, quota.limit.value, quota.unit, restored)
 
 
 def _unknown(item: Item, reasons: tuple[Reason, ...]) -> LineQuote:

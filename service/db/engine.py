@@ -1,5 +1,6 @@
 """Engines and connections to PostgreSQL."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,13 +15,22 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 MIGRATIONS = Path(__file__).parents[2] / "migrations"
 
-# A statement that takes longer than this is not slow but stuck: a batch takes milliseconds.
-STATEMENT_TIMEOUT_S = 5
-CONNECT_TIMEOUT_S = 2
+# Whoever waits for an answer gets one, or a 503, within a second.
+ANSWER_S = 0.9
+# No healthy server on a network of ours takes longer to say hello.
+CONNECT_S = 0.8
+# The server ends by itself what nobody waits for any more: a client that was stopped or cut
+# off between two statements must not hold a lock that the tills want.
+STATEMENT_S = 5
+IDLE_IN_TRANSACTION_S = 2
 
 
 class LedgerAway(Exception):
     """PostgreSQL did not answer. What became of the statement is unknown."""
+
+
+class NeverSent(LedgerAway):
+    """There was no connection to PostgreSQL, so nothing was asked of it."""
 
 
 def async_url(database_url: str) -> str:
@@ -28,61 +38,129 @@ def async_url(database_url: str) -> str:
     return urlunsplit(urlsplit(database_url)._replace(scheme="postgresql+asyncpg"))
 
 
-def make_engine(database_url: str, *, connections_max: int = 10) -> AsyncEngine:
+def make_engine(
+    database_url: str,
+    *,
+    connections_max: int = 10,
+    pre_ping: bool = True,
+    statement_s: int = STATEMENT_S,
+) -> AsyncEngine:
+    """A pool of at most `connections_max`. `driver` needs no `pre_ping`: it looks for itself."""
     return create_async_engine(
         async_url(database_url),
         pool_size=connections_max,
         max_overflow=0,
-        pool_timeout=CONNECT_TIMEOUT_S,
+        pool_timeout=CONNECT_S,
         pool_use_lifo=True,
+        pool_pre_ping=pre_ping,
         hide_parameters=True,  # an error that is logged must not tell what was sent
         connect_args={
-            "timeout": CONNECT_TIMEOUT_S,
-            "command_timeout": STATEMENT_TIMEOUT_S,
-            "server_settings": {"application_name": "butie", "timezone": "UTC"},
+            "timeout": CONNECT_S,
+            "server_settings": {
+                "application_name": "butie",
+                "timezone": "UTC",
+                "statement_timeout": f"{statement_s}s",
+                "idle_in_transaction_session_timeout": f"{IDLE_IN_TRANSACTION_S}s",
+            },
         },
     )
 
 
-# What says that PostgreSQL, or the way to it, is gone, and not that a statement was wrong.
+# What says that PostgreSQL, or the way to it, is gone or only to be read (a standby), and not
+# that a statement was wrong.
 _AWAY = (
     OSError,
     TimeoutError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
 )
 
 
 @asynccontextmanager
-async def connect(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-    """A pooled connection in a transaction that commits at the end. Raises LedgerAway."""
+async def connect(
+    engine: AsyncEngine, *, within_s: float = ANSWER_S
+) -> AsyncIterator[AsyncConnection]:
+    """A pooled connection in a transaction that commits at the end. Raises LedgerAway, also
+    when it all takes longer than `within_s`."""
     try:
-        async with engine.begin() as connection:
-            yield connection
-    except (*_AWAY, PoolTimeout, OperationalError, InterfaceError) as error:
+        async with asyncio.timeout(within_s), engine.connect() as connection:
+            transaction = await connection.begin()
+            try:
+                yield connection
+            except asyncio.CancelledError:
+                await _drop(connection)  # a rollback would wait for a server that hangs
+                raise
+            except BaseException:
+                await transaction.rollback()
+                raise
+            await transaction.commit()
+    except (OSError, TimeoutError, PoolTimeout, OperationalError, InterfaceError) as error:
         raise LedgerAway("PostgreSQL did not answer") from error
+    except DBAPIError as error:
+        if error.connection_invalidated or isinstance(
+            getattr(error.orig, "__cause__", None), _AWAY
+        ):
+            raise LedgerAway("PostgreSQL did not answer") from error
+        raise
+    except asyncpg.PostgresError as error:  # the server refuses the connection itself
+        if isinstance(error, _AWAY):
+            raise LedgerAway("no connection to PostgreSQL") from error
+        raise
 
 
 @asynccontextmanager
-async def driver(engine: AsyncEngine) -> AsyncIterator[asyncpg.Connection]:
+async def driver(
+    engine: AsyncEngine, *, within_s: float = ANSWER_S
+) -> AsyncIterator[asyncpg.Connection]:
     """A pooled connection as asyncpg has it, for statements on the claim path.
 
     SQLAlchemy's own execution costs more than these statements do.
-    Raises LedgerAway when there is no connection, or it broke.
+    Raises NeverSent when no connection is to be had, LedgerAway when it broke or all of it
+    took longer than `within_s`.
     """
+    connection = None
     try:
-        connection = await engine.connect()
-    except (OSError, TimeoutError, DBAPIError, PoolTimeout, asyncpg.PostgresError) as error:
-        raise LedgerAway("no connection to PostgreSQL") from error
-    try:
-        yield (await connection.get_raw_connection()).driver_connection
-    except _AWAY as error:
-        await connection.invalidate()
-        raise LedgerAway("PostgreSQL did not answer") from error
+        async with asyncio.timeout(within_s):
+            connection, raw = await _live_connection(engine)
+            yield raw
+    except (*_AWAY, asyncio.CancelledError) as error:
+        if connection is not None:
+            await _drop(connection)
+        if isinstance(error, asyncio.CancelledError):
+            raise
+        away = NeverSent if connection is None else LedgerAway
+        raise away("PostgreSQL did not answer") from error
     finally:
-        await connection.close()
+        if connection is not None:
+            await connection.close()
+
+
+async def _live_connection(engine: AsyncEngine) -> tuple[AsyncConnection, asyncpg.Connection]:
+    """A connection that is not known to be dead: after a restart of the server all are."""
+    try:
+        while True:
+            connection = await engine.connect()
+            raw = (await connection.get_raw_connection()).driver_connection
+            assert raw is not None, "Bug! A connection that was just made is gone."
+            if not raw.is_closed():
+                return connection, raw
+            await _drop(connection)
+            await connection.close()
+    except (OSError, TimeoutError, DBAPIError, PoolTimeout, asyncpg.PostgresError) as error:
+        raise NeverSent("no connection to PostgreSQL") from error
+
+
+async def _drop(connection: AsyncConnection) -> None:
+    """Cut the connection at once; a polite end would wait for a server that hangs."""
+    raw = (await connection.get_raw_connection()).driver_connection
+    if raw is not None:
+        raw.terminate()
+    await connection.invalidate()
 
 
 def migrate(database_url: str) -> None:

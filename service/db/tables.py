@@ -92,6 +92,8 @@ pool = sa.Table(
     _column("reserved_fen", Fen),
     sa.Column("spent_fen", Fen, sa.Computed("confirmed_fen + reserved_fen", persisted=True)),
     _column("version", sa.BigInteger),  # grows with every change: the newer view wins
+    # Commits of claims that the gate was not asked about: it may not know their keys.
+    _column("bypasses", sa.BigInteger, server_default=sa.text("0")),
     sa.CheckConstraint("confirmed_fen >= 0", name="pool_confirmed_not_negative"),
     sa.CheckConstraint("reserved_fen >= 0", name="pool_reserved_not_negative"),
     sa.CheckConstraint("spent_fen <= allocated_fen", name="pool_not_overspent"),
@@ -159,6 +161,22 @@ claim = sa.Table(
     ),
     sa.CheckConstraint("0 <= subsidy_fen and subsidy_fen <= price_fen", name="claim_amounts"),
     sa.Index("claim_retailer_idx", "jurisdiction", "retailer_id", "claim_id"),
+    sa.Index("claim_order_idx", "jurisdiction", "retailer_id", "order_no", "claim_id"),
+    # Most are confirmed: who asks for those finds them all along the retailer's own.
+    sa.Index(
+        "claim_not_confirmed_idx",
+        "jurisdiction",
+        "retailer_id",
+        "state",
+        "claim_id",
+        postgresql_where=sa.text("state <> 'confirmed'"),
+    ),
+    sa.Index(
+        "claim_due_idx",
+        "jurisdiction",
+        "expires_at",
+        postgresql_where=sa.text("state = 'reserved'"),
+    ),
 )
 
 claim_line = sa.Table(
@@ -191,6 +209,43 @@ claim_line = sa.Table(
         "0 <= subsidy_fen and subsidy_fen <= cap_fen and subsidy_fen <= price_fen",
         name="claim_line_amounts",
     ),
+    sa.Index("claim_line_serial_idx", "serial_no", "claim_id"),
+    sa.Index(
+        "claim_line_imei_idx", "imei", "claim_id", postgresql_where=sa.text("imei is not null")
+    ),
+)
+
+refund = sa.Table(
+    "refund",
+    metadata,
+    _key("jurisdiction"),
+    _key("retailer_id"),
+    _key("idempotency_key"),
+    _column("fingerprint", BYTEA),
+    _column("refund_id", UUID(as_uuid=True)),
+    _column("claim_id", UUID(as_uuid=True)),
+    _column("lines", ARRAY(sa.SmallInteger)),
+    _column("lines_refunded", sa.Integer),
+    _column("reason", sa.Text),
+    _column("subsidy_fen", Fen),
+    _column("created_at", Instant),
+    # All lines that were asked for, or none: the statement itself counts them.
+    sa.CheckConstraint("lines_refunded = cardinality(lines)", name="refund_is_whole"),
+    sa.Index("refund_claim_idx", "claim_id"),
+)
+
+invoice = sa.Table(
+    "invoice",
+    metadata,
+    _key("jurisdiction"),
+    _key("number"),
+    _key("code"),  # empty: a fully digital invoice has none
+    _column("claim_id", UUID(as_uuid=True)),
+    _column("dated_on", sa.Date),
+    _column("buyer", sa.Text),
+    _column("total_fen", Fen),
+    _column("recorded_at", Instant),
+    sa.UniqueConstraint("claim_id", name="invoice_claim_key"),
 )
 
 # --- the books --------------------------------------------------------------------------

@@ -126,12 +126,6 @@ async def test_a_bad_idempotency_key_is_a_400(house: House, name: str) -> None:
     assert await house.footprint() == before
 
 
-async def test_a_hold_that_nothing_could_end_is_not_begun(house: House) -> None:
-    before = await house.footprint()
-    assert_problem(await house.claim("k", hold=True), 422, "invalid_field")
-    assert await house.footprint() == before
-
-
 async def test_a_body_over_the_limit_is_a_413_announced_or_not(house: House) -> None:
     async def in_pieces():  # type: ignore[no-untyped-def]
         for _ in range(300):

@@ -9,6 +9,7 @@ import redis as sync_redis
 
 from service.claims.claim import Attempt
 from service.claims.gate import ADMISSION_S
+from service.claims.sweeper import Sweeper
 from tests.builders import item_json, resident_id, serial
 from tests.conftest import House
 
@@ -18,7 +19,11 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture(autouse=True)
 def sweeper_at_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     """These tests sweep when they say so."""
-    monkeypatch.setattr("service.claims.sweeper.EVERY_S", 3600)
+
+    async def run(self: Sweeper) -> None:
+        pass
+
+    monkeypatch.setattr(Sweeper, "run", run)
 
 
 def gate_of(house: House) -> "sync_redis.Redis[bytes]":
@@ -82,7 +87,7 @@ async def test_what_the_gate_remembers_wrongly_is_asked_of_the_ledger(house: Hou
 
 async def test_an_overdue_admission_is_fenced_and_its_money_is_free_again(house: House) -> None:
     """A worker died between admission and commit."""
-    gate, ledger = house.service.gate, house.service.ledger
+    gate, path = house.service.gate, house.service.path
     lost = "019780c3-c9da-76f1-8a29-36f05201f175"
     record = (
         f'{{"until": {int(time.time() * 1000) - 1}, "fen": {{"appliances": 500}},'
@@ -96,8 +101,8 @@ async def test_an_overdue_admission_is_fenced_and_its_money_is_free_again(house:
     assert balance(house) == await left_in_ledger(house)
     fenced = await house.sql("SELECT fenced FROM idempotency_key WHERE idempotency_key = 'lost'")
     assert fenced[0][0] == [UUID(lost)]
-    assert await gate.overdue(time.time() + ADMISSION_S + 1) == []
-    assert await ledger.claim_by_key("sandbox", "lost") is None
+    assert (await gate.look(time.time() + ADMISSION_S + 1)).overdue == []
+    assert await path.claim_of_key("sandbox", "lost") is None
 
 
 async def test_a_claim_that_was_given_up_can_never_commit_later(house: House) -> None:
@@ -105,11 +110,11 @@ async def test_a_claim_that_was_given_up_can_never_commit_later(house: House) ->
     held: list[UUID] = []
     commit = house.service.ledger.commit
 
-    async def commit_late(batch):  # type: ignore[no-untyped-def]
+    async def commit_late(batch, **how):  # type: ignore[no-untyped-def]
         if not held:
             held.extend(claim.claim_id for claim in batch)
             await house.service.ledger.give_up([claim.attempt for claim in batch])
-        return await commit(batch)
+        return await commit(batch, **how)
 
     house.service.ledger.commit = commit_late  # type: ignore[method-assign]
     answer = await house.claim("k1")
@@ -147,8 +152,9 @@ async def test_a_connection_lost_during_commit_is_resolved_by_asking(house: Hous
 
     run = commits.Commit.run
 
-    async def run_and_lose(self, batch):  # type: ignore[no-untyped-def]
-        await run(self, batch)
+    async def run_and_lose(self, connection, batch):  # type: ignore[no-untyped-def]
+        await run(self, connection, batch)
+        self.verdicts.clear()
         commits.Commit.run = run  # type: ignore[method-assign]
         raise ConnectionResetError
 

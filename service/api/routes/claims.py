@@ -1,16 +1,15 @@
 """Quotes and claims: what the tills call."""
 
 from typing import Annotated, assert_never
-from uuid import UUID
 
 import structlog
-from fastapi import APIRouter, Depends, Header, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from pydantic import TypeAdapter
 
 from service import metrics
-from service.api.auth import Refusal, ServiceOf, allowed, till
+from service.api.auth import MayClaim, ServiceOf, till
 from service.api.bodies import json_body, takes
-from service.api.invalid import invalid_fields, summary
+from service.api.idempotency import REPLAYED, IdempotencyKey
 from service.api.models import QuoteAnswer, QuoteLine
 from service.api.problems import (
     ProblemReason,
@@ -22,25 +21,13 @@ from service.api.problems import (
 from service.claims.claim import Claim
 from service.claims.outcomes import Granted, KeyReused, Outcome, Refused, Replayed
 from service.core.checkout import Checkout
-from service.retailers.directory import Caller
 
 router = APIRouter(prefix="/v1", tags=["claims"])
 
 CLAIM_JSON = TypeAdapter(Claim)
 
-MayClaim = Annotated[Caller, Depends(allowed("claims"))]
 CheckoutBody = Annotated[Checkout, Depends(json_body(Checkout))]
-IdempotencyKey = Annotated[
-    str,
-    Header(
-        alias="Idempotency-Key",
-        pattern=r"^[!-~]{1,255}$",
-        description="one for each sale, the same on every retry",
-    ),
-]
 ALWAYS = ("unauthorized", "missing_scope", "ledger_unavailable")
-# Nothing confirms, cancels or expires a hold yet, so none may begin.
-HOLD_NOT_OFFERED = {"type": "hold_not_offered", "loc": ("hold",)}
 WITH_BODY = (*ALWAYS, "malformed_request", "body_too_large", "invalid_field")
 
 
@@ -89,15 +76,7 @@ async def quote(
     status_code=201,
     response_model=Claim,
     responses={
-        201: {
-            "headers": {
-                "Idempotency-Replayed": {
-                    "description": "`true` when the key had its claim already",
-                    "schema": {"type": "string", "enum": ["true"]},
-                },
-                "Location": {"schema": {"type": "string"}},
-            }
-        },
+        201: REPLAYED,
         **documented(
             *WITH_BODY,
             "invalid_idempotency_key",
@@ -118,12 +97,9 @@ async def create_claim(
     checkout: CheckoutBody,
 ) -> Response:
     """Grant the subsidy of this sale: all lines or none, once for each Idempotency-Key."""
-    if checkout.hold:
-        fields = invalid_fields([HOLD_NOT_OFFERED], language_of(request))
-        return problem(request, "invalid_field", detail=summary(fields), fields=fields)
     seller = await till(service.directory, caller, checkout.store_id)
     outcome = await service.path.claim(seller, idempotency_key, checkout)
-    _count(outcome)
+    count(outcome)
     match outcome:
         case Granted(claim):
             return _claim_response(claim, {})
@@ -137,31 +113,14 @@ async def create_claim(
     assert_never(outcome)
 
 
-@router.get(
-    "/claims/{claim_id}",
-    response_model=Claim,
-    responses=documented(*ALWAYS, "not_found"),
-)
-async def read_claim(service: ServiceOf, caller: MayClaim, claim_id: str) -> Claim:
-    """One of your own claims, as it stands."""
-    assert caller.retailer_id is not None, "Bug! The claims scope needs a retailer."
-    try:
-        wanted = UUID(claim_id)
-    except ValueError:
-        raise Refusal("not_found") from None
-    claim = await service.ledger.claim(caller.retailer_id, wanted)
-    if claim is None:
-        raise Refusal("not_found")
-    return claim
-
-
 def _claim_response(claim: Claim, headers: dict[str, str]) -> Response:
     structlog.contextvars.bind_contextvars(claim_id=str(claim.claim_id))
     headers = {"Location": f"/v1/claims/{claim.claim_id}", **headers}
     return Response(CLAIM_JSON.dump_json(claim), 201, headers, "application/json")
 
 
-def _count(outcome: Outcome) -> None:
+def count(outcome: Outcome) -> None:
+    """What became of a claim, for the metrics."""
     metrics.claims.labels(type(outcome).__name__.lower()).inc()
     if isinstance(outcome, Granted):
         for line in outcome.claim.lines:

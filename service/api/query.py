@@ -1,0 +1,39 @@
+"""Days and instants in a query, as whole spans of time."""
+
+import re
+from datetime import date, datetime, timedelta
+from typing import Annotated
+
+from pydantic import BeforeValidator
+from pydantic_core import PydanticCustomError
+
+from service.core.calendar import parse_instant, start_of_day
+
+DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+# A plus sign that was not escaped comes out of a query as a space.
+SPACE_FOR_PLUS = re.compile(r" (?=\d\d:\d\d$)")
+
+
+def _instant(text: object, *, days: int) -> datetime:
+    try:
+        if DAY.fullmatch(str(text)):
+            day = date.fromisoformat(str(text))
+            if not 2000 <= day.year <= 2100:
+                raise ValueError
+            return start_of_day(day) + timedelta(days=days)
+        return parse_instant(SPACE_FOR_PLUS.sub("+", str(text)))
+    except ValueError:
+        raise PydanticCustomError("day_or_instant", "neither a day nor an instant") from None
+
+
+def _start(text: object) -> datetime:
+    return _instant(text, days=0)
+
+
+def _end(text: object) -> datetime:
+    return _instant(text, days=1)
+
+
+# "2025-06-18" is the whole day, "2025-06-18T10:15:00+08:00" a moment.
+Start = Annotated[datetime, BeforeValidator(_start)]
+End = Annotated[datetime, BeforeValidator(_end)]  # the first moment that is not wanted any more

@@ -1,0 +1,184 @@
+"""Many claims in one request: for a chain's gateway, and for tills that come back on line."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, assert_never
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+from pydantic_core import from_json, to_json
+
+from service.api.auth import MayClaim, Refusal, ServiceOf, till
+from service.api.bodies import takes
+from service.api.idempotency import KEY_PATTERN
+from service.api.invalid import invalid_fields, summary
+from service.api.problems import (
+    Problem,
+    documented,
+    language_of,
+    problem_body,
+    reason_bodies,
+    request_id_of,
+)
+from service.api.routes.claims import count
+from service.claims.claim import Claim
+from service.claims.outcomes import (
+    GateAway,
+    Granted,
+    KeyReused,
+    Outcome,
+    Overloaded,
+    Refused,
+    Replayed,
+)
+from service.core.checkout import Checkout, Strict
+from service.core.sentences import Language
+from service.db.engine import LedgerAway
+from service.retailers.directory import Caller
+from service.wiring import Service
+
+router = APIRouter(prefix="/v1/claims", tags=["claims"])
+
+CLAIMS_MAX = 500
+
+
+class KeyedCheckout(Strict):
+    """One claim of a batch, as it would be sent alone."""
+
+    idempotency_key: str = Field(pattern=KEY_PATTERN)
+    checkout: Checkout
+
+
+class BatchBody(Strict):
+    claims: tuple[KeyedCheckout, ...] = Field(min_length=1, max_length=CLAIMS_MAX)
+
+
+class BatchResult(BaseModel):
+    """What this claim would have got alone: its status, and the claim or the problem."""
+
+    idempotency_key: str | None
+    status: int
+    replayed: bool = False
+    claim: Claim | None = None
+    problem: Problem | None = None
+
+
+class BatchAnswer(BaseModel):
+    """One result a claim, in the order in which they were sent."""
+
+    results: list[BatchResult]
+
+
+@dataclass(frozen=True, slots=True)
+class BadClaim:
+    """One of a batch that cannot be read: its key, if that much is clear, and what is wrong."""
+
+    idempotency_key: str | None
+    errors: Sequence[Mapping[str, Any]]
+    about_key: bool
+
+
+RESULTS = TypeAdapter(dict[str, list[dict[str, Any]]])
+
+
+@router.post(
+    "/batch",
+    response_model=BatchAnswer,
+    responses=documented(
+        "unauthorized",
+        "missing_scope",
+        "ledger_unavailable",
+        "malformed_request",
+        "body_too_large",
+        "invalid_field",
+    ),
+    openapi_extra=takes(BatchBody),
+)
+async def create_claims(request: Request, service: ServiceOf, caller: MayClaim) -> Response:
+    """Up to 500 claims, each as if it were sent alone; a bad one spoils no other."""
+    wanted = read_batch(await request.body())
+    answers = _Answers(service, caller, language_of(request), request_id_of(request))
+    results = await asyncio.gather(*map(answers.one, wanted))
+    return Response(RESULTS.dump_json({"results": results}), media_type="application/json")
+
+
+def read_batch(body: bytes) -> list[KeyedCheckout | BadClaim]:
+    """Each claim of the body, read or not. Raises pydantic's ValidationError where the body as a
+    whole is wrong."""
+    try:
+        return list(BatchBody.model_validate_json(body).claims)
+    except ValidationError as error:
+        errors = error.errors(include_url=False, include_input=False)
+        if any(len(one["loc"]) < 2 or one["loc"][0] != "claims" for one in errors):
+            raise
+    # Some are bad: the others are read again without them.
+    raw = from_json(body)["claims"]
+    bad: dict[int, list[Mapping[str, Any]]] = {}
+    for one in errors:
+        bad.setdefault(int(one["loc"][1]), []).append({**one, "loc": one["loc"][2:]})
+    good = [one for n, one in enumerate(raw) if n not in bad]
+    read = iter(BatchBody.model_validate_json(to_json({"claims": good})).claims if good else ())
+    return [_bad(one, bad[n]) if n in bad else next(read) for n, one in enumerate(raw)]
+
+
+def _bad(raw: Any, errors: Sequence[Mapping[str, Any]]) -> BadClaim:
+    about_key = any(error["loc"][:1] == ("idempotency_key",) for error in errors)
+    key = raw.get("idempotency_key") if isinstance(raw, dict) else None
+    return BadClaim(key if isinstance(key, str) else None, errors, about_key)
+
+
+@dataclass(frozen=True, slots=True)
+class _Answers:
+    service: Service
+    caller: Caller
+    language: Language
+    request_id: str
+
+    async def one(self, wanted: KeyedCheckout | BadClaim) -> dict[str, Any]:
+        key = wanted.idempotency_key
+        if isinstance(wanted, BadClaim):
+            return self._bad(wanted)
+        try:
+            seller = await till(self.service.directory, self.caller, wanted.checkout.store_id)
+            outcome = await self.service.path.claim(seller, wanted.idempotency_key, wanted.checkout)
+        except Refusal as refusal:
+            return self._problem(key, refusal.code)
+        except Overloaded:
+            return self._problem(key, "overloaded")
+        except LedgerAway:
+            return self._problem(key, "ledger_unavailable")
+        except GateAway:
+            return self._problem(key, "gate_unavailable")
+        count(outcome)
+        return self._outcome(key, outcome)
+
+    def _outcome(self, key: str | None, outcome: Outcome) -> dict[str, Any]:
+        match outcome:
+            case Granted(claim):
+                return {"idempotency_key": key, "status": 201, "replayed": False, "claim": claim}
+            case Replayed(claim):
+                return {"idempotency_key": key, "status": 201, "replayed": True, "claim": claim}
+            case Refused(reasons):
+                bodies = reason_bodies(reasons, self.language)
+                return self._problem(key, "claim_refused", reasons=bodies)
+            case KeyReused():
+                return self._problem(key, "idempotency_key_reused")
+        assert_never(outcome)
+
+    def _bad(self, wanted: BadClaim) -> dict[str, Any]:
+        if wanted.about_key:
+            return self._problem(wanted.idempotency_key, "invalid_idempotency_key")
+        fields = invalid_fields(wanted.errors, self.language)
+        return self._problem(
+            wanted.idempotency_key, "invalid_field", detail=summary(fields), fields=fields
+        )
+
+    def _problem(self, key: str | None, code: str, **more: Any) -> dict[str, Any]:
+        body = problem_body(code, self.language, self.request_id, **more)
+        return {
+            "idempotency_key": key,
+            "status": body["status"],
+            "replayed": False,
+            "problem": body,
+        }

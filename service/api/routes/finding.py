@@ -1,0 +1,102 @@
+"""Finding claims again: by key, by id, and in lists."""
+
+import re
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Query
+from fastapi.responses import JSONResponse
+
+from service.api.auth import MayClaim, Refusal, ServiceOf, own_retailer
+from service.api.idempotency import KEY_PATTERN
+from service.api.models import ClaimPage, InFlight
+from service.api.problems import documented
+from service.api.query import End, Start
+from service.claims.claim import Claim
+from service.claims.finding import PAGE_MAX, Wanted, find_claims
+from service.claims.outcomes import GateAway
+from service.db.engine import driver
+
+router = APIRouter(prefix="/v1/claims", tags=["claims"])
+
+ALWAYS = ("unauthorized", "missing_scope", "ledger_unavailable", "overloaded")
+
+PLAIN = r"^[^\x00-\x1f\x7f-\x9f]{1,120}$"
+
+
+@router.get(
+    "/by-key/{idempotency_key:path}",
+    response_model=Claim | InFlight,
+    responses=documented(*ALWAYS, "not_found"),
+)
+async def by_key(service: ServiceOf, caller: MayClaim, idempotency_key: str) -> Any:
+    """What became of a request whose answer was lost: its claim as it stands, or
+    `{"state": "in_flight"}` while it is decided, or 404 when the ledger knows of none. The
+    ledger answers, so this is right while Redis is away too."""
+    retailer_id = own_retailer(caller)
+    if not re.fullmatch(KEY_PATTERN, idempotency_key):
+        raise Refusal("not_found")
+    # Asked first: what ends in between is in the ledger by then.
+    in_flight = service.path.under_way(retailer_id, idempotency_key)
+    if not in_flight:
+        try:
+            in_flight = await service.gate.in_flight(retailer_id, idempotency_key)
+        except GateAway:
+            pass  # the ledger knows what is granted; what is under way elsewhere looks unseen
+    claim = await service.path.claim_of_key(retailer_id, idempotency_key)
+    if claim is not None:
+        return claim
+    if in_flight:
+        return JSONResponse({"state": "in_flight"}, headers={"Retry-After": "1"})
+    raise Refusal("not_found")
+
+
+@router.get("/{claim_id}", response_model=Claim, responses=documented(*ALWAYS, "not_found"))
+async def read_claim(service: ServiceOf, caller: MayClaim, claim_id: str) -> Claim:
+    """One of your own claims, as it stands."""
+    try:
+        wanted = UUID(claim_id)
+    except ValueError:
+        raise Refusal("not_found") from None
+    claim = await service.lifecycle.claim(own_retailer(caller), wanted)
+    if claim is None:
+        raise Refusal("not_found")
+    return claim
+
+
+@router.get("", response_model=ClaimPage, responses=documented(*ALWAYS, "invalid_field"))
+async def list_claims(
+    service: ServiceOf,
+    caller: MayClaim,
+    order_no: Annotated[str | None, Query(pattern=PLAIN)] = None,
+    serial_no: Annotated[
+        str | None, Query(pattern=r"^[!-~]{1,64}$", description="or an IMEI")
+    ] = None,
+    state: Literal["reserved", "confirmed", "cancelled", "expired"] | None = None,
+    from_: Annotated[
+        Start | None, Query(alias="from", description="made from this day or instant on")
+    ] = None,
+    to: Annotated[
+        End | None, Query(description="made up to the end of this day, or before this instant")
+    ] = None,
+    cursor: Annotated[UUID | None, Query(description="`next_cursor` of the page before")] = None,
+    limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = 50,
+) -> ClaimPage:
+    """Your own claims, newest first."""
+    wanted = Wanted(
+        order_no=order_no,
+        serial_no=serial_no,
+        state=state,
+        from_at=from_,
+        until_at=to,
+    )
+    async with driver(service.engine) as connection:
+        page = await find_claims(
+            connection,
+            service.settings.jurisdiction,
+            own_retailer(caller),
+            wanted,
+            before=cursor,
+            limit=limit,
+        )
+    return ClaimPage(page.claims, page.next_before)

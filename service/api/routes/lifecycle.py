@@ -1,0 +1,201 @@
+"""A claim after its grant: confirm, cancel, refund, invoice."""
+
+from datetime import date
+from typing import Annotated, Any, assert_never
+from uuid import UUID
+
+import structlog
+from fastapi import APIRouter, Depends, Request, Response
+from pydantic import AfterValidator, Field, TypeAdapter
+from pydantic_core import PydanticCustomError
+
+from service.api.auth import MayClaim, Refusal, ServiceOf, own_retailer
+from service.api.bodies import json_body, takes
+from service.api.idempotency import REPLAYED, IdempotencyKey
+from service.api.invalid import invalid_field
+from service.api.problems import documented, language_of, problem
+from service.api.wrong_state import Wish, wrong_state
+from service.claims.claim import Claim
+from service.claims.invoice import Invoice, InvoiceTaken
+from service.claims.lifecycle import (
+    NoSuchClaim,
+    NoSuchLine,
+    Refunded,
+    WrongState,
+    WrongTotal,
+)
+from service.claims.outcomes import KeyReused
+from service.claims.refund import Refund
+from service.core.calendar import business_day
+from service.core.checkout import PRICE_MAX_FEN, Strict, Text
+from service.core.money import yuan
+
+router = APIRouter(prefix="/v1/claims/{claim_id}", tags=["claims"])
+
+REFUND_JSON = TypeAdapter(Refund)
+ALWAYS = ("unauthorized", "missing_scope", "ledger_unavailable", "not_found", "wrong_state")
+WITH_BODY = (*ALWAYS, "malformed_request", "body_too_large", "invalid_field")
+
+
+async def _claim_id(claim_id: str) -> UUID:
+    try:
+        return UUID(claim_id)
+    except ValueError:
+        raise Refusal("not_found") from None
+
+
+ClaimId = Annotated[UUID, Depends(_claim_id)]
+
+
+@router.post("/confirm", response_model=Claim, responses=documented(*ALWAYS, "overloaded"))
+async def confirm(request: Request, service: ServiceOf, caller: MayClaim, claim_id: ClaimId) -> Any:
+    """The customer has paid: the hold becomes a grant. A repeat is harmless."""
+    found = await service.lifecycle.end(own_retailer(caller), claim_id, "confirmed")
+    return _ended(request, found, "confirm")
+
+
+@router.post("/cancel", response_model=Claim, responses=documented(*ALWAYS, "overloaded"))
+async def cancel(request: Request, service: ServiceOf, caller: MayClaim, claim_id: ClaimId) -> Any:
+    """The sale came to nothing: the hold gives everything back. A repeat is harmless."""
+    found = await service.lifecycle.end(own_retailer(caller), claim_id, "cancelled")
+    return _ended(request, found, "cancel")
+
+
+def _ended(request: Request, found: Claim | WrongState | NoSuchClaim, wish: Wish) -> Any:
+    match found:
+        case Claim():
+            structlog.contextvars.bind_contextvars(claim_id=str(found.claim_id))
+            return found
+        case WrongState():
+            return _wrong_state(request, found, wish)
+        case NoSuchClaim():
+            raise Refusal("not_found")
+    assert_never(found)
+
+
+# --- refunds ----------------------------------------------------------------------------
+
+
+def _each_once(lines: tuple[int, ...]) -> tuple[int, ...]:
+    if len(set(lines)) != len(lines):
+        raise PydanticCustomError("duplicate_line_no", "a line stands there twice")
+    return lines
+
+
+LineNo = Annotated[int, Field(ge=1, le=999)]
+
+
+class RefundRequest(Strict):
+    """Which lines come back, and why."""
+
+    lines: Annotated[tuple[LineNo, ...], AfterValidator(_each_once)] = Field(
+        min_length=1, max_length=20
+    )
+    reason: Text
+
+
+@router.post(
+    "/refunds",
+    status_code=201,
+    response_model=Refund,
+    responses={
+        201: REPLAYED,
+        **documented(*WITH_BODY, "invalid_idempotency_key", "idempotency_key_reused"),
+    },
+    openapi_extra=takes(RefundRequest),
+)
+async def refund(
+    request: Request,
+    service: ServiceOf,
+    caller: MayClaim,
+    claim_id: ClaimId,
+    idempotency_key: IdempotencyKey,
+    body: Annotated[RefundRequest, Depends(json_body(RefundRequest))],
+) -> Response:
+    """Give back the subsidy of these lines, all or none, once for each Idempotency-Key. The
+    amounts are those of the claim, whatever the rules are now."""
+    found = await service.lifecycle.refund(
+        own_retailer(caller), idempotency_key, claim_id, body.lines, body.reason
+    )
+    match found:
+        case Refunded(refund, replayed):
+            headers = {"Idempotency-Replayed": "true"} if replayed else {}
+            return Response(REFUND_JSON.dump_json(refund), 201, headers, "application/json")
+        case KeyReused():
+            return problem(request, "idempotency_key_reused")
+        case WrongState():
+            return _wrong_state(request, found, "refund")
+        case NoSuchLine(line_no):
+            return invalid_field(request, "lines", "no_such_line", {"line_no": line_no})
+        case NoSuchClaim():
+            raise Refusal("not_found")
+    assert_never(found)
+
+
+# --- the invoice ------------------------------------------------------------------------
+
+InvoiceNo = Annotated[str, Field(pattern=r"^[0-9A-Za-z-]{1,40}$")]
+
+
+class InvoiceBody(Strict):
+    """An invoice as issued. `total_fen` is what the customer paid plus the subsidy."""
+
+    number: InvoiceNo
+    code: InvoiceNo | None = None
+    date: date
+    buyer: Text = Field(repr=False)
+    total_fen: int = Field(gt=0, le=PRICE_MAX_FEN * 20)
+
+
+@router.put(
+    "/invoice",
+    response_model=InvoiceBody,
+    responses=documented(*WITH_BODY, "invoice_total_differs", "invoice_taken"),
+    openapi_extra=takes(InvoiceBody),
+)
+async def invoice(
+    request: Request,
+    service: ServiceOf,
+    caller: MayClaim,
+    claim_id: ClaimId,
+    body: Annotated[InvoiceBody, Depends(json_body(InvoiceBody))],
+) -> Any:
+    """Keep the claim's invoice, which finance needs before it settles. A corrected one takes
+    the former one's place."""
+    if not body.date.year >= 2000 or body.date > business_day(service.clock.now()):
+        return invalid_field(request, "date", "invoice_date")
+    wanted = Invoice(body.number, body.code or "", body.date, body.buyer, body.total_fen)
+    found = await service.lifecycle.invoice(own_retailer(caller), claim_id, wanted)
+    match found:
+        case Invoice():
+            return body
+        case InvoiceTaken():
+            return problem(request, "invoice_taken")
+        case WrongTotal():
+            return _wrong_total(request, found)
+        case WrongState():
+            return _wrong_state(request, found, "invoice")
+        case NoSuchClaim():
+            raise Refusal("not_found")
+    assert_never(found)
+
+
+def _wrong_total(request: Request, found: WrongTotal) -> Response:
+    sums = {
+        "total": yuan(found.total_fen),
+        "due": yuan(found.paid_fen + found.subsidy_fen),
+        "paid": yuan(found.paid_fen),
+        "subsidy": yuan(found.subsidy_fen),
+    }
+    return problem(
+        request,
+        "invoice_total_differs",
+        facts=sums,
+        total_fen=found.total_fen,
+        expected_fen=found.paid_fen + found.subsidy_fen,
+    )
+
+
+def _wrong_state(request: Request, found: WrongState, wish: Wish) -> Response:
+    detail = wrong_state(wish, found.claim.state, language_of(request), found.lines)
+    return problem(request, "wrong_state", detail=detail)

@@ -1,0 +1,57 @@
+"""What a till is told when a claim is not in the state that its request needs."""
+
+from typing import Literal
+
+from service.core.sentences import Language, Sentence
+
+Wish = Literal["confirm", "cancel", "refund", "invoice"]
+
+EXPIRED = Sentence(
+    "冻结已过期，补贴已退回预算；请用新的幂等键重新申领。",
+    "The hold has expired and its money is back in the budget: claim again with a new "
+    "Idempotency-Key.",
+)
+CANCELLED = Sentence(
+    "该笔已取消，补贴已退回预算；如仍需补贴，请用新的幂等键重新申领。",
+    "This claim was cancelled and its money is back in the budget: if the sale goes on, claim "
+    "again with a new Idempotency-Key.",
+)
+HELD = Sentence(
+    "该笔尚在冻结中，请先确认（confirm）；不再需要则取消（cancel）。",
+    "This claim is still held: confirm it first, or cancel it if it is not wanted.",
+)
+NOTHING_LEFT = Sentence(
+    "该笔各商品行均已退回，没有需要开票的补贴。",
+    "Every line of this claim was refunded: there is nothing left to invoice.",
+)
+SENTENCES: dict[tuple[Wish, str], Sentence] = {
+    ("confirm", "reserved"): EXPIRED,  # past its time, and not swept yet
+    ("confirm", "expired"): EXPIRED,
+    ("confirm", "cancelled"): CANCELLED,
+    ("cancel", "confirmed"): Sentence(
+        "该笔已确认，不能取消；如需退回补贴，请办理退款（refunds）。",
+        "This claim is confirmed and can no longer be cancelled: refund its lines instead.",
+    ),
+    ("cancel", "expired"): Sentence(
+        "冻结已过期，补贴已退回预算，无需再取消。",
+        "The hold has expired and its money is back in the budget: there is nothing to cancel.",
+    ),
+    ("refund", "reserved"): HELD,
+    ("refund", "expired"): EXPIRED,
+    ("refund", "cancelled"): CANCELLED,
+    ("refund", "confirmed"): Sentence(
+        "第 {lines} 行已经退过，请核对行号；同一笔退款重试请使用原来的幂等键。",
+        "Line {lines} was refunded before: check the line numbers, and repeat a refund with its "
+        "own Idempotency-Key.",
+    ),
+    ("invoice", "reserved"): HELD,
+    ("invoice", "expired"): EXPIRED,
+    ("invoice", "cancelled"): CANCELLED,
+    ("invoice", "confirmed"): NOTHING_LEFT,
+}
+
+
+def wrong_state(wish: Wish, state: str, language: Language, lines: tuple[int, ...] = ()) -> str:
+    """Why the wish cannot be granted to a claim of this state, and what to do."""
+    text = SENTENCES[wish, state].in_language(language)
+    return text.format(lines=", ".join(map(str, lines)))

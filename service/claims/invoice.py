@@ -1,0 +1,58 @@
+"""The invoice of a claim: one number serves one claim, and a claim has one invoice."""
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from uuid import UUID
+
+import asyncpg
+
+# A corrected invoice takes the place of the claim's former one.
+_RECORD_SQL = """
+INSERT INTO invoice
+    (jurisdiction, number, code, claim_id, dated_on, buyer, total_fen, recorded_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+ON CONFLICT ON CONSTRAINT invoice_claim_key DO UPDATE SET
+    number = excluded.number, code = excluded.code, dated_on = excluded.dated_on,
+    buyer = excluded.buyer, total_fen = excluded.total_fen, recorded_at = excluded.recorded_at
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Invoice:
+    """An invoice as issued; `code` is empty for a fully digital one, the total is in fen."""
+
+    number: str
+    code: str
+    dated_on: date
+    buyer: str
+    total_fen: int
+
+
+@dataclass(frozen=True, slots=True)
+class InvoiceTaken:
+    """Another claim has an invoice of this number."""
+
+
+async def record_invoice(
+    connection: asyncpg.Connection,
+    jurisdiction: str,
+    claim_id: UUID,
+    invoice: Invoice,
+    now: datetime,
+) -> Invoice | InvoiceTaken:
+    """Keep the claim's invoice. Raises asyncpg's errors."""
+    try:
+        await connection.execute(
+            _RECORD_SQL,
+            jurisdiction,
+            invoice.number,
+            invoice.code,
+            claim_id,
+            invoice.dated_on,
+            invoice.buyer,
+            invoice.total_fen,
+            now,
+        )
+    except asyncpg.UniqueViolationError:
+        return InvoiceTaken()
+    return invoice

@@ -1,0 +1,185 @@
+"""What happens to a claim after it was granted or held: confirm, cancel, refund, invoice."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+from uuid import UUID
+
+from uuid_utils.compat import uuid7
+
+from service import metrics
+from service.claims.background import Background
+from service.claims.batcher import MicroBatcher
+from service.claims.claim import Claim, Footprint
+from service.claims.commit import PoolState
+from service.claims.finish import Ending
+from service.claims.gate import Gate
+from service.claims.invoice import Invoice, InvoiceTaken
+from service.claims.ledger import Ledger
+from service.claims.outcomes import GateAway, KeyReused
+from service.claims.people import Digester
+from service.claims.refund import Refund, RefundWanted
+from service.claims.stored import OwnClaim
+from service.clock import Clock
+
+BATCH_MAX = 256
+QUEUE_MAX = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class WrongState:
+    """The claim, or a line of it, is not in the state that this needs."""
+
+    claim: Claim
+    lines: tuple[int, ...] = ()  # those that are not confirmed any more
+
+
+@dataclass(frozen=True, slots=True)
+class NoSuchClaim:
+    """Not there, or another retailer's: the two look the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoSuchLine:
+    """The claim has no line of this number."""
+
+    line_no: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refunded:
+    refund: Refund
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WrongTotal:
+    """An invoice's total is what was paid plus the subsidy, and this one's is not. In fen."""
+
+    paid_fen: int
+    subsidy_fen: int
+    total_fen: int
+
+
+class Lifecycle:
+    """Methods raise LedgerAway or Overloaded; a repeat is then safe."""
+
+    def __init__(
+        self,
+        gate: Gate,
+        ledger: Ledger,
+        digester: Digester,
+        clock: Clock,
+        background: Background,
+    ) -> None:
+        self._gate = gate
+        self._ledger = ledger
+        self._digester = digester
+        self._clock = clock
+        self._background = background
+        self._endings = MicroBatcher[Ending, bool](
+            self._end, batch_max=BATCH_MAX, queue_max=QUEUE_MAX
+        )
+        self._claims = MicroBatcher[OwnClaim, Claim | None](
+            ledger.claims, batch_max=BATCH_MAX, queue_max=QUEUE_MAX
+        )
+
+    async def claim(self, retailer_id: str, claim_id: UUID) -> Claim | None:
+        """The retailer's own claim, as it stands; None also where it is another's."""
+        return await self._claims.submit((retailer_id, claim_id))
+
+    async def end(
+        self, retailer_id: str, claim_id: UUID, to_state: Literal["confirmed", "cancelled"]
+    ) -> Claim | WrongState | NoSuchClaim:
+        """Confirm or cancel a hold; a repeat finds it so."""
+        ended = await self._endings.submit(Ending(retailer_id, claim_id, to_state))
+        claim = await self.claim(retailer_id, claim_id)
+        if claim is None:
+            return NoSuchClaim()
+        if ended:
+            metrics.holds_ended.labels(to_state).inc()
+            return claim
+        # Only a hold can have been confirmed or cancelled by an earlier try of this.
+        return claim if claim.state == to_state and claim.expires_at else WrongState(claim)
+
+    async def refund(
+        self,
+        retailer_id: str,
+        idempotency_key: str,
+        claim_id: UUID,
+        lines: Sequence[int],
+        reason: str,
+    ) -> Refunded | KeyReused | WrongState | NoSuchLine | NoSuchClaim:
+        """Take these lines back, all or none, once for each key."""
+        now = self._clock.now()
+        wanted = RefundWanted(
+            refund_id=uuid7(nanoseconds=round(now.timestamp() * 1000) * 1_000_000),
+            retailer_id=retailer_id,
+            idempotency_key=idempotency_key,
+            fingerprint=self._digester.refund(claim_id, lines, reason),
+            claim_id=claim_id,
+            lines=tuple(lines),
+            reason=reason,
+            now=now,
+        )
+        report = await self._ledger.refund(wanted)
+        if report is None:
+            return await self._why_not(wanted)
+        metrics.refunds.inc()
+        self._tell_gate(report.pools, report.freed)
+        return Refunded(report.refund, replayed=False)
+
+    async def _why_not(
+        self, wanted: RefundWanted
+    ) -> Refunded | KeyReused | WrongState | NoSuchLine | NoSuchClaim:
+        found = await self._ledger.refund_by_key(wanted.retailer_id, wanted.idempotency_key)
+        if found is not None:
+            refund, fingerprint = found
+            same = fingerprint == wanted.fingerprint
+            return Refunded(refund, replayed=True) if same else KeyReused()
+        claim = await self.claim(wanted.retailer_id, wanted.claim_id)
+        if claim is None:
+            return NoSuchClaim()
+        states = {line.line_no: line.state for line in claim.lines}
+        for line_no in wanted.lines:
+            if line_no not in states:
+                return NoSuchLine(line_no)
+        return WrongState(claim, tuple(n for n in wanted.lines if states[n] != "confirmed"))
+
+    async def invoice(
+        self, retailer_id: str, claim_id: UUID, invoice: Invoice
+    ) -> Invoice | InvoiceTaken | WrongState | WrongTotal | NoSuchClaim:
+        """Keep the claim's invoice, or put another in its place."""
+        claim = await self.claim(retailer_id, claim_id)
+        if claim is None:
+            return NoSuchClaim()
+        standing = [line for line in claim.lines if line.state == "confirmed"]
+        if claim.state != "confirmed" or not standing:
+            return WrongState(claim)
+        paid_fen = sum(line.payable_fen for line in standing)
+        subsidy_fen = sum(line.subsidy_fen for line in standing)
+        if invoice.total_fen != paid_fen + subsidy_fen:
+            return WrongTotal(paid_fen, subsidy_fen, invoice.total_fen)
+        return await self._ledger.record_invoice(claim_id, invoice, self._clock.now())
+
+    async def _end(self, batch: Sequence[Ending]) -> list[bool]:
+        wanted: dict[OwnClaim, Ending] = {}
+        for ending in batch:  # of two that disagree the first is asked for, as if it came alone
+            wanted.setdefault((ending.retailer_id, ending.claim_id), ending)
+        report = await self._ledger.finish(list(wanted.values()), self._clock.now())
+        self._tell_gate(report.pools, report.freed)
+        return [
+            (ending.retailer_id, ending.claim_id) in report.ended
+            and wanted[ending.retailer_id, ending.claim_id] == ending
+            for ending in batch
+        ]
+
+    def _tell_gate(self, pools: Sequence[PoolState], freed: Iterable[Footprint]) -> None:
+        if pools:
+            self._background(self._settle(pools, list(freed)))
+
+    async def _settle(self, pools: Sequence[PoolState], freed: Sequence[Footprint]) -> None:
+        try:
+            await self._gate.settle(pools, freed=freed)
+        except GateAway:
+            pass  # the sweeper brings the view, and what the gate remembers is only a hint

@@ -1,0 +1,186 @@
+"""A till finds what it did: by key, by id, by order, serial, state and time."""
+
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+
+from service.claims.finding import Wanted, page_query
+from tests.builders import item_json, resident_id, serial
+from tests.conftest import House
+
+pytestmark = pytest.mark.anyio
+
+
+async def get(house: House, path: str, role: str = "pos", **params: Any) -> httpx.Response:
+    async with house.client(role) as client:
+        return await client.get(path, params=params)
+
+
+async def claims(house: House, count: int) -> list[str]:
+    """Ids of that many claims, oldest first; each third is a hold."""
+    made = []
+    for n in range(count):
+        answer = await house.claim(
+            f"k{n}",
+            order_no=f"POS-{n // 2}",
+            hold=n % 3 == 0,
+            consumer={"id_type": "resident_id", "id_number": resident_id(n)},
+            items=[item_json(serial_no=serial(n))],
+        )
+        made.append(answer.json()["claim_id"])
+    return made
+
+
+def ids(answer: httpx.Response) -> list[str]:
+    assert answer.status_code == 200, answer.text
+    return [claim["claim_id"] for claim in answer.json()["claims"]]
+
+
+async def test_a_lost_answer_is_found_by_its_key(house: House) -> None:
+    claim = (await house.claim("pos/2025 06".replace(" ", "?"))).json()
+    found = await get(house, "/v1/claims/by-key/pos%2F2025%3F06")
+    assert found.json() == claim
+    assert (await get(house, "/v1/claims/by-key/never")).status_code == 404
+    assert (await get(house, "/v1/claims/by-key/pos%2F2025%3F06", "other")).status_code == 404
+
+
+async def test_a_claim_on_its_way_is_in_flight(house: House) -> None:
+    seen = []
+    commit = house.service.ledger.commit
+
+    async def commit_and_look(batch, **how):  # type: ignore[no-untyped-def]
+        seen.append((await get(house, "/v1/claims/by-key/k1")).json())
+        other = await house.open_worker()
+        async with house.client(app=other) as client:
+            seen.append((await client.get("/v1/claims/by-key/k1")).json())
+        return await commit(batch, **how)
+
+    house.service.ledger.commit = commit_and_look  # type: ignore[method-assign]
+    await house.claim("k1")
+    assert seen == [{"state": "in_flight"}] * 2
+    assert (await get(house, "/v1/claims/by-key/k1")).json()["state"] == "confirmed"
+
+
+async def test_a_key_is_found_without_redis(gateless_house: House) -> None:
+    claim = (await gateless_house.claim("k1")).json()
+    assert (await get(gateless_house, "/v1/claims/by-key/k1")).json() == claim
+    assert (await get(gateless_house, "/v1/claims/by-key/k2")).status_code == 404
+
+
+async def test_claims_are_found_by_each_of_their_marks(house: House) -> None:
+    made = await claims(house, 6)
+    newest_first = made[::-1]
+    assert ids(await get(house, "/v1/claims")) == newest_first
+    assert ids(await get(house, "/v1/claims", order_no="POS-1")) == [made[3], made[2]]
+    assert ids(await get(house, "/v1/claims", serial_no=serial(4).lower())) == [made[4]]
+    assert ids(await get(house, "/v1/claims", state="reserved")) == [made[3], made[0]]
+    assert ids(await get(house, "/v1/claims", state="reserved", order_no="POS-1")) == [made[3]]
+    assert ids(await get(house, "/v1/claims", serial_no="none")) == []
+
+
+async def test_a_phone_is_found_by_its_imei(house: House) -> None:
+    phone = item_json(
+        category="phone", energy_grade=None, price_fen=300_000, imei="860123040000019"
+    )
+    claim_id = (await house.claim("k1", items=[phone])).json()["claim_id"]
+    assert ids(await get(house, "/v1/claims", serial_no="860123040000019")) == [claim_id]
+
+
+async def test_time_is_a_day_or_an_instant(house: House) -> None:
+    made = await claims(house, 3)
+    created = [(await get(house, f"/v1/claims/{one}")).json()["created_at"] for one in made]
+    assert ids(await get(house, "/v1/claims", **{"from": "2025-06-18", "to": "2025-06-18"}))
+    assert not ids(await get(house, "/v1/claims", to="2025-06-17"))
+    assert not ids(await get(house, "/v1/claims", **{"from": "2025-06-19"}))
+    assert ids(await get(house, "/v1/claims", **{"from": created[1]})) == [made[2], made[1]]
+    assert ids(await get(house, "/v1/claims", to=created[1])) == [made[0]]
+
+
+async def test_pages_stay_right_while_claims_arrive(house: House) -> None:
+    made = await claims(house, 7)
+    seen: list[str] = []
+    cursor: dict[str, str] = {}
+    for page in range(10):
+        answer = await get(house, "/v1/claims", limit=2, **cursor)
+        seen += ids(answer)
+        await house.claim(f"new{page}", items=[item_json(serial_no=f"NEW{page}")])
+        if answer.json()["next_cursor"] is None:
+            break
+        cursor = {"cursor": answer.json()["next_cursor"]}
+    assert seen == made[::-1]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"limit": 0},
+        {"limit": 201},
+        {"limit": "all"},
+        {"cursor": "next"},
+        {"state": "paid"},
+        {"from": "yesterday"},
+        {"to": "2025-02-30"},
+        {"from": "1750212000"},
+        {"order_no": "a\x00b"},
+        {"order_no": ""},
+        {"serial_no": "x" * 65},
+    ],
+)
+async def test_a_bad_filter_gets_a_sentence(house: House, bad: dict[str, Any]) -> None:
+    answer = await get(house, "/v1/claims", **bad)
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_field")
+    assert answer.json()["fields"][0]["field"] == f"query.{next(iter(bad))}"
+
+
+async def test_another_retailers_claim_looks_like_none(house: House) -> None:
+    made = await claims(house, 1)
+    assert ids(await get(house, "/v1/claims", "other")) == []
+    assert ids(await get(house, "/v1/claims", "other", serial_no=serial(0))) == []
+    assert (await get(house, f"/v1/claims/{made[0]}", "other")).status_code == 404
+
+
+MANY = 1_000_000
+FILL = f"""
+INSERT INTO claim (claim_id, jurisdiction, retailer_id, store_id, idempotency_key, order_no,
+    policy, state, sold_at, created_at, id_type, consumer_digest, consumer_last4, price_fen,
+    subsidy_fen)
+SELECT (lpad(to_hex(1750212000000 + n * 10), 12, '0') || '70008000000000000000')::uuid,
+    '330402', 'r' || n % 40, 's' || n % 400, 'k' || n, 'o' || n, 'nanhu-2025',
+    CASE n % 200 WHEN 0 THEN 'cancelled' WHEN 1 THEN 'expired' ELSE 'confirmed' END,
+    now(), now(), 'passport', '', '0000', 100, 20
+FROM generate_series(1, {MANY}) AS n
+"""
+FILL_LINES = """
+INSERT INTO claim_line (claim_id, line_no, category, scheme, pool, state, price_fen, cap_fen,
+    subsidy_fen, serial_no, quotas)
+SELECT claim_id, 1, 'phone', 'digital', 'digital', state, 100, 100, 20, 'S' || order_no, '[]'
+FROM claim
+"""
+EACH_KIND = [
+    Wanted(),
+    Wanted(order_no="o4321"),
+    Wanted(serial_no="So4321"),
+    Wanted(state="confirmed"),
+    Wanted(state="cancelled"),
+    Wanted(state="reserved"),
+    Wanted(state="expired", order_no="o4321"),
+]
+
+
+@pytest.mark.long
+async def test_every_list_runs_on_an_index_with_a_million_claims(house: House) -> None:
+    for statement in (FILL, FILL_LINES):
+        await house.slow_sql(statement)
+    await house.slow_sql("ANALYZE claim, claim_line")
+    before = UUID(int=2**127)
+    for wanted in EACH_KIND:
+        statement, arguments = page_query("330402", "r1", wanted, before, 51)
+        rows = await house.sql(f"EXPLAIN (ANALYZE, BUFFERS) {statement}", *arguments)
+        plan = "\n".join(row[0] for row in rows)
+        print(wanted, plan, sep="\n")
+        assert "Seq Scan" not in plan, plan
+        # A few pages of the index and of the table, whatever their size.
+        touched = plan.split("shared hit=")[1].split()[0]
+        assert int(touched) < 2_000, plan
