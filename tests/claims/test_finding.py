@@ -155,13 +155,13 @@ FROM generate_series(1, {MANY}) AS n
 FILL_LINES = """
 INSERT INTO claim_line (claim_id, line_no, category, scheme, pool, state, price_fen, cap_fen,
     subsidy_fen, serial_no, quotas)
-SELECT claim_id, 1, 'phone', 'digital', 'digital', state, 100, 100, 20, 'S' || order_no, '[]'
+SELECT claim_id, 1, 'phone', 'digital', 'digital', state, 100, 100, 20, upper('s' || order_no), '[]'
 FROM claim
 """
 EACH_KIND = [
     Wanted(),
     Wanted(order_no="o4321"),
-    Wanted(serial_no="So4321"),
+    Wanted(serial_no="so4321"),
     Wanted(state="confirmed"),
     Wanted(state="cancelled"),
     Wanted(state="reserved"),
