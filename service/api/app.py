@@ -65,6 +65,7 @@ def make_app(settings: Settings) -> FastAPI:
         summary="Trade-in subsidies at the till",
         lifespan=lifespan,
     )
+    app.router.routes.extend(claims.plain_routes)  # the first that fits answers
     for routes in (claims, batch, finding, lifecycle, budgets, ops):
         app.include_router(routes.router)
     for fault, answer in FAULTS.items():

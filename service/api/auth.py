@@ -37,14 +37,24 @@ def allowed(scope: Scope) -> Callable[..., Awaitable[Caller]]:
         service: ServiceOf,
         bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
     ) -> Caller:
-        found = await service.directory.caller(bearer.credentials) if bearer else None
-        if found is None:
-            raise Refusal("unauthorized")
-        if scope not in found.scopes:
-            raise Refusal("missing_scope")
-        return found
+        return await _checked(service, bearer.credentials if bearer else None, scope)
 
     return caller
+
+
+async def caller_of(service: Service, authorization: str, scope: Scope) -> Caller:
+    """The caller by the header's value, if the key is good and has the scope. Raises Refusal."""
+    scheme, _, secret = authorization.partition(" ")
+    return await _checked(service, secret.strip() if scheme.lower() == "bearer" else None, scope)
+
+
+async def _checked(service: Service, secret: str | None, scope: Scope) -> Caller:
+    found = await service.directory.caller(secret) if secret else None
+    if found is None:
+        raise Refusal("unauthorized")
+    if scope not in found.scopes:
+        raise Refusal("missing_scope")
+    return found
 
 
 MayClaim = Annotated[Caller, Depends(allowed("claims"))]

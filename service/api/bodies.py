@@ -13,9 +13,14 @@ def json_body(model: type[Model]) -> Callable[[Request], Awaitable[Model]]:
     """A dependency: the request's body as this model. Raises pydantic's ValidationError."""
 
     async def read(request: Request) -> Model:
-        return model.model_validate_json(await request.body())
+        return await read_body(request, model)
 
     return read
+
+
+async def read_body(request: Request, model: type[Model]) -> Model:
+    """The request's body as this model. Raises pydantic's ValidationError."""
+    return model.model_validate_json(await request.body())
 
 
 def takes(model: type[BaseModel]) -> dict[str, Any]:

@@ -1,10 +1,15 @@
 """The Idempotency-Key header, as every request that makes something takes it."""
 
+import re
 from typing import Annotated, Any
 
-from fastapi import Header
+from fastapi import Header, Request
+
+from service.api.auth import Refusal
 
 KEY_PATTERN = r"^[!-~]{1,255}$"
+
+_KEY = re.compile(KEY_PATTERN)
 
 IdempotencyKey = Annotated[
     str,
@@ -24,3 +29,15 @@ REPLAYED: dict[str, Any] = {
         },
     }
 }
+
+
+async def idempotency_key(key: IdempotencyKey) -> str:
+    return key
+
+
+def idempotency_key_of(request: Request) -> str:
+    """The header's value. Raises Refusal."""
+    key = request.headers.get("idempotency-key", "")
+    if not _KEY.fullmatch(key):
+        raise Refusal("invalid_idempotency_key")
+    return key
