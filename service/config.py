@@ -48,6 +48,15 @@ class Settings(BaseSettings):
         900, ge=100, le=60_000, description="a claim that takes longer is answered with 503"
     )
     body_max_bytes: int = Field(256 * 1024, ge=1024, description="a larger request gets 413")
+    requests_max: int = Field(
+        1000, ge=1, description="requests at once in each worker; more are answered with 503"
+    )
+    rate_limit_per_s: int | None = Field(
+        None, ge=1, description="requests a second of each key, over all workers; unset: no limit"
+    )
+    rate_limit_burst: int | None = Field(
+        None, ge=1, description="how many a key may send at once; unset: ten seconds' worth"
+    )
     log_format: Literal["json", "console"] | None = Field(
         None, description="one JSON object a line, or text for people (the sandbox's default)"
     )

@@ -53,6 +53,10 @@ holds_ended = Counter(
     "Holds that ended, by how",
     ["how"],  # confirmed, cancelled, expired
 )
+rate_limited = Counter("butie_rate_limited_total", "Requests refused for their key's rate")
+rate_uncounted = Counter(
+    "butie_rate_uncounted_total", "Requests that passed because Redis could not count them"
+)
 refunds = Counter("butie_refunds_total", "Refunds made")
 # Read from the ledger, the same for every worker: the newest reading counts, never a sum.
 pool_fen = Gauge(

@@ -23,6 +23,8 @@ from service.finance.budgets import Allocation, allocate
 from service.retailers.enrol import add_retailer, add_store, create_key
 from service.retailers.keys import ROLES, hash_secret
 
+_OWN_FOLDER = "set BUTIE_DATA_DIR to a folder of your own, or start as its owner."
+
 STARTS_AT = datetime(2025, 6, 18, 10, 0, tzinfo=SHANGHAI)
 
 RETAILER_ID = "sandbox"
@@ -109,6 +111,8 @@ def read_clock(folder: Path) -> KeptClock | None:
         )
     except FileNotFoundError:
         return None
+    except PermissionError:
+        raise Misconfigured(f"{path} belongs to somebody else: {_OWN_FOLDER}") from None
     except (ValueError, KeyError, TypeError):
         raise Misconfigured(f"{path} is spoilt: delete it, and the clock begins anew.") from None
 
@@ -216,6 +220,8 @@ def _read(path: Path) -> dict[str, dict[str, str]]:
         found = json.loads(path.read_text())
     except (FileNotFoundError, ValueError):
         return {}
+    except PermissionError:
+        raise Misconfigured(f"{path} belongs to somebody else: {_OWN_FOLDER}") from None
     return found if isinstance(found, dict) else {}
 
 
@@ -227,6 +233,10 @@ def _write(path: Path, content: object) -> None:
         file.write("\n")
         file.flush()
         os.fsync(file.fileno())
+        # A start as root leaves the folder's owner able to start again.
+        folder = path.parent.stat()
+        if os.geteuid() == 0:
+            os.fchown(file.fileno(), folder.st_uid, folder.st_gid)
     draft.replace(path)
 
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from service.claims.background import Background
+from service.background import Background
 from service.claims.gate import Gate
 from service.claims.ledger import Ledger
 from service.claims.lifecycle import Lifecycle
@@ -22,6 +22,7 @@ from service.core.policy import PolicyBook
 from service.db.engine import make_engine
 from service.policies import read_book
 from service.retailers.directory import Directory
+from service.retailers.limiter import Limiter
 
 # One for each of the path's batchers, and some for the sweeper.
 CLAIM_CONNECTIONS = 8
@@ -44,6 +45,7 @@ class Service:
     path: ClaimPath
     lifecycle: Lifecycle
     sweeper: Sweeper
+    limiter: Limiter | None
 
 
 @asynccontextmanager
@@ -83,8 +85,27 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         sweeping = asyncio.create_task(sweeper.run())
         stack.push_async_callback(_stop, sweeper, sweeping)
         directory = Directory(engine, settings.jurisdiction, clock)
+        limiter = None
+        if settings.rate_limit_per_s is not None:
+            limiter = Limiter(
+                str(settings.redis_url),
+                settings.jurisdiction,
+                per_s=settings.rate_limit_per_s,
+                burst=settings.rate_limit_burst or 10 * settings.rate_limit_per_s,
+            )
+            stack.push_async_callback(limiter.close)
         yield Service(
-            settings, clock, book, engine, gate, ledger, directory, path, lifecycle, sweeper
+            settings=settings,
+            clock=clock,
+            book=book,
+            engine=engine,
+            gate=gate,
+            ledger=ledger,
+            directory=directory,
+            path=path,
+            lifecycle=lifecycle,
+            sweeper=sweeper,
+            limiter=limiter,
         )
 
 

@@ -9,27 +9,33 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from fastapi_offline import FastAPIOffline
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from service.api.auth import Refusal
-from service.api.edge import BodyTooLarge, Edge
+from service.api.bodies import InvalidBody
+from service.api.edge import BodyTooLarge, Bounds, Edge
 from service.api.invalid import invalid_fields, summary
 from service.api.problems import Problem, language_of, problem
 from service.api.routes import batch, budgets, claims, finding, lifecycle, ops
 from service.api.routes.batch import BatchBody
 from service.api.routes.lifecycle import InvoiceBody, RefundRequest
-from service.claims.outcomes import GateAway, Overloaded
+from service.batcher import Overloaded
+from service.claims.outcomes import GateAway
 from service.config import Settings
 from service.core.checkout import Checkout
 from service.db.engine import LedgerAway
 from service.ops.logs import set_up_logs
+from service.retailers.limiter import TooMany
 from service.wiring import open_service
 
 log = structlog.get_logger()
+
+# A batch of 500 checkouts of the usual size, and then some.
+BATCH_BODY_FACTOR = 16
 
 # Models that no route names in a way FastAPI sees: bodies read from the bytes, and problems.
 UNSEEN_MODELS: tuple[type[BaseModel], ...] = (
@@ -65,13 +71,23 @@ def make_app(settings: Settings) -> FastAPI:
         summary="Trade-in subsidies at the till",
         lifespan=lifespan,
     )
-    app.router.routes.extend(claims.plain_routes)  # the first that fits answers
     for routes in (claims, batch, finding, lifecycle, budgets, ops):
         app.include_router(routes.router)
     for fault, answer in FAULTS.items():
         app.add_exception_handler(fault, answer)
-    app.add_middleware(Edge, body_max_bytes=settings.body_max_bytes)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    app.middleware_stack = Edge(
+        app=app.build_middleware_stack(),
+        bounds=Bounds(
+            body_max_bytes=settings.body_max_bytes,
+            body_max_bytes_of={
+                "/v1/claims/batch": settings.body_max_bytes * BATCH_BODY_FACTOR,
+            },
+            requests_max=settings.requests_max,
+        ),
+        shortcuts={("POST", "/v1/claims"): claims.create_claim},
+        on_fault=_answer_fault,
+    )
     return app
 
 
@@ -101,8 +117,8 @@ async def _body_too_large(request: Request, error: BodyTooLarge) -> Response:
     return problem(request, "body_too_large")
 
 
-async def _invalid_body(request: Request, error: ValidationError) -> Response:
-    errors = error.errors(include_url=False, include_input=False)
+async def _invalid_body(request: Request, error: InvalidBody) -> Response:
+    errors = error.fault.errors(include_url=False, include_input=False)
     if errors[0]["type"] == "json_invalid":
         return problem(request, "malformed_request")
     fields = invalid_fields(errors, language_of(request))
@@ -141,18 +157,29 @@ async def _gate_away(request: Request, error: GateAway) -> Response:
     return problem(request, "gate_unavailable")
 
 
+async def _too_many(request: Request, error: TooMany) -> Response:
+    return problem(request, "too_many_requests", retry_after_s=error.retry_after_s)
+
+
 async def _bug(request: Request, error: Exception) -> Response:
     log.error("bug", exc_info=error)
     return problem(request, "internal_error")
+
+
+async def _answer_fault(request: Request, error: Exception) -> Response:
+    """What no handler of the framework's has answered: a shortcut's fault, or a bug."""
+    answer = next(FAULTS[kind] for kind in type(error).__mro__ if kind in FAULTS)
+    return await answer(request, error)
 
 
 FAULTS: dict[type[Exception], Callable[[Request, Any], Awaitable[Response]]] = {
     Refusal: _refusal,
     BodyTooLarge: _body_too_large,
     ClientDisconnect: _hung_up,
-    ValidationError: _invalid_body,
+    InvalidBody: _invalid_body,
     RequestValidationError: _invalid_parameter,
     HTTPException: _http_error,
+    TooMany: _too_many,
     Overloaded: _overloaded,
     LedgerAway: _ledger_away,
     GateAway: _gate_away,

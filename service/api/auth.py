@@ -10,6 +10,7 @@ from service.claims.claim import Seller
 from service.claims.path import Till
 from service.retailers.directory import Caller, Directory
 from service.retailers.keys import Scope
+from service.retailers.limiter import TooMany
 from service.wiring import Service
 
 
@@ -34,26 +35,35 @@ def allowed(scope: Scope) -> Callable[..., Awaitable[Caller]]:
     """A dependency: the caller, if the key is good and has the scope."""
 
     async def caller(
+        request: Request,
         service: ServiceOf,
         bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
     ) -> Caller:
-        return await _checked(service, bearer.credentials if bearer else None, scope)
+        secret = bearer.credentials if bearer else None
+        return await _checked(request, service, secret, scope)
 
     return caller
 
 
-async def caller_of(service: Service, authorization: str, scope: Scope) -> Caller:
-    """The caller by the header's value, if the key is good and has the scope. Raises Refusal."""
-    scheme, _, secret = authorization.partition(" ")
-    return await _checked(service, secret.strip() if scheme.lower() == "bearer" else None, scope)
+async def caller_of(request: Request, service: Service, scope: Scope) -> Caller:
+    """The caller, if the key is good and has the scope. Raises Refusal or TooMany."""
+    scheme, _, secret = request.headers.get("authorization", "").partition(" ")
+    good = scheme.lower() == "bearer"
+    return await _checked(request, service, secret.strip() if good else None, scope)
 
 
-async def _checked(service: Service, secret: str | None, scope: Scope) -> Caller:
+async def _checked(request: Request, service: Service, secret: str | None, scope: Scope) -> Caller:
     found = await service.directory.caller(secret) if secret else None
     if found is None:
         raise Refusal("unauthorized")
     if scope not in found.scopes:
         raise Refusal("missing_scope")
+    if service.limiter is not None:
+        try:
+            request.scope["butie.rate_headers"] = await service.limiter.take(found.key_id)
+        except TooMany as error:
+            request.scope["butie.rate_headers"] = error.headers
+            raise
     return found
 
 

@@ -121,6 +121,39 @@ KINDS: dict[str, ProblemKind] = {
         ("请求过大", "请求超过大小上限，请分成几次发送。"),
         ("Body too large", "The request is larger than allowed: send less at a time."),
     ),
+    "not_http": _kind(
+        400,
+        ("不是有效的 HTTP 请求", "收到的内容不是有效的 HTTP 请求，请检查收银系统的网络设置。"),
+        ("Not HTTP", "What came is no valid HTTP request: check the till's connection."),
+    ),
+    "too_slow": _kind(
+        408,
+        ("请求超时", "请求未在规定时间内发送完毕，请检查网络后用同一幂等键重试。"),
+        (
+            "Too slow",
+            "The request was not sent whole in time: check the network and retry with the same "
+            "key.",
+        ),
+        retry_after_s=1,
+    ),
+    "too_many_requests": _kind(
+        429,
+        ("请求过于频繁", "此密钥的请求超过限额，请按 Retry-After 的秒数等待后用同一幂等键重试。"),
+        (
+            "Too many requests",
+            "This key sends more than its limit: wait as many seconds as Retry-After says, and "
+            "retry with the same key.",
+        ),
+        retry_after_s=1,
+    ),
+    "head_too_large": _kind(
+        431,
+        ("请求头过大", "请求头超过 32 KiB，请检查收银系统或代理服务器附加的请求头。"),
+        (
+            "Request header too large",
+            "The request's header is over 32 KiB: check what the till or a proxy adds to it.",
+        ),
+    ),
     "invalid_field": _kind(
         422,
         ("字段无效", "请按提示修改字段后重新提交。"),
@@ -258,10 +291,13 @@ def problem_body(
     }
 
 
-def problem(request: Request, code: str, **more: Any) -> JSONResponse:
+def problem(
+    request: Request, code: str, *, retry_after_s: int | None = None, **more: Any
+) -> JSONResponse:
     """The problem as a response to this request."""
     kind = KINDS[code]
-    headers = {} if kind.retry_after_s is None else {"Retry-After": str(kind.retry_after_s)}
+    wait_s = retry_after_s or kind.retry_after_s
+    headers = {} if wait_s is None else {"Retry-After": str(wait_s)}
     if kind.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     body = problem_body(code, language_of(request), request_id_of(request), **more)

@@ -8,8 +8,8 @@ from uuid import UUID
 from uuid_utils.compat import uuid7
 
 from service import metrics
-from service.claims.background import Background
-from service.claims.batcher import MicroBatcher
+from service.background import Background
+from service.batcher import MicroBatcher
 from service.claims.claim import Claim, Footprint
 from service.claims.commit import PoolState
 from service.claims.finish import Ending

@@ -38,9 +38,5 @@ class KeyReused:
 Outcome = Granted | Replayed | Refused | KeyReused
 
 
-class Overloaded(Exception):
-    """Too much is waiting already; nothing was kept. The till may retry after a moment."""
-
-
 class GateAway(Exception):
     """Redis did not answer in time, or does not know the pools yet."""

@@ -15,8 +15,8 @@ from uuid import UUID
 from uuid_utils.compat import uuid7
 
 from service import metrics
-from service.claims.background import Background
-from service.claims.batcher import MicroBatcher
+from service.background import Background
+from service.batcher import MicroBatcher, Overloaded
 from service.claims.claim import Claim, PendingClaim, Seller, WantedLine
 from service.claims.commit import Committed, GivenUp, KeyTaken, PoolState, Unfit, Verdict
 from service.claims.gate import (
@@ -37,7 +37,6 @@ from service.claims.outcomes import (
     KeyReused,
     LineReasons,
     Outcome,
-    Overloaded,
     Refused,
     Replayed,
 )

@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from service import sandbox
+from service.api.protocol import GuardedProtocol
 from service.cli.faults import told
 from service.config import Misconfigured, Settings
 from service.core.calendar import SHANGHAI
@@ -163,6 +164,7 @@ def _run(settings: Settings, listener: socket.socket) -> None:
         "log_config": None,
         "access_log": False,
         "server_header": False,
+        "http": GuardedProtocol,
         "proxy_headers": False,  # nothing here asks who the client is
         "timeout_graceful_shutdown": DRAIN_S,
     }

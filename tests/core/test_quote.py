@@ -125,15 +125,15 @@ def test_a_serial_that_stands_on_two_lines_is_refused_on_the_later_one() -> None
 def test_a_car_takes_of_the_buyers_right_and_of_the_old_cars() -> None:
     (line,) = quoted(car()).lines
     assert line.quotas == (
-        QuotaUse("person", "cars", "2025", 1, 1, "items"),
-        QuotaUse("trade_in", "old_car", "2025", 1, 1, "items"),
+        QuotaUse("person", "cars", "2025", 1, 1, "items", True),
+        QuotaUse("trade_in", "old_car", "2025", 1, 1, "items", True),
     )
 
 
 def test_home_adaptation_takes_money_of_a_right_that_does_not_end_with_the_year() -> None:
     adapted = item_json(category="elderly_adaptation", price_fen=500_000)
     (line,) = quoted(adapted).lines
-    assert line.quotas == (QuotaUse("person", "elderly", "all", 150_000, 2_000_000, "fen"),)
+    assert line.quotas == (QuotaUse("person", "elderly", "all", 150_000, 2_000_000, "fen", True),)
 
 
 def test_a_right_belongs_to_the_year_of_the_sale_in_shanghai() -> None:

@@ -9,14 +9,18 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+
+from service.config import SANDBOX_PII_KEY
+from tests.builders import checkout_json
 
 BUTIE = str(Path(sys.executable).with_name("butie"))
 
@@ -220,3 +224,35 @@ def test_confirmed_values_let_the_service_start(tmp_path: Path) -> None:
         assert paste(said)["state"] == "confirmed"
     confirmations.write_text(lines.replace("rounding = down", "rounding = half_up", 1))
     assert "nanhu-2025/rounding = down" in refused(tmp_path, **settings, BUTIE_PORT="0")
+
+
+def test_the_logs_and_metrics_hold_no_secret_and_no_id_number(tmp_path: Path) -> None:
+    with served(tmp_path, BUTIE_LOG_LEVEL="debug", BUTIE_LOG_FORMAT="json") as (_, said):
+        known = json.loads((tmp_path / "data" / "sandbox.json").read_text())
+        id_number = checkout_json()["consumer"]["id_number"]
+        bodies = [
+            checkout_json(sold_at=known["clock"]),
+            checkout_json(sold_at=known["clock"], consumer={"id_number": id_number}),
+            checkout_json(sold_at=known["clock"], order_no=f"a{id_number}\x00"),
+            [id_number],
+        ]
+        for n, body in enumerate(bodies):
+            request = urllib.request.Request(
+                known["base_url"] + "/v1/claims",
+                json.dumps(body).encode(),
+                {
+                    "Authorization": f"Bearer {known['keys']['pos']}",
+                    "Idempotency-Key": f"k{n}",
+                    "X-Request-Id": id_number,
+                },
+            )
+            with suppress(urllib.error.HTTPError):
+                urllib.request.urlopen(request)
+        with urllib.request.urlopen(known["base_url"] + "/metrics") as answer:
+            metrics = answer.read().decode()
+        logs = said.read_text()
+    shown = logs[: logs.index("curl -s")] + logs[logs.index("Ctrl-C stops") :]
+    assert '"route": "/v1/claims"' in shown
+    for secret in (*known["keys"].values(), id_number, SANDBOX_PII_KEY):
+        assert secret not in shown
+        assert secret not in metrics

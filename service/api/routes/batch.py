@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from pydantic_core import from_json, to_json
 
 from service.api.auth import MayClaim, Refusal, ServiceOf, till
-from service.api.bodies import takes
+from service.api.bodies import InvalidBody, takes
 from service.api.idempotency import KEY_PATTERN
 from service.api.invalid import invalid_fields, summary
 from service.api.problems import (
@@ -22,13 +22,13 @@ from service.api.problems import (
     request_id_of,
 )
 from service.api.routes.claims import count
+from service.batcher import Overloaded
 from service.claims.claim import Claim
 from service.claims.outcomes import (
     GateAway,
     Granted,
     KeyReused,
     Outcome,
-    Overloaded,
     Refused,
     Replayed,
 )
@@ -104,14 +104,14 @@ async def create_claims(request: Request, service: ServiceOf, caller: MayClaim) 
 
 
 def read_batch(body: bytes) -> list[KeyedCheckout | BadClaim]:
-    """Each claim of the body, read or not. Raises pydantic's ValidationError where the body as a
-    whole is wrong."""
+    """Each claim of the body, read or not. Raises InvalidBody where the body as a whole is
+    wrong."""
     try:
         return list(BatchBody.model_validate_json(body).claims)
     except ValidationError as error:
         errors = error.errors(include_url=False, include_input=False)
         if any(len(one["loc"]) < 2 or one["loc"][0] != "claims" for one in errors):
-            raise
+            raise InvalidBody(error) from None
     # Some are bad: the others are read again without them.
     raw = from_json(body)["claims"]
     bad: dict[int, list[Mapping[str, Any]]] = {}

@@ -9,10 +9,12 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
-from service.claims.outcomes import Overloaded
-
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+class Overloaded(Exception):
+    """Too much is waiting already; nothing was kept. The caller may retry after a moment."""
 
 
 class MicroBatcher(Generic[Item, Result]):
@@ -62,6 +64,10 @@ class MicroBatcher(Generic[Item, Result]):
                 await self._carry([self._waiting.popleft() for _ in range(size)])
         finally:
             self._runner = None
+            for _, future in self._waiting:  # only a runner that was cut off leaves any
+                if not future.done():
+                    future.set_exception(Overloaded())
+            self._waiting.clear()
 
     async def _carry(self, batch: list[tuple[Item, asyncio.Future[Result]]]) -> None:
         try:
@@ -70,8 +76,12 @@ class MicroBatcher(Generic[Item, Result]):
             assert len(results) == len(batch), "Bug! A batch lost an answer."
         except BaseException as error:
             for _, future in batch:
-                if not future.done():
-                    future.set_exception(error if isinstance(error, Exception) else Overloaded())
+                if future.done():
+                    continue
+                if isinstance(error, Exception):
+                    future.set_exception(error)
+                else:
+                    future.cancel()  # it had left: what became of it is not known
             if not isinstance(error, Exception):
                 raise
             return

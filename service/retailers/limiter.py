@@ -1,0 +1,106 @@
+"""How often a key may call: a token bucket for each, in Redis, so for all workers together.
+
+Only keys that are good have a bucket: strangers cost nothing here.
+"""
+
+import math
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import redis.asyncio as redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from service import metrics
+from service.batcher import MicroBatcher
+
+TIMEOUT_S = 0.25
+# A Redis that has just failed is not asked again for so long: no request waits for it twice.
+SHUNNED_S = 1.0
+BATCH_MAX = 512
+QUEUE_MAX = 8192
+
+_TAKE = (Path(__file__).parent / "take.lua").read_text()
+
+RateHeaders = tuple[tuple[bytes, bytes], ...]
+
+
+class TooMany(Exception):
+    """The key's bucket is empty."""
+
+    def __init__(self, retry_after_s: int, headers: RateHeaders) -> None:
+        super().__init__(retry_after_s)
+        self.retry_after_s = retry_after_s
+        self.headers = headers
+
+
+class Limiter:
+    """Requests share a call to Redis as claims do; with no limit set there is no Limiter."""
+
+    def __init__(self, redis_url: str, jurisdiction: str, *, per_s: int, burst: int) -> None:
+        self._per_s = per_s
+        self._burst = burst
+        self._prefix = f"butie:{{{jurisdiction}}}:rate:"
+        self._shunned_until = 0.0
+        self._client = redis.from_url(
+            redis_url,
+            socket_timeout=TIMEOUT_S,
+            socket_connect_timeout=TIMEOUT_S,
+            retry=Retry(NoBackoff(), 0),
+        )
+        self._take = self._client.register_script(_TAKE)
+        self._calls = MicroBatcher[str, tuple[bool, int] | None](
+            self._ask, batch_max=BATCH_MAX, queue_max=QUEUE_MAX
+        )
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    async def take(self, key_id: str) -> RateHeaders:
+        """Take a token; returns the response's RateLimit headers. With Redis away every request
+        passes: a limit that cannot be counted must not close the tills. Raises TooMany."""
+        answer = await self._calls.submit(key_id)
+        if answer is None:
+            metrics.rate_uncounted.inc()
+            return ()
+        may_go, left_milli = answer
+        headers = self._headers(left_milli)
+        if not may_go:
+            metrics.rate_limited.inc()
+            raise TooMany(math.ceil((1000 - left_milli) / 1000 / self._per_s), headers)
+        return headers
+
+    def _headers(self, left_milli: int) -> RateHeaders:
+        """As draft-ietf-httpapi-ratelimit-headers-10 has them: the quota of a window, and what
+        is left of it until it is full again."""
+        window_s = math.ceil(self._burst / self._per_s)
+        full_s = math.ceil((self._burst * 1000 - left_milli) / 1000 / self._per_s)
+        policy = f'"key";q={self._burst};w={window_s}'
+        left = f'"key";r={left_milli // 1000};t={full_s}'
+        return ((b"ratelimit-policy", policy.encode()), (b"ratelimit", left.encode()))
+
+    async def _ask(self, batch: Sequence[str]) -> list[tuple[bool, int] | None]:
+        if time.monotonic() < self._shunned_until:
+            return [None] * len(batch)
+        wanted = Counter(batch)
+        try:
+            answer = await self._take(
+                keys=[self._prefix + key_id for key_id in wanted],
+                args=[self._per_s, self._burst, *wanted.values()],
+            )
+        except (RedisError, OSError, TimeoutError):
+            self._shunned_until = time.monotonic() + SHUNNED_S
+            return [None] * len(batch)
+        told = {
+            key_id: [int(answer[2 * n]), int(answer[2 * n + 1])] for n, key_id in enumerate(wanted)
+        }
+        return [self._one(told[key_id]) for key_id in batch]
+
+    def _one(self, told: list[int]) -> tuple[bool, int]:
+        """The next of a key's requests: the first that asked go first."""
+        may_go, left_milli = told[0] > 0, told[1]
+        told[0] -= 1
+        return may_go, left_milli
