@@ -17,10 +17,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from service.config import Misconfigured
 from service.core.calendar import SHANGHAI
+from service.db.acts import Office
 from service.db.engine import connect
 from service.db.tables import api_key, claim, journal, pool, retailer
 from service.finance.budgets import Allocation, allocate
-from service.retailers.enrol import add_retailer, add_store, create_key
+from service.retailers.enrol import NewStore, add_retailer, add_stores
+from service.retailers.issue import create_key
 from service.retailers.keys import ROLES, hash_secret
 
 _OWN_FOLDER = "set BUTIE_DATA_DIR to a folder of your own, or start as its owner."
@@ -140,11 +142,12 @@ async def enrol(engine: AsyncEngine, jurisdiction: str, folder: Path, now: datet
     Keys that `sandbox.json` still has stay good; lost ones are made anew.
     """
     async with connect(engine) as connection:
+        office = Office(connection, jurisdiction, "sandbox", now)
         if not await connection.scalar(_count(retailer, jurisdiction)):
-            await _add_shop(connection, jurisdiction, now)
+            await _add_shop(office)
         if not await connection.scalar(_count(pool, jurisdiction)):
             await _allocate(connection, jurisdiction, now)
-        keys = await _keys(connection, jurisdiction, _read(folder / "sandbox.json"), now)
+        keys = await _keys(office, _read(folder / "sandbox.json"))
     _write(folder / "sandbox.json", {"keys": keys})
 
 
@@ -162,24 +165,11 @@ def write_address(folder: Path, base_url: str, clock: str) -> dict[str, str]:
     return keys
 
 
-async def _add_shop(connection: AsyncConnection, jurisdiction: str, now: datetime) -> None:
+async def _add_shop(office: Office) -> None:
     await add_retailer(
-        connection,
-        jurisdiction,
-        retailer_id=RETAILER_ID,
-        uscc_number=RETAILER_USCC,
-        name="演示商贸有限公司",
-        now=now,
+        office, retailer_id=RETAILER_ID, uscc_number=RETAILER_USCC, name="演示商贸有限公司"
     )
-    await add_store(
-        connection,
-        jurisdiction,
-        store_id=STORE_ID,
-        retailer_id=RETAILER_ID,
-        name="演示门店",
-        town="新嘉街道",
-        now=now,
-    )
+    await add_stores(office, RETAILER_ID, [NewStore(STORE_ID, "演示门店", "新嘉街道")])
 
 
 async def _allocate(connection: AsyncConnection, jurisdiction: str, now: datetime) -> None:
@@ -188,9 +178,7 @@ async def _allocate(connection: AsyncConnection, jurisdiction: str, now: datetim
         await allocate(connection, jurisdiction, allocation, now)
 
 
-async def _keys(
-    connection: AsyncConnection, jurisdiction: str, known: Mapping[str, object], now: datetime
-) -> dict[str, str]:
+async def _keys(office: Office, known: Mapping[str, object]) -> dict[str, str]:
     kept = known.get("keys")
     keys = dict(kept) if isinstance(kept, dict) else {}
     for role in ROLES:
@@ -198,14 +186,12 @@ async def _keys(
             api_key.c.secret_sha256 == hash_secret(str(keys.get(role, ""))),
             api_key.c.revoked_at.is_(None),
         )
-        if await connection.scalar(good) is None:
+        if await office.connection.scalar(good) is None:
             key = await create_key(
-                connection,
-                jurisdiction,
+                office,
                 role=role,
                 retailer_id=RETAILER_ID if role == "pos" else None,
                 label=f"sandbox {role}",
-                now=now,
             )
             keys[role] = key.secret
     return {role: str(keys[role]) for role in ROLES}

@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import partial
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -20,8 +21,10 @@ from service.config import Misconfigured, Settings
 from service.core.assumptions import unconfirmed
 from service.core.policy import PolicyBook
 from service.db.engine import make_engine
+from service.finance.tranches import open_due
 from service.policies import read_book
 from service.retailers.directory import Directory
+from service.retailers.last_used import LastUsed
 from service.retailers.limiter import Limiter
 
 # One for each of the path's batchers, and some for the sweeper.
@@ -46,6 +49,7 @@ class Service:
     lifecycle: Lifecycle
     sweeper: Sweeper
     limiter: Limiter | None
+    background: Background
 
 
 @asynccontextmanager
@@ -68,6 +72,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         digester = Digester(settings.personal_data_key())
         background = Background()
         stack.push_async_callback(background.drain)
+        openings: dict[str, datetime] = {}
         path = ClaimPath(
             book=book,
             gate=gate,
@@ -78,13 +83,24 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
             gate_required=settings.gate_mode == "refuse",
             answer_within_s=settings.answer_within_ms / 1000,
             background=background,
+            openings=openings,
         )
         stack.push_async_callback(path.drain)
         lifecycle = Lifecycle(gate, ledger, digester, clock, background)
-        sweeper = Sweeper(gate, ledger, clock)
+        sweeper = Sweeper(
+            gate,
+            ledger,
+            clock,
+            open_due=partial(open_due, claims_engine, settings.jurisdiction),
+            openings=openings,
+        )
         sweeping = asyncio.create_task(sweeper.run())
         stack.push_async_callback(_stop, sweeper, sweeping)
-        directory = Directory(engine, settings.jurisdiction, clock)
+        last_used = LastUsed(engine, settings.jurisdiction)
+        stack.push_async_callback(last_used.write)
+        noting = asyncio.create_task(last_used.run())
+        stack.callback(noting.cancel)
+        directory = Directory(engine, settings.jurisdiction, clock, last_used)
         limiter = None
         if settings.rate_limit_per_s is not None:
             limiter = Limiter(
@@ -106,6 +122,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
             lifecycle=lifecycle,
             sweeper=sweeper,
             limiter=limiter,
+            background=background,
         )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from stdnum import luhn
 from stdnum.cn import ric
+from stdnum.cn.uscc import calc_check_digit as calc_uscc_digit
 
 from service.core.checkout import Checkout
 
@@ -93,3 +94,9 @@ def checkout_json(**overrides: Any) -> dict[str, Any]:
 def make_checkout(**overrides: Any) -> Checkout:
     """`checkout_json`, validated as the API validates it."""
     return Checkout.model_validate_json(json.dumps(checkout_json(**overrides)))
+
+
+def uscc(n: int = 0) -> str:
+    """The n-th valid unified social credit code of a company in Nanhu."""
+    stem = f"91330402MA{n:07d}"
+    return stem + calc_uscc_digit(stem)

@@ -19,9 +19,11 @@ from service import sandbox
 from service.api.app import make_app
 from service.config import Settings
 from service.core.calendar import SHANGHAI
+from service.db.acts import Office
 from service.db.engine import connect, driver, make_engine, migrate
 from service.embedded import Engines, engines
-from service.retailers.enrol import add_retailer, add_store, create_key
+from service.retailers.enrol import NewStore, add_retailer, add_stores
+from service.retailers.issue import create_key
 from service.wiring import Service
 from tests.builders import checkout_json
 
@@ -106,6 +108,17 @@ class House:
         )
         await self.service.sweeper.run_once()
 
+    async def quiet(self) -> None:
+        """Wait until everything is answered and the gate is told."""
+        await self.service.path.drain()
+        await self.service.background.drain()
+
+    def gate_left(self, pool: str = "appliances") -> int:
+        """What the gate takes the pool to have left, in fen."""
+        gate = sync_redis.from_url(str(self.settings.redis_url))
+        view = gate.hgetall(f"butie:{{330402}}:pool:{pool}")
+        return int(view[b"allocated"]) - int(view[b"spent"]) - int(view.get(b"flying", 0))
+
     async def footprint(self) -> list[int]:
         """How many rows and gate keys a claim could have left behind."""
         gate = sync_redis.from_url(str(self.settings.redis_url))
@@ -149,23 +162,11 @@ async def _furnish(settings: Settings, folder: Path) -> None:
     engine = make_engine(str(settings.database_url))
     await sandbox.enrol(engine, settings.jurisdiction, folder, NOW)
     async with connect(engine) as connection:
-        place = settings.jurisdiction
-        await add_retailer(
-            connection, place, retailer_id="other", uscc_number=OTHER_USCC, name="他店", now=NOW
-        )
+        office = Office(connection, settings.jurisdiction, "test", NOW)
+        await add_retailer(office, retailer_id="other", uscc_number=OTHER_USCC, name="他店")
         for store_id, owner in (("OT0001", "other"), ("NH0002", sandbox.RETAILER_ID)):
-            await add_store(
-                connection,
-                place,
-                store_id=store_id,
-                retailer_id=owner,
-                name="店",
-                town=None,
-                now=NOW,
-            )
-        key = await create_key(
-            connection, place, role="pos", retailer_id="other", label="other", now=NOW
-        )
+            await add_stores(office, owner, [NewStore(store_id, "店", None)])
+        key = await create_key(office, role="pos", retailer_id="other", label="other")
     await engine.dispose()
     path = folder / "sandbox.json"
     known = json.loads(path.read_text())

@@ -20,7 +20,7 @@ from service.api.bodies import InvalidBody
 from service.api.edge import BodyTooLarge, Bounds, Edge
 from service.api.invalid import invalid_fields, summary
 from service.api.problems import Problem, language_of, problem
-from service.api.routes import batch, budgets, claims, finding, lifecycle, ops
+from service.api.routes import admin, batch, budgets, claims, finding, lifecycle, ops
 from service.api.routes.batch import BatchBody
 from service.api.routes.lifecycle import InvoiceBody, RefundRequest
 from service.batcher import Overloaded
@@ -43,6 +43,13 @@ UNSEEN_MODELS: tuple[type[BaseModel], ...] = (
     BatchBody,
     RefundRequest,
     InvoiceBody,
+    budgets.AdjustmentBody,
+    budgets.TrancheBody,
+    admin.RetailerBody,
+    admin.StoreBody,
+    admin.KeyBody,
+    admin.ReasonBody,
+    admin.RotateBody,
     Problem,
 )
 
@@ -71,7 +78,7 @@ def make_app(settings: Settings) -> FastAPI:
         summary="Trade-in subsidies at the till",
         lifespan=lifespan,
     )
-    for routes in (claims, batch, finding, lifecycle, budgets, ops):
+    for routes in (claims, batch, finding, lifecycle, budgets, admin, ops):
         app.include_router(routes.router)
     for fault, answer in FAULTS.items():
         app.add_exception_handler(fault, answer)

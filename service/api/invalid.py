@@ -107,6 +107,23 @@ SENTENCES: dict[str, dict[Language, str]] = {
         "zh": "开票日期应在 2000 年之后且不晚于今天",
         "en": "must lie after 2000 and not later than today",
     },
+    "budget_above_all": {
+        "zh": "调整后的预算超过上限，请核对金额（单位：分）",
+        "en": "would raise the budget above all reason: check it, it is in fen",
+    },
+    "not_equal": {"zh": "不得为 0", "en": "must not be 0"},
+    "uscc": {
+        "zh": "统一社会信用代码有误，应为 18 位并通过校验（GB 32100），请核对",
+        "en": "is not a USCC: 18 characters with a check digit (GB 32100)",
+    },
+    "unknown_retailer": {
+        "zh": "没有这家企业，请先登记",
+        "en": "is no enrolled retailer: enrol it first",
+    },
+    "role_and_retailer": {
+        "zh": "pos 密钥须指明所属企业，其他角色的密钥不属于任何企业",
+        "en": "is needed for a pos key, and may not stand in one of another role",
+    },
     "duplicate_line_no": {
         "zh": "各商品行的 line_no 不得重复",
         "en": "must differ from item to item in line_no",

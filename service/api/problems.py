@@ -6,6 +6,7 @@ prefers English.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel, Field
@@ -107,6 +108,32 @@ KINDS: dict[str, ProblemKind] = {
         409,
         ("状态不允许", "该笔申领当前的状态不允许此操作。"),
         ("Wrong state", "The claim's state does not allow this."),
+    ),
+    "budget_below_spent": _kind(
+        409,
+        ("预算低于已用金额", "该预算最多还可调减 {free} 元，其余已用于补贴。"),
+        (
+            "Budget below what is spent",
+            "At most {free} yuan can be taken from this budget: the rest is spent.",
+        ),
+    ),
+    "tranche_ended": _kind(
+        409,
+        ("该期预算已开放", "该期预算已开放或已撤回，不能撤回；如需收回请作预算调减。"),
+        (
+            "Tranche is not planned any more",
+            "This tranche has opened: take the money back by an adjustment.",
+        ),
+    ),
+    "already_exists": _kind(
+        409,
+        ("已登记", "该编号或统一社会信用代码已登记，请核对；如需修改请联系系统管理员。"),
+        ("Already enrolled", "This id, or this USCC, is enrolled already: check it."),
+    ),
+    "key_ended": _kind(
+        409,
+        ("密钥已失效", "该密钥已过期或已吊销，不能轮换，请另建一个。"),
+        ("Key has ended", "This key has expired or was revoked: create another."),
     ),
     "invoice_taken": _kind(
         409,
@@ -224,6 +251,7 @@ class ProblemReason(BaseModel):
     code: str = Field(description="stable reason code")
     detail: str = Field(description="a sentence for the cashier")
     claim_id: str | None = Field(None, description="your own claim that has this serial")
+    opens_at: datetime | None = Field(None, description="when the budget's next part opens")
 
 
 class ProblemField(BaseModel):
@@ -311,7 +339,11 @@ def reason_bodies(reasons: LineReasons, language: Language) -> list[dict[str, An
             "line_no": line_no,
             "code": reason.code.value,
             "detail": sentence(reason, language),
-            **({"claim_id": reason.facts["claim_id"]} if "claim_id" in reason.facts else {}),
+            **{
+                name: reason.facts[fact]
+                for name, fact in (("claim_id", "claim_id"), ("opens_at", "opens_at_instant"))
+                if fact in reason.facts
+            },
         }
         for line_no, reason in reasons
     ]

@@ -30,6 +30,10 @@ RESOLVE_S = 0.05
 _POOLS_SQL = """
 SELECT pool, allocated_fen, spent_fen, version, bypasses FROM pool WHERE jurisdiction = $1
 """
+_OPENINGS_SQL = """
+SELECT pool, min(opens_at) AS opens_at FROM tranche
+WHERE jurisdiction = $1 AND state = 'planned' GROUP BY pool
+"""
 _FATE_SQL = "SELECT claim_id FROM claim WHERE claim_id = ANY ($1::uuid[])"
 # The fence stands in the row that the commit itself must write: whichever comes first wins.
 _FENCE_SQL = """
@@ -109,6 +113,12 @@ class Ledger:
         async with driver(self._engine) as connection:
             rows = await connection.fetch(_POOLS_SQL, self._jurisdiction)
         return [PoolState(*row) for row in rows]
+
+    async def openings(self) -> dict[str, datetime]:
+        """When the next part of each pool opens, of those that have one planned."""
+        async with driver(self._engine) as connection:
+            rows = await connection.fetch(_OPENINGS_SQL, self._jurisdiction)
+        return {row["pool"]: row["opens_at"] for row in rows}
 
     async def standing(self, batch: Sequence[Sequence[WantedLine]]) -> list[Standing]:
         """For each claim of the batch: what it would meet, as things stand."""

@@ -42,7 +42,7 @@ from service.claims.outcomes import (
 )
 from service.claims.people import Digester
 from service.claims.prepare import wanted_lines
-from service.claims.standing import Standing, over_budget
+from service.claims.standing import Openings, Standing, over_budget
 from service.claims.stored import ClaimKey, KeyedClaim
 from service.clock import Clock
 from service.core.checkout import Checkout
@@ -87,6 +87,7 @@ class ClaimPath:
         gate_required: bool,
         answer_within_s: float,
         background: Background,
+        openings: Openings,
     ) -> None:
         self._book = book
         self._gate = gate
@@ -98,6 +99,7 @@ class ClaimPath:
         self._answer_within_s = answer_within_s
         self._under_way: dict[tuple[str, str], _UnderWay] = {}
         self._background = background
+        self._openings = openings
         self._admissions = MicroBatcher[Candidate, Admission](
             gate.admit,
             batch_max=BATCH_MAX,
@@ -210,7 +212,7 @@ class ClaimPath:
                 metrics.gate_bypassed.inc()
                 return await self._commit(claim, bypassed=True)
             case Short(left_fen, sure):
-                reasons = over_budget(claim.lines, left_fen)
+                reasons = over_budget(claim.lines, left_fen, self._openings)
                 return Refused(reasons) if sure else _Doubt(reasons)
             case Taken():
                 standing = await self._looks.submit(claim.lines)

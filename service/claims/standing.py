@@ -4,14 +4,16 @@ This is how a quote knows them, and how a refusal gets its reasons. It decides n
 constraints do, at commit.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 import asyncpg
 
 from service.claims.claim import RightUse, WantedLine
 from service.claims.outcomes import LineReasons
+from service.core.calendar import SHANGHAI
 from service.core.reasons import Reason, ReasonCode
 
 _SERIALS_SQL = """
@@ -25,7 +27,15 @@ FROM quota_use JOIN unnest($2::bytea[], $3::text[], $4::text[]) AS r (subject, q
     USING (subject, quota, period)
 WHERE jurisdiction = $1
 """
-_POOLS_SQL = "SELECT pool, allocated_fen - spent_fen AS left_fen FROM pool WHERE jurisdiction = $1"
+_POOLS_SQL = """
+SELECT pool, allocated_fen - spent_fen AS left_fen,
+    (SELECT min(opens_at) FROM tranche AS t
+     WHERE t.jurisdiction = p.jurisdiction AND t.pool = p.pool AND t.state = 'planned') AS opens_at
+FROM pool AS p WHERE jurisdiction = $1
+"""
+
+# When the next part of a pool opens, by pool; a pool that is sold out for good is not in it.
+Openings = Mapping[str, datetime]
 
 
 @dataclass(slots=True)
@@ -36,9 +46,10 @@ class Standing:
     owners: dict[str, tuple[UUID | None, str]]  # serial -> (claim, its retailer)
     used: dict[tuple[bytes, str, str], int]
     left_fen: dict[str, int]
+    openings: Openings
 
     def copy(self) -> "Standing":
-        return Standing(dict(self.owners), dict(self.used), dict(self.left_fen))
+        return Standing(dict(self.owners), dict(self.used), dict(self.left_fen), self.openings)
 
     def admit(self, retailer_id: str, lines: Sequence[WantedLine]) -> LineReasons:
         """The reasons against a claim of these lines; without any, it takes what it wants."""
@@ -57,7 +68,7 @@ class Standing:
         ]
         left = self.left_fen.get(line.pool, 0)
         if line.subsidy_fen > left:
-            reasons.append(budget_exhausted(line.pool))
+            reasons.append(budget_exhausted(line.pool, self.openings))
         if not reasons:
             self.owners.update((serial, (None, retailer_id)) for serial in line.serials)
             for right in line.rights:
@@ -86,17 +97,28 @@ class Standing:
         return Reason(ReasonCode.QUOTA_USED, "", {"limit": right.limit})
 
 
-def budget_exhausted(pool: str) -> Reason:
-    return Reason(ReasonCode.BUDGET_EXHAUSTED, facts={"pool": pool})
+def budget_exhausted(pool: str, openings: Openings) -> Reason:
+    """Sold out for good, or until the next part opens."""
+    if pool not in openings:
+        return Reason(ReasonCode.BUDGET_EXHAUSTED, facts={"pool": pool})
+    opens_at = openings[pool].astimezone(SHANGHAI)
+    facts: dict[str, str | int] = {
+        "pool": pool,
+        "opens_at": f"{opens_at:%Y-%m-%d %H:%M}",
+        "opens_at_instant": opens_at.isoformat(),
+    }
+    return Reason(ReasonCode.BUDGET_EXHAUSTED, "until", facts)
 
 
-def over_budget(lines: Sequence[WantedLine], left_fen: dict[str, int]) -> LineReasons:
+def over_budget(
+    lines: Sequence[WantedLine], left_fen: dict[str, int], openings: Openings
+) -> LineReasons:
     """The lines that the balances do not reach, counting from the first line on."""
     left = dict(left_fen)
     reasons = []
     for line in lines:
         if line.subsidy_fen > left[line.pool]:
-            reasons.append((line.line_no, budget_exhausted(line.pool)))
+            reasons.append((line.line_no, budget_exhausted(line.pool, openings)))
         else:
             left[line.pool] -= line.subsidy_fen
     return tuple(reasons)
@@ -122,4 +144,5 @@ async def read_standing(
         owners={row["serial_no"]: (row["claim_id"], row["retailer_id"]) for row in owners},
         used={(row["subject"], row["quota"], row["period"]): row["used"] for row in used},
         left_fen={row["pool"]: row["left_fen"] for row in left},
+        openings={row["pool"]: row["opens_at"] for row in left if row["opens_at"]},
     )

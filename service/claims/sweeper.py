@@ -1,8 +1,10 @@
-"""Keeps the gate true, lets holds expire, and ends what a dead process left behind."""
+"""Keeps the gate true, opens tranches, lets holds expire, ends what a dead process left behind."""
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import datetime
 
 import structlog
 
@@ -39,10 +41,20 @@ class Sweep:
 class Sweeper:
     """One in each worker: passes may overlap, for each step is harmless to repeat."""
 
-    def __init__(self, gate: Gate, ledger: Ledger, clock: Clock) -> None:
+    def __init__(
+        self,
+        gate: Gate,
+        ledger: Ledger,
+        clock: Clock,
+        *,
+        open_due: Callable[[datetime], Awaitable[int]],
+        openings: dict[str, datetime],
+    ) -> None:
         self._gate = gate
         self._ledger = ledger
         self._clock = clock
+        self._open_due = open_due
+        self._openings = openings
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
@@ -64,10 +76,12 @@ class Sweeper:
                 pass  # time for the next pass
 
     async def run_once(self) -> Sweep:
-        """Let holds expire, tell the gate how the pools stand, resolve overdue admissions.
+        """Open tranches, let holds expire, tell the gate how the pools stand, resolve overdue
+        admissions.
 
         Raises LedgerAway, or GateAway when all is done that needs no gate.
         """
+        await self._open()
         expired = await self._expire()
         was_away = self._gate.away
         try:
@@ -81,6 +95,14 @@ class Sweeper:
         if was_away:
             log.info("gate_back")
         return Sweep(committed, given_up, expired)
+
+    async def _open(self) -> None:
+        opened = await self._open_due(self._clock.now())
+        if opened:
+            log.info("tranches_opened", count=opened)
+        openings = await self._ledger.openings()
+        self._openings.clear()
+        self._openings.update(openings)
 
     async def _expire(self) -> int:
         expired = 0

@@ -203,6 +203,15 @@ SENTENCES: dict[tuple[ReasonCode, str], tuple[Sentence, ...]] = {
             "customer to wait for the next notice.",
         ),
     ),
+    (C.BUDGET_EXHAUSTED, "until"): (
+        Sentence(
+            "该类补贴本期资金已用完，下一期于 {opens_at}（北京时间）开放，"
+            "请顾客届时再来，或按原价收款。",
+            "This part of the money for this kind of subsidy is used up. The next part opens on "
+            "{opens_at} (Beijing time): ask the customer to come back then, or charge the full "
+            "price.",
+        ),
+    ),
     (C.STORE_NOT_ENROLLED, ""): (
         Sentence(
             "该门店未参加补贴活动，请核对门店编号；编号无误请联系本企业的补贴负责人办理登记。",

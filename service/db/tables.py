@@ -80,6 +80,20 @@ api_key = sa.Table(
     sa.Index("api_key_retailer_idx", "jurisdiction", "retailer_id"),
 )
 
+admin_act = sa.Table(
+    "admin_act",
+    metadata,
+    _key("jurisdiction"),
+    sa.Column("act_no", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    _column("at", Instant),
+    _column("actor", sa.Text),
+    _column("act", sa.Text),
+    _column("subject_kind", sa.Text),
+    _column("subject_id", sa.Text),
+    sa.Column("before", JSONB(none_as_null=True)),
+    sa.Column("after", JSONB(none_as_null=True)),
+)
+
 # --- the budget -------------------------------------------------------------------------
 
 pool = sa.Table(
@@ -97,6 +111,42 @@ pool = sa.Table(
     sa.CheckConstraint("confirmed_fen >= 0", name="pool_confirmed_not_negative"),
     sa.CheckConstraint("reserved_fen >= 0", name="pool_reserved_not_negative"),
     sa.CheckConstraint("spent_fen <= allocated_fen", name="pool_not_overspent"),
+)
+
+adjustment = sa.Table(
+    "adjustment",
+    metadata,
+    _key("jurisdiction"),
+    _key("idempotency_key"),
+    _column("pool", sa.Text),
+    _column("delta_fen", Fen),
+    _column("reason", sa.Text),
+    _column("document_no", sa.Text),
+    _column("allocated_fen", Fen),  # after it
+    _column("made_at", Instant),
+)
+
+tranche = sa.Table(
+    "tranche",
+    metadata,
+    _key("jurisdiction"),
+    _key("tranche_id", UUID(as_uuid=True)),
+    _column("pool", sa.Text),
+    _column("opens_at", Instant),
+    _column("amount_fen", Fen),
+    _column("document_no", sa.Text),
+    _column("state", sa.Text),
+    _column("planned_at", Instant),
+    sa.Column("ended_at", Instant),  # opened or withdrawn
+    sa.CheckConstraint("amount_fen > 0", name="tranche_amount_positive"),
+    sa.CheckConstraint("state in ('planned', 'opened', 'withdrawn')", name="tranche_state_known"),
+    sa.Index(
+        "tranche_planned_idx",
+        "jurisdiction",
+        "pool",
+        "opens_at",
+        postgresql_where=sa.text("state = 'planned'"),
+    ),
 )
 
 # --- claims -----------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from service.embedded.process import owner_mark, run
 
 NAME = "butie"  # of the role and of the database
 DRAFT_PREFIX = "postgres.new-"
-STATUS_LINE = 7  # of postmaster.pid, counted from 0
+PORT_LINE, STATUS_LINE = 3, 7  # of postmaster.pid, counted from 0
 SETTINGS = {
     "fsync": "on",
     "synchronous_commit": "on",
@@ -157,3 +157,15 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def running_url(data_dir: Path) -> str | None:
+    """The URL of the PostgreSQL that runs on this folder for somebody else, if one does."""
+    try:
+        lines = (data_dir / "postgres" / "postmaster.pid").read_text().splitlines()
+        password = kept_password(data_dir / "postgres.password")
+    except OSError:
+        return None
+    if len(lines) <= STATUS_LINE or lines[STATUS_LINE].strip() != "ready":
+        return None
+    return f"postgresql://{NAME}:{password}@127.0.0.1:{lines[PORT_LINE]}/{NAME}"

@@ -3,17 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from service.core.calendar import business_day
-from service.db.tables import journal, pool
+from service.core.calendar import SHANGHAI, business_day
+from service.db.tables import journal, pool, tranche
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """A pool as the ledger has it; amounts in fen. `version` grows with every change."""
+    """A pool as the ledger has it; amounts in fen. `version` grows with every change. Of what is
+    planned, the next part opens at `next_opens_at`."""
 
     pool: str
     allocated_fen: int
@@ -21,8 +23,22 @@ class Budget:
     reserved_fen: int
     remaining_fen: int
     version: int
+    planned_fen: int
+    next_opens_at: datetime | None
 
 
+_planned = (
+    sa.select(
+        sa.func.coalesce(sa.func.sum(tranche.c.amount_fen), 0).label("fen"),
+        sa.func.min(tranche.c.opens_at).label("opens_at"),
+    )
+    .where(
+        tranche.c.jurisdiction == pool.c.jurisdiction,
+        tranche.c.pool == pool.c.pool,
+        tranche.c.state == "planned",
+    )
+    .lateral()
+)
 _COLUMNS = (
     pool.c.pool,
     pool.c.allocated_fen,
@@ -30,13 +46,26 @@ _COLUMNS = (
     pool.c.reserved_fen,
     (pool.c.allocated_fen - pool.c.spent_fen).label("remaining_fen"),
     pool.c.version,
+    _planned.c.fen.cast(sa.BigInteger).label("planned_fen"),
+    _planned.c.opens_at.label("next_opens_at"),
 )
 
 
 async def read_budgets(connection: AsyncConnection, jurisdiction: str) -> Sequence[Budget]:
     """Every pool of the jurisdiction, by name."""
-    query = sa.select(*_COLUMNS).where(pool.c.jurisdiction == jurisdiction).order_by(pool.c.pool)
-    return [Budget(*row) for row in await connection.execute(query)]
+    query = (
+        sa.select(*_COLUMNS)
+        .select_from(pool.join(_planned, sa.true()))
+        .where(pool.c.jurisdiction == jurisdiction)
+        .order_by(pool.c.pool)
+    )
+    return [_budget(row) for row in await connection.execute(query)]
+
+
+def _budget(row: sa.Row[Any]) -> Budget:
+    told = dict(row._mapping)
+    opens_at = told.pop("next_opens_at")
+    return Budget(**told, next_opens_at=opens_at and opens_at.astimezone(SHANGHAI))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +78,13 @@ class Allocation:
     note: str
 
 
-async def allocate(
-    connection: AsyncConnection, jurisdiction: str, allocation: Allocation, now: datetime
-) -> None:
-    """Change the budget and book it, in the caller's transaction.
-
-    Raises SQLAlchemy's IntegrityError when less would be left than is spent.
-    """
-    opened = (
+async def open_pool(connection: AsyncConnection, jurisdiction: str, name: str) -> None:
+    """Make sure that the pool is there, be it empty."""
+    await connection.execute(
         sa.dialects.postgresql.insert(pool)
         .values(
             jurisdiction=jurisdiction,
-            pool=allocation.pool,
+            pool=name,
             allocated_fen=0,
             confirmed_fen=0,
             reserved_fen=0,
@@ -68,7 +92,16 @@ async def allocate(
         )
         .on_conflict_do_nothing()
     )
-    await connection.execute(opened)
+
+
+async def allocate(
+    connection: AsyncConnection, jurisdiction: str, allocation: Allocation, now: datetime
+) -> None:
+    """Change the budget and book it, in the caller's transaction.
+
+    Raises SQLAlchemy's IntegrityError when less would be left than is spent.
+    """
+    await open_pool(connection, jurisdiction, allocation.pool)
     await connection.execute(
         sa.update(pool)
         .where(pool.c.jurisdiction == jurisdiction, pool.c.pool == allocation.pool)

@@ -18,6 +18,7 @@ from service.clock import Clock
 from service.db.engine import connect
 from service.db.tables import api_key, retailer, store
 from service.retailers.keys import hash_secret
+from service.retailers.last_used import LastUsed
 
 REMEMBER_S = 2.0
 
@@ -48,16 +49,22 @@ class Store:
 class Directory:
     """Keys and stores of one jurisdiction. Methods raise LedgerAway."""
 
-    def __init__(self, engine: AsyncEngine, jurisdiction: str, clock: Clock) -> None:
+    def __init__(
+        self, engine: AsyncEngine, jurisdiction: str, clock: Clock, last_used: LastUsed
+    ) -> None:
         self._engine = engine
         self._jurisdiction = jurisdiction
         self._clock = clock
+        self.last_used = last_used
         self._callers = _Memory[bytes, Caller](self._read_caller)
         self._stores = _Memory[str, Store](self._read_store)
 
     async def caller(self, secret: str) -> Caller | None:
         """The caller whose key this is; None when it is unknown, expired or revoked."""
-        return await self._callers.get(hash_secret(secret))
+        found = await self._callers.get(hash_secret(secret))
+        if found is not None:
+            self.last_used.note(found.key_id, self._clock.now())
+        return found
 
     async def store(self, store_id: str) -> Store | None:
         return await self._stores.get(store_id)

@@ -1,90 +1,118 @@
-"""Enrolling: retailers, their stores, and keys. Each in the caller's transaction."""
+"""Enrolling retailers and their stores, and suspending them. Each in the caller's transaction,
+and on record."""
 
-from datetime import datetime
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.exc import IntegrityError
 from stdnum.cn import uscc
 from stdnum.exceptions import ValidationError as InvalidNumber
 
-from service.db.tables import api_key, retailer, store
-from service.retailers.keys import ROLES, NewKey, new_key
+from service.db.acts import Office
+from service.db.tables import retailer, store
+
+State = Literal["active", "suspended"]
+Kind = Literal["retailer", "store"]
 
 
 class NotEnrolled(Exception):
-    """What was asked cannot be enrolled; the text says why."""
+    """What was asked cannot be done; the text says why, `code` is the API's word for it."""
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(text)
+        self.code = code
 
 
-async def add_retailer(
-    connection: AsyncConnection,
-    jurisdiction: str,
-    *,
-    retailer_id: str,
-    uscc_number: str,
-    name: str,
-    now: datetime,
-) -> None:
-    """Enrol a retailer. Raises NotEnrolled when the USCC (GB 32100) has a wrong check digit."""
+@dataclass(frozen=True, slots=True)
+class NewStore:
+    """A store as it is enrolled."""
+
+    store_id: str
+    name: str
+    town: str | None
+
+
+def good_uscc(number: str) -> str:
+    """The unified social credit code (GB 32100) in its normal form. Raises ValueError."""
     try:
-        number = uscc.validate(uscc_number)
+        return uscc.validate(number)
     except InvalidNumber:
-        raise NotEnrolled("the USCC is not valid: 18 characters with a check digit") from None
-    await connection.execute(
-        sa.insert(retailer).values(
-            jurisdiction=jurisdiction,
-            retailer_id=retailer_id,
-            uscc=number,
-            name=name,
-            state="active",
-            created_at=now,
+        raise ValueError("18 characters with a check digit (GB 32100)") from None
+
+
+async def add_retailer(office: Office, *, retailer_id: str, uscc_number: str, name: str) -> None:
+    """Enrol a retailer. Raises NotEnrolled when its id or USCC is taken, or the USCC is wrong."""
+    try:
+        number = good_uscc(uscc_number)
+    except ValueError as error:
+        raise NotEnrolled("invalid_uscc", f"The USCC is not valid: {error}.") from None
+    row = {"retailer_id": retailer_id, "uscc": number, "name": name, "state": "active"}
+    try:
+        async with office.connection.begin_nested():
+            await office.connection.execute(
+                sa.insert(retailer).values(
+                    jurisdiction=office.jurisdiction, created_at=office.now, **row
+                )
+            )
+    except IntegrityError:
+        raise NotEnrolled(
+            "already_exists", f"A retailer {retailer_id}, or one of this USCC, is enrolled already."
+        ) from None
+    await office.record("retailer.add", "retailer", retailer_id, after=row)
+
+
+async def add_stores(office: Office, retailer_id: str, stores: Sequence[NewStore]) -> None:
+    """Enrol stores of a retailer, all or none. Raises NotEnrolled."""
+    rows = [asdict(one) | {"retailer_id": retailer_id, "state": "active"} for one in stores]
+    fixed = {"jurisdiction": office.jurisdiction, "created_at": office.now}
+    try:
+        async with office.connection.begin_nested():
+            await office.connection.execute(sa.insert(store), [fixed | row for row in rows])
+    except IntegrityError as error:
+        if "store_retailer_fkey" in str(error.orig):
+            raise NotEnrolled(
+                "unknown_retailer", f"No retailer {retailer_id} is enrolled."
+            ) from None
+        raise NotEnrolled("already_exists", "A store of this id is enrolled already.") from None
+    for row in rows:
+        await office.record("store.add", "store", row["store_id"], after=row)
+
+
+async def set_state(office: Office, kind: Kind, subject_id: str, state: State, reason: str) -> bool:
+    """Suspend or resume; repeats change nothing. False when there is no such one."""
+    table, key = (retailer, "retailer_id") if kind == "retailer" else (store, "store_id")
+    this = sa.and_(table.c.jurisdiction == office.jurisdiction, table.c[key] == subject_id)
+    before = await office.connection.scalar(sa.select(table.c.state).where(this).with_for_update())
+    if before is None:
+        return False
+    if before != state:
+        await office.connection.execute(sa.update(table).where(this).values(state=state))
+        act = f"{kind}.{'suspend' if state == 'suspended' else 'resume'}"
+        await office.record(
+            act,
+            kind,
+            subject_id,
+            before={"state": before},
+            after={"state": state, "reason": reason},
         )
+    return True
+
+
+async def taken_store_ids(office: Office, store_ids: Sequence[str]) -> set[str]:
+    """Those of the ids that are enrolled already."""
+    query = sa.select(store.c.store_id).where(
+        store.c.jurisdiction == office.jurisdiction, store.c.store_id.in_(store_ids)
     )
+    return {row.store_id for row in await office.connection.execute(query)}
 
 
-async def add_store(
-    connection: AsyncConnection,
-    jurisdiction: str,
-    *,
-    store_id: str,
-    retailer_id: str,
-    name: str,
-    town: str | None,
-    now: datetime,
-) -> None:
-    """Enrol a store of an enrolled retailer."""
-    await connection.execute(
-        sa.insert(store).values(
-            jurisdiction=jurisdiction,
-            store_id=store_id,
-            retailer_id=retailer_id,
-            name=name,
-            town=town,
-            state="active",
-            created_at=now,
-        )
-    )
-
-
-async def create_key(
-    connection: AsyncConnection,
-    jurisdiction: str,
-    *,
-    role: str,
-    retailer_id: str | None,
-    label: str,
-    now: datetime,
-) -> NewKey:
-    """Make a key of this role. Its secret is in the answer, and nowhere else."""
-    key = new_key()
-    await connection.execute(
-        sa.insert(api_key).values(
-            jurisdiction=jurisdiction,
-            key_id=key.key_id,
-            retailer_id=retailer_id,
-            label=label,
-            scopes=list(ROLES[role]),
-            secret_sha256=key.secret_sha256,
-            created_at=now,
-        )
-    )
-    return key
+def page(
+    table: sa.Table, key: sa.Column[Any], jurisdiction: str, after: str | None, limit: int
+) -> sa.Select[Any]:
+    """A page of a table by its key, beginning after one."""
+    query = sa.select(table).where(table.c.jurisdiction == jurisdiction)
+    if after is not None:
+        query = query.where(key > after)
+    return query.order_by(key).limit(limit)

@@ -30,11 +30,6 @@ def gate_of(house: House) -> "sync_redis.Redis[bytes]":
     return sync_redis.from_url(str(house.settings.redis_url))
 
 
-def balance(house: House, pool: str = "appliances") -> int:
-    view = gate_of(house).hgetall(f"butie:{{330402}}:pool:{pool}")
-    return int(view[b"allocated"]) - int(view[b"spent"]) - int(view.get(b"flying", 0))
-
-
 async def left_in_ledger(house: House, pool: str = "appliances") -> int:
     query = "SELECT allocated_fen - spent_fen FROM pool WHERE pool = $1"
     return int((await house.sql(query, pool))[0][0])
@@ -51,8 +46,8 @@ async def test_at_rest_gate_and_ledger_are_equal_to_the_fen(house: House) -> Non
             for n in range(40)
         )
     )
-    await house.service.path.drain()
-    assert balance(house) == await left_in_ledger(house)
+    await house.quiet()
+    assert house.gate_left() == await left_in_ledger(house)
     assert gate_of(house).hlen("butie:{330402}:admissions") == 0
 
 
@@ -64,9 +59,9 @@ async def test_all_keys_share_the_jurisdictions_hash_tag(house: House) -> None:
 async def test_an_older_view_never_overwrites_a_newer(house: House) -> None:
     old = await house.service.ledger.pools()
     await house.claim("k1")
-    await house.service.path.drain()
+    await house.quiet()
     await house.service.gate.settle(old)
-    assert balance(house) == await left_in_ledger(house)
+    assert house.gate_left() == await left_in_ledger(house)
 
 
 async def test_an_emptied_gate_is_refilled_and_claims_go_on_meanwhile(house: House) -> None:
@@ -74,7 +69,7 @@ async def test_an_emptied_gate_is_refilled_and_claims_go_on_meanwhile(house: Hou
     gate_of(house).flushall()
     assert (await house.claim("k2", items=[item_json(serial_no=serial(2))])).status_code == 201
     await house.service.sweeper.run_once()
-    assert balance(house) == await left_in_ledger(house)
+    assert house.gate_left() == await left_in_ledger(house)
     taken = await house.claim("k3", items=[item_json(serial_no=serial(1))])
     assert taken.json()["reasons"][0]["code"] == "serial_already_claimed"
 
@@ -95,10 +90,10 @@ async def test_an_overdue_admission_is_fenced_and_its_money_is_free_again(house:
     )
     gate_of(house).hset("butie:{330402}:admissions", lost, record)
     gate_of(house).hincrby("butie:{330402}:pool:appliances", "flying", 500)
-    assert balance(house) == await left_in_ledger(house) - 500
+    assert house.gate_left() == await left_in_ledger(house) - 500
     sweep = await house.service.sweeper.run_once()
     assert (sweep.committed, sweep.given_up) == (0, 1)
-    assert balance(house) == await left_in_ledger(house)
+    assert house.gate_left() == await left_in_ledger(house)
     fenced = await house.sql("SELECT fenced FROM idempotency_key WHERE idempotency_key = 'lost'")
     assert fenced[0][0] == [UUID(lost)]
     assert (await gate.look(time.time() + ADMISSION_S + 1)).overdue == []
@@ -135,8 +130,8 @@ async def test_a_pool_that_no_policy_knows_does_not_disable_the_gate(house: Hous
     await house.sql("INSERT INTO pool VALUES ('330402', 'elsewhere', 100)")
     await house.service.sweeper.run_once()
     await house.claim("k1")
-    await house.service.path.drain()
-    assert balance(house) == await left_in_ledger(house)
+    await house.quiet()
+    assert house.gate_left() == await left_in_ledger(house)
 
 
 async def test_giving_up_a_claim_that_committed_finds_it(house: House) -> None:

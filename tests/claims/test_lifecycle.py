@@ -46,6 +46,7 @@ async def budget(house: House, pool: str = "appliances") -> dict[str, int]:
 
 async def assert_books_tie(house: House) -> None:
     """Journal, holds and pools say the same, and the gate says it too."""
+    await house.quiet()
     found = await house.sql("""
         SELECT pool, allocated_fen, confirmed_fen, reserved_fen,
             (SELECT coalesce(sum(amount_fen), 0) FROM journal AS j
@@ -58,6 +59,8 @@ async def assert_books_tie(house: House) -> None:
     for row in found:
         assert row["confirmed_fen"] == row["booked"] == row["granted"], row
         assert row["reserved_fen"] == row["held"], row
+        left = row["allocated_fen"] - row["confirmed_fen"] - row["reserved_fen"]
+        assert house.gate_left(row["pool"]) == left
 
 
 def later(house: House, **step: float) -> None:
@@ -71,6 +74,7 @@ async def test_a_hold_takes_the_money_and_confirming_books_it(house: House) -> N
     claim_id = await hold(house)
     held = await budget(house)
     assert held["reserved_fen"] == 119_980
+    await assert_books_tie(house)
     assert held["remaining_fen"] == before["remaining_fen"] - 119_980
     assert await house.sql("SELECT 1 FROM journal WHERE kind = 'grant'") == []
     answers = [await post(house, f"/v1/claims/{claim_id}/confirm") for _ in range(2)]

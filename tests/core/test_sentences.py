@@ -38,6 +38,9 @@ GIVEN = [
     Reason(ReasonCode.SERIAL_ALREADY_CLAIMED, facts={"claim_id": "0197-abcd"}),
     Reason(ReasonCode.SERIAL_ALREADY_CLAIMED, "same_sale", {"first_line_no": 1}),
     Reason(ReasonCode.BUDGET_EXHAUSTED, facts={"pool": "digital"}),
+    Reason(
+        ReasonCode.BUDGET_EXHAUSTED, "until", {"pool": "digital", "opens_at": "2025-07-01 00:00"}
+    ),
     Reason(ReasonCode.STORE_NOT_ENROLLED),
     Reason(ReasonCode.STORE_NOT_ENROLLED, "suspended"),
     Reason(ReasonCode.STORE_NOT_ENROLLED, "retailer_suspended"),

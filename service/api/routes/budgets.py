@@ -1,29 +1,58 @@
-"""Budgets, for the commerce bureau: read from the ledger, so exact."""
+"""Budgets: read from the ledger, so exact; adjusted by paper, and released in tranches."""
 
-from fastapi import APIRouter, Depends
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, assert_never
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import Response
+from pydantic import AfterValidator, Field, TypeAdapter
+from pydantic_core import PydanticCustomError
 
 from service.api.auth import Refusal, ServiceOf, allowed
+from service.api.bodies import json_body, takes
+from service.api.idempotency import REPLAYED, IdempotencyKey
+from service.api.invalid import invalid_field
 from service.api.models import Budgets
-from service.api.problems import documented
+from service.api.office import office_of
+from service.api.problems import documented, problem
+from service.core.checkout import Instant, Strict, Text
+from service.core.money import yuan
 from service.db.engine import connect
-from service.finance.budgets import Budget, read_budgets
+from service.finance.adjustments import (
+    BUDGET_MAX_FEN,
+    AboveAll,
+    Adjustment,
+    BelowSpent,
+    NoSuchPool,
+    OtherBody,
+    adjust,
+)
+from service.finance.budgets import Allocation, Budget, read_budgets
+from service.finance.tranches import Tranche, list_tranches, plan, withdraw
+from service.retailers.directory import Caller
+from service.wiring import Service
 
 router = APIRouter(
     prefix="/v1/budgets",
     tags=["budgets"],
-    dependencies=[Depends(allowed("budgets:read"))],
     responses=documented("unauthorized", "missing_scope", "ledger_unavailable"),
 )
+MayRead = Depends(allowed("budgets:read"))
+IsAdmin = Annotated[Caller, Depends(allowed("admin"))]
+WITH_BODY = ("malformed_request", "body_too_large", "invalid_field", "not_found")
+ADJUSTMENT_JSON = TypeAdapter(Adjustment)
 
 
-@router.get("")
+@router.get("", dependencies=[MayRead])
 async def list_budgets(service: ServiceOf) -> Budgets:
     """What each pool was allocated, what of it is confirmed and reserved, and what is left."""
     async with connect(service.engine) as connection:
         return Budgets(await read_budgets(connection, service.settings.jurisdiction))
 
 
-@router.get("/{pool}", responses=documented("not_found"))
+@router.get("/{pool}", dependencies=[MayRead], responses=documented("not_found"))
 async def read_budget(service: ServiceOf, pool: str) -> Budget:
     """One pool."""
     async with connect(service.engine) as connection:
@@ -33,3 +62,139 @@ async def read_budget(service: ServiceOf, pool: str) -> Budget:
         if budget.pool == pool:
             return budget
     raise Refusal("not_found")
+
+
+# --- adjustments ------------------------------------------------------------------------
+
+
+def _not_zero(fen: int) -> int:
+    if fen == 0:
+        raise PydanticCustomError("not_equal", "must not be 0")
+    return fen
+
+
+class AdjustmentBody(Strict):
+    """How much more (or, negative, less) a budget gets, and the paper that orders it."""
+
+    delta_fen: Annotated[int, AfterValidator(_not_zero)] = Field(
+        ge=-BUDGET_MAX_FEN, le=BUDGET_MAX_FEN
+    )
+    reason: Text
+    document_no: Text
+
+
+@router.post(
+    "/{pool}/adjustments",
+    status_code=201,
+    response_model=Adjustment,
+    responses={
+        201: REPLAYED,
+        **documented(
+            *WITH_BODY, "invalid_idempotency_key", "idempotency_key_reused", "budget_below_spent"
+        ),
+    },
+    openapi_extra=takes(AdjustmentBody),
+)
+async def post_adjustment(
+    request: Request,
+    service: ServiceOf,
+    caller: IsAdmin,
+    pool: str,
+    idempotency_key: IdempotencyKey,
+    body: Annotated[AdjustmentBody, Depends(json_body(AdjustmentBody))],
+) -> Response:
+    """Raise or lower a budget, never below what is spent, once for each Idempotency-Key."""
+    allocation = Allocation(pool, body.delta_fen, body.document_no, body.reason)
+    async with office_of(service, caller) as office:
+        found = await adjust(office, idempotency_key, allocation, _pools(service))
+    match found:
+        case Adjustment():
+            headers = {"Idempotency-Replayed": "true"} if found.replayed else {}
+            content = ADJUSTMENT_JSON.dump_json(found, exclude={"replayed"})
+            return Response(content, 201, headers, "application/json")
+        case BelowSpent(free_fen):
+            facts = {"free": yuan(free_fen)}
+            return problem(request, "budget_below_spent", facts=facts)
+        case AboveAll():
+            return invalid_field(request, "delta_fen", "budget_above_all")
+        case OtherBody():
+            return problem(request, "idempotency_key_reused")
+        case NoSuchPool():
+            raise Refusal("not_found")
+    assert_never(found)
+
+
+# --- tranches ---------------------------------------------------------------------------
+
+
+class TrancheBody(Strict):
+    """A part of the budget that opens by itself; one of the past opens at once."""
+
+    opens_at: Instant
+    amount_fen: int = Field(gt=0, le=BUDGET_MAX_FEN)
+    document_no: Text
+
+
+@dataclass(frozen=True, slots=True)
+class Tranches:
+    tranches: Sequence[Tranche]
+
+
+@router.get("/{pool}/tranches", dependencies=[MayRead], responses=documented("not_found"))
+async def read_tranches(service: ServiceOf, pool: str) -> Tranches:
+    """What of the budget is planned, has opened or was withdrawn, by time."""
+    _known(service, pool)
+    async with connect(service.engine) as connection:
+        return Tranches(await list_tranches(connection, service.settings.jurisdiction, pool))
+
+
+@router.post(
+    "/{pool}/tranches",
+    status_code=201,
+    response_model=Tranche,
+    responses=documented(*WITH_BODY),
+    openapi_extra=takes(TrancheBody),
+)
+async def post_tranche(
+    service: ServiceOf,
+    caller: IsAdmin,
+    pool: str,
+    body: Annotated[TrancheBody, Depends(json_body(TrancheBody))],
+) -> Any:
+    """Plan a tranche."""
+    _known(service, pool)
+    async with office_of(service, caller) as office:
+        return await plan(
+            office, pool, body.opens_at, body.amount_fen, body.document_no, _pools(service)
+        )
+
+
+@router.post(
+    "/{pool}/tranches/{tranche_id}/withdraw",
+    response_model=Tranche,
+    responses=documented("not_found", "tranche_ended"),
+)
+async def post_withdrawal(service: ServiceOf, caller: IsAdmin, pool: str, tranche_id: str) -> Any:
+    """Take a tranche back that is still planned. A repeat is harmless."""
+    _known(service, pool)
+    try:
+        wanted = UUID(tranche_id)
+    except ValueError:
+        raise Refusal("not_found") from None
+    async with office_of(service, caller) as office:
+        found = await withdraw(office, pool, wanted)
+    if found is None:
+        raise Refusal("not_found")
+    if found.state != "withdrawn":
+        raise Refusal("tranche_ended")
+    return found
+
+
+def _pools(service: Service) -> set[str]:
+    """Every pool that a policy of ours knows."""
+    return {scheme for policy in service.book.policies for scheme in policy.schemes}
+
+
+def _known(service: Service, pool: str) -> None:
+    if pool not in _pools(service):
+        raise Refusal("not_found")

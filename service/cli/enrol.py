@@ -1,0 +1,280 @@
+"""`butie retailer`, `butie store`, `butie key`, `butie acts`: who may call, and who did what."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import sqlalchemy as sa
+import typer
+from rich.console import Console
+from rich.progress import track
+
+from service.cli.ledger import act
+from service.cli.tables import print_table
+from service.db.acts import Office, read_acts
+from service.db.tables import api_key
+from service.db.tables import retailer as retailer_table
+from service.db.tables import store as store_table
+from service.retailers.enrol import (
+    Kind,
+    NewStore,
+    NotEnrolled,
+    State,
+    add_retailer,
+    add_stores,
+    set_state,
+    taken_store_ids,
+)
+from service.retailers.issue import create_key, revoke_key, rotate_key
+from service.retailers.keys import ROLES, NewKey
+from service.retailers.stores_csv import BadRow, UnreadableFile, read_stores
+
+retailers = typer.Typer(name="retailer", help="Retailers.", no_args_is_help=True)
+stores = typer.Typer(name="store", help="Their stores.", no_args_is_help=True)
+keys = typer.Typer(name="key", help="API keys.", no_args_is_help=True)
+
+# Enough to be quick, few enough for the progress bar to move.
+CHUNK = 100
+
+Reason = Annotated[str, typer.Option(help="why; it goes on record")]
+RetailerId = Annotated[str, typer.Argument(metavar="RETAILER_ID")]
+StoreId = Annotated[str, typer.Argument(metavar="STORE_ID")]
+KeyId = Annotated[str, typer.Argument(metavar="KEY_ID")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="only say what is wrong")]
+StoresFile = Annotated[Path, typer.Argument(help="CSV, UTF-8: store_id,name,town")]
+
+
+@retailers.command("add")
+def retailer_add(
+    retailer_id: RetailerId,
+    uscc: Annotated[str, typer.Option(help="unified social credit code, 18 characters")],
+    name: Annotated[str, typer.Option()],
+    stores_file: Annotated[
+        Path | None, typer.Option("--stores", help="CSV of its stores: store_id,name,town")
+    ] = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Enrol a retailer, and with --stores all its stores: all of it or nothing."""
+
+    async def work(office: Office) -> int:
+        await add_retailer(office, retailer_id=retailer_id, uscc_number=uscc, name=_text(name))
+        return await _import(office, retailer_id, stores_file) if stores_file else 0
+
+    _say(f"Enrolled {retailer_id} with {_work(work, dry_run)} stores.")
+
+
+@retailers.command("list")
+def retailer_list() -> None:
+    """List all retailers."""
+    _show(retailer_table, ("retailer_id", "uscc", "name", "state", "created_at"))
+
+
+@retailers.command("suspend")
+def retailer_suspend(retailer_id: RetailerId, reason: Reason) -> None:
+    """Refuse its claims from now on, within seconds everywhere."""
+    _set_state("retailer", retailer_id, "suspended", reason)
+
+
+@retailers.command("resume")
+def retailer_resume(retailer_id: RetailerId, reason: Reason) -> None:
+    """Let it claim again."""
+    _set_state("retailer", retailer_id, "active", reason)
+
+
+@stores.command("add")
+def store_add(
+    store_id: StoreId,
+    retailer: Annotated[str, typer.Option(help="the retailer's id")],
+    name: Annotated[str, typer.Option()],
+    town: Annotated[str | None, typer.Option()] = None,
+) -> None:
+    """Enrol a store."""
+
+    async def work(office: Office) -> None:
+        await add_stores(office, retailer, [NewStore(_text(store_id), _text(name), town)])
+
+    act(work)
+    _say(f"Enrolled store {store_id}.")
+
+
+@stores.command("import")
+def store_import(
+    file: StoresFile,
+    retailer: Annotated[str, typer.Option(help="the retailer's id")],
+    dry_run: DryRun = False,
+) -> None:
+    """Enrol all stores of a CSV file, or none."""
+
+    async def work(office: Office) -> int:
+        return await _import(office, retailer, file)
+
+    _say(f"Enrolled {_work(work, dry_run)} stores.")
+
+
+@stores.command("list")
+def store_list(
+    retailer: Annotated[str | None, typer.Option(help="only this retailer's")] = None,
+) -> None:
+    """List stores."""
+    columns = ("store_id", "retailer_id", "name", "town", "state", "created_at")
+    _show(store_table, columns, retailer)
+
+
+@stores.command("suspend")
+def store_suspend(store_id: StoreId, reason: Reason) -> None:
+    """Refuse its claims from now on, within seconds everywhere."""
+    _set_state("store", store_id, "suspended", reason)
+
+
+@stores.command("resume")
+def store_resume(store_id: StoreId, reason: Reason) -> None:
+    """Let it claim again."""
+    _set_state("store", store_id, "active", reason)
+
+
+@keys.command("create")
+def key_create(
+    role: Annotated[str, typer.Option(help="pos, finance, bureau or admin")],
+    label: Annotated[str, typer.Option(help="whose it is, for lists")],
+    retailer: Annotated[str | None, typer.Option(help="of a pos key")] = None,
+) -> None:
+    """Make a key. Its secret is shown once."""
+
+    async def work(office: Office) -> NewKey:
+        if role not in ROLES:
+            raise NotEnrolled("unknown_role", f"The role is one of {', '.join(ROLES)}.")
+        return await create_key(office, role=role, retailer_id=retailer, label=_text(label))
+
+    _show_secret(act(work))
+
+
+@keys.command("list")
+def key_list(
+    retailer: Annotated[str | None, typer.Option(help="only this retailer's")] = None,
+) -> None:
+    """List keys; never a secret."""
+    columns = ("key_id", "retailer_id", "label", "scopes", "expires_at", "revoked_at")
+    _show(api_key, (*columns, "last_used_at"), retailer)
+
+
+@keys.command("rotate")
+def key_rotate(
+    key_id: KeyId,
+    overlap_hours: Annotated[
+        int, typer.Option(min=0, max=720, help="how long the old key stays good")
+    ] = 24,
+) -> None:
+    """Make a key in the place of this one."""
+
+    async def work(office: Office) -> NewKey:
+        key = await rotate_key(office, key_id, timedelta(hours=overlap_hours))
+        if key is None:
+            raise NotEnrolled("not_found", f"There is no key {key_id}.")
+        return key
+
+    _show_secret(act(work))
+
+
+@keys.command("revoke")
+def key_revoke(key_id: KeyId, reason: Reason) -> None:
+    """End a key, within seconds everywhere."""
+
+    async def work(office: Office) -> None:
+        if not await revoke_key(office, key_id, reason):
+            raise NotEnrolled("not_found", f"There is no key {key_id}.")
+
+    act(work)
+    _say(f"{key_id} has ended.")
+
+
+def acts(limit: Annotated[int, typer.Option(min=1, max=1000)] = 50) -> None:
+    """Show what was done to retailers, stores, keys and budgets, newest first."""
+
+    async def work(office: Office) -> Sequence[Any]:
+        return await read_acts(office.connection, office.jurisdiction, before_no=None, limit=limit)
+
+    rows = [
+        (one.act_no, one.at, one.actor, one.act, one.subject_id, one.before, one.after)
+        for one in act(work)
+    ]
+    print_table(("act_no", "at", "actor", "act", "subject", "before", "after"), rows)
+
+
+# ----------------------------------------------------------------------------------------
+
+
+async def _import(office: Office, retailer_id: str, file: Path) -> int:
+    """Enrol the file's stores in chunks of one transaction; raises with every bad row told."""
+    try:
+        good, bad = read_stores(file)
+    except UnreadableFile as error:
+        raise NotEnrolled("unreadable", str(error)) from None
+    taken = await taken_store_ids(office, [one.store_id for _, one in good])
+    bad += [
+        BadRow(line, f"store_id {one.store_id} is enrolled already")
+        for line, one in good
+        if one.store_id in taken
+    ]
+    if bad:
+        lines = (f"  line {row.line}: {row.why}" for row in sorted(bad, key=lambda r: r.line))
+        raise NotEnrolled("bad_rows", f"{file} is not enrolled:\n" + "\n".join(lines))
+    found = [one for _, one in good]
+    chunks = [found[n : n + CHUNK] for n in range(0, len(found), CHUNK)]
+    for chunk in track(chunks, "Enrolling", console=Console(stderr=True)):
+        await add_stores(office, retailer_id, chunk)
+    return len(found)
+
+
+class _NothingWrong(Exception):
+    """Ends a dry run, and with it the transaction: nothing of it is kept."""
+
+
+def _work(work: Callable[[Office], Awaitable[int]], dry_run: bool) -> int:
+    """The count of the stores that the work enrolled; a dry run ends the command here."""
+
+    async def and_end(office: Office) -> int:
+        raise _NothingWrong(f"Nothing is wrong: {await work(office)} stores. Nothing was kept.")
+
+    try:
+        return act(and_end if dry_run else work)
+    except _NothingWrong as found:
+        _say(str(found))
+        raise typer.Exit from None
+
+
+def _set_state(kind: Kind, subject_id: str, state: State, reason: str) -> None:
+    async def work(office: Office) -> None:
+        if not await set_state(office, kind, subject_id, state, _text(reason)):
+            raise NotEnrolled("not_found", f"There is no {kind} {subject_id}.")
+
+    act(work)
+    _say(f"{kind} {subject_id} is {state}.")
+
+
+def _text(text: str) -> str:
+    if not text.strip() or not text.isprintable() or len(text) > 120:
+        raise NotEnrolled("bad_text", f"{text!r}: 1 to 120 printable characters, please.")
+    return text
+
+
+def _show(table: sa.Table, columns: Sequence[str], retailer_id: str | None = None) -> None:
+    async def work(office: Office) -> Sequence[Any]:
+        query = sa.select(*(table.c[name] for name in columns)).where(
+            table.c.jurisdiction == office.jurisdiction
+        )
+        if retailer_id is not None:
+            query = query.where(table.c.retailer_id == retailer_id)
+        rows = await office.connection.execute(query.order_by(list(table.primary_key)[1]))
+        return rows.all()
+
+    print_table(columns, act(work))
+
+
+def _show_secret(key: NewKey) -> None:
+    _say(f"{key.key_id}; its secret, shown only now:")
+    typer.echo(key.secret)
+
+
+def _say(text: str) -> None:
+    typer.echo(text, err=True)

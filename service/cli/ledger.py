@@ -1,0 +1,56 @@
+"""Where the command line acts: the production ledger, or the running sandbox's."""
+
+import asyncio
+import getpass
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+from service import sandbox
+from service.cli.faults import told
+from service.clock import Clock
+from service.config import Misconfigured, Settings
+from service.db.acts import Office
+from service.db.engine import connect, make_engine
+from service.embedded.postgres import running_url
+
+# Enrolling thousands of stores is one act.
+WITHIN_S = 120
+
+Result = TypeVar("Result")
+
+
+def act(work: Callable[[Office], Awaitable[Result]]) -> Result:
+    """Do the work in one transaction, as the person at the keyboard; faults are told plainly."""
+    with told():
+        return asyncio.run(_act(work))
+
+
+async def _act(work: Callable[[Office], Awaitable[Result]]) -> Result:
+    async with _office(Settings()) as office:
+        return await work(office)
+
+
+@asynccontextmanager
+async def _office(settings: Settings) -> AsyncIterator[Office]:
+    database_url, clock = _ledger(settings)
+    engine = make_engine(database_url, connections_max=1, statement_s=WITHIN_S)
+    try:
+        async with connect(engine, within_s=WITHIN_S) as connection:
+            actor = f"cli:{getpass.getuser()}"
+            yield Office(connection, settings.jurisdiction, actor, clock.now())
+    finally:
+        await engine.dispose()
+
+
+def _ledger(settings: Settings) -> tuple[str, Clock]:
+    if settings.database_url is not None:
+        return str(settings.database_url), Clock()
+    url = running_url(settings.data_dir)
+    kept = sandbox.read_clock(settings.data_dir)
+    if url is None or kept is None:
+        raise Misconfigured(
+            "Set BUTIE_DATABASE_URL, or start a sandbox: none is running on "
+            f"{settings.data_dir} (BUTIE_DATA_DIR)."
+        )
+    return url, Clock(kept.offset)

@@ -1,0 +1,73 @@
+"""What the operator does to retailers, stores, keys and budgets: an append-only record.
+
+Every act and its record are one transaction: there is neither without the other.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from service.db.tables import admin_act
+
+
+@dataclass(frozen=True, slots=True)
+class Office:
+    """Who acts, where and when, in the transaction of `connection`."""
+
+    connection: AsyncConnection
+    jurisdiction: str
+    actor: str  # a key's id, or `cli:<user>`
+    now: datetime
+
+    async def record(
+        self,
+        act: str,
+        subject_kind: str,
+        subject_id: str,
+        *,
+        before: Mapping[str, Any] | None = None,
+        after: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Put the act on record. No secret may stand in `before` or `after`."""
+        await self.connection.execute(
+            sa.insert(admin_act).values(
+                jurisdiction=self.jurisdiction,
+                at=self.now,
+                actor=self.actor,
+                act=act,
+                subject_kind=subject_kind,
+                subject_id=subject_id,
+                before=before,
+                after=after,
+            )
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """An act as recorded."""
+
+    act_no: int
+    at: datetime
+    actor: str
+    act: str
+    subject_kind: str
+    subject_id: str
+    before: dict[str, Any] | None
+    after: dict[str, Any] | None
+
+
+async def read_acts(
+    connection: AsyncConnection, jurisdiction: str, *, before_no: int | None, limit: int
+) -> list[Act]:
+    """The newest acts, or those before an act's number."""
+    columns = [admin_act.c[name] for name in Act.__dataclass_fields__]
+    query = sa.select(*columns).where(admin_act.c.jurisdiction == jurisdiction)
+    if before_no is not None:
+        query = query.where(admin_act.c.act_no < before_no)
+    query = query.order_by(admin_act.c.act_no.desc()).limit(limit)
+    return [Act(*row) for row in await connection.execute(query)]

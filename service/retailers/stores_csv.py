@@ -1,0 +1,76 @@
+"""A retailer's stores as a CSV file: `store_id,name,town`, one a line, checked before anything."""
+
+import csv
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from service.retailers.enrol import NewStore
+
+COLUMNS = ["store_id", "name", "town"]
+STORE_ID = re.compile(r"[A-Za-z0-9_-]{1,32}")
+PRINTABLE = re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,120}")
+
+
+class UnreadableFile(Exception):
+    """The file as a whole cannot be used; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class BadRow:
+    """A line of the file that cannot be enrolled, counted from 1 with the header."""
+
+    line: int
+    why: str
+
+
+def read_stores(path: Path) -> tuple[list[tuple[int, NewStore]], list[BadRow]]:
+    """(the good rows with their lines, the bad ones). Raises UnreadableFile."""
+    good: list[tuple[int, NewStore]] = []
+    bad: list[BadRow] = []
+    first_line: dict[str, int] = {}
+    for line, row in _rows(path):
+        why = _fault(row)
+        if not why and row[0] in first_line:
+            why = f"store_id {row[0]} stands on line {first_line[row[0]]} already"
+        if why:
+            bad.append(BadRow(line, why))
+            continue
+        first_line[row[0]] = line
+        good.append((line, NewStore(row[0], row[1], row[2] or None)))
+    return good, bad
+
+
+def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise UnreadableFile(f"{path} cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise UnreadableFile(
+            f"{path} is not UTF-8: save it as “CSV UTF-8” (Excel's plain CSV is GBK)."
+        ) from None
+    reader = csv.reader(text.splitlines(keepends=True), strict=True)
+    try:
+        header = next(reader, [])
+        if [name.strip() for name in header] != COLUMNS:
+            raise UnreadableFile(f"{path} must begin with the line {','.join(COLUMNS)}.")
+        for row in reader:
+            if row:
+                yield reader.line_num, [field.strip() for field in row]
+    except csv.Error as error:
+        raise UnreadableFile(f"{path}, line {reader.line_num}: {error}.") from None
+
+
+def _fault(row: list[str]) -> str:
+    if len(row) != len(COLUMNS):
+        return f"has {len(row)} fields and should have {len(COLUMNS)}: {', '.join(COLUMNS)}"
+    store_id, name, town = row
+    if not STORE_ID.fullmatch(store_id):
+        return "store_id must be 1 to 32 letters, digits, - or _"
+    if not PRINTABLE.fullmatch(name):
+        return "name must be 1 to 120 printable characters"
+    if town and not PRINTABLE.fullmatch(town):
+        return "town must be at most 120 printable characters"
+    return ""
