@@ -5,10 +5,10 @@ LOCK_ARGS ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test lint check lock clean
+.PHONY: help run test test-long lint check lock clean
 
 help: ## list these targets
-	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile
 
 # An install is done when its stamp is there: made last, and named after all that it depends on,
 # so that an interrupted one, a changed lock or a moved clone is installed anew.
@@ -25,13 +25,16 @@ run: $(SANDBOX) ## start the sandbox; BUTIE_PORT and the other settings come fro
 test: $(TEST) ## run the tests; PYTEST_ARGS="-k budget" runs some
 	@.venv/bin/python -m pytest $(PYTEST_ARGS)
 
+test-long: $(TEST) ## run the tests that take minutes
+	@.venv/bin/python -m pytest -m long $(PYTEST_ARGS)
+
 lint: $(TEST) ## style, types and import contracts
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports
 
-check: lint test ## all that has to hold before a change goes in
+check: lint test test-long ## all that has to hold before a change goes in
 
 $(SANDBOX):
 	$(call install,sandbox)

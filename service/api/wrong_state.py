@@ -32,6 +32,11 @@ SENTENCES: dict[tuple[Wish, str], Sentence] = {
         "该笔已确认，不能取消；如需退回补贴，请办理退款（refunds）。",
         "This claim is confirmed and can no longer be cancelled: refund its lines instead.",
     ),
+    # Of a confirm and a cancel that came at once, the first was too late to be done.
+    ("cancel", "reserved"): Sentence(
+        "该笔同时收到确认与取消，请重试取消。",
+        "A confirm and a cancel came at the same moment: cancel again.",
+    ),
     ("cancel", "expired"): Sentence(
         "冻结已过期，补贴已退回预算，无需再取消。",
         "The hold has expired and its money is back in the budget: there is nothing to cancel.",

@@ -99,8 +99,7 @@ class Lifecycle:
         if ended:
             metrics.holds_ended.labels(to_state).inc()
             return claim
-        # Only a hold can have been confirmed or cancelled by an earlier try of this.
-        return claim if claim.state == to_state and claim.expires_at else WrongState(claim)
+        return claim if claim.state == to_state else WrongState(claim)
 
     async def refund(
         self,

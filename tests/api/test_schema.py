@@ -4,8 +4,11 @@ import asyncio
 import json
 import socket
 import threading
+from collections import Counter
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
+from typing import Any
 from unittest import SkipTest
 
 import pytest
@@ -14,7 +17,7 @@ import uvicorn
 from hypothesis import HealthCheck, given, settings
 from hypothesis.errors import Unsatisfiable
 from hypothesis.strategies import SearchStrategy
-from schemathesis import GenerationMode
+from schemathesis import APIOperation, GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -27,7 +30,10 @@ from service.api.app import make_app
 from service.config import Settings
 from service.db.engine import make_engine
 from service.embedded import Engines
+from tests.builders import checkout_json, item_json
 from tests.conftest import NOW
+
+LONG = (pytest.mark.long, pytest.mark.timeout(1500))
 
 CHECKS = (
     not_a_server_error,
@@ -66,30 +72,95 @@ def served(
     thread.join(10)
 
 
+ADMIN_PATHS = ("/v1/retailers", "/v1/stores", "/v1/keys", "/v1/acts")
+
+
+def role_for(operation: APIOperation) -> str:
+    if operation.path.startswith(ADMIN_PATHS):
+        return "admin"
+    if "budgets" in operation.path:
+        return "bureau" if operation.method == "get" else "admin"
+    return "pos"
+
+
 @pytest.mark.parametrize("mode", list(GenerationMode))
+@pytest.mark.parametrize("cases", [30, pytest.param(300, marks=LONG)])
 def test_every_answer_is_documented(
-    served: tuple[str, dict[str, str]], mode: GenerationMode
+    served: tuple[str, dict[str, str]], mode: GenerationMode, cases: int
 ) -> None:
     base_url, keys = served
     schema = schemathesis.openapi.from_url(f"{base_url}/openapi.json")
-    tried = []
+    tried: Counter[str] = Counter()
     for found in schema.get_all_operations():
         operation = found.ok()
-        role = "bureau" if "budgets" in operation.path else "pos"
+        strategy = operation.as_strategy(generation_mode=mode)
         try:
-            _try_cases(operation.as_strategy(generation_mode=mode), keys[role])
+            tried[operation.path] += _try_cases(strategy, keys[role_for(operation)], cases)
         except (Unsatisfiable, SkipTest):
             continue  # nothing about this operation can be wrong
-        tried.append(operation.path)
+    print(f"{tried.total()} requests over {len(tried)} paths")
     assert "/v1/claims" in tried
     assert "/v1/quotes" in tried
 
 
-def _try_cases(cases: SearchStrategy[schemathesis.Case], key: str) -> None:
-    @given(case=cases)
-    @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+def _try_cases(strategy: SearchStrategy[schemathesis.Case], key: str, cases: int) -> int:
+    tried = 0
+
+    @given(case=strategy)
+    @settings(max_examples=cases, deadline=None, suppress_health_check=list(HealthCheck))
     def check(case: schemathesis.Case) -> None:
+        nonlocal tried
         case.headers = {**(case.headers or {}), "Authorization": f"Bearer {key}"}
         case.call_and_validate(checks=list(CHECKS))
+        tried += 1
 
     check()
+    return tried
+
+
+@pytest.mark.parametrize("cases", [25, pytest.param(300, marks=LONG)])
+def test_what_follows_a_claim_is_documented_too(
+    served: tuple[str, dict[str, str]], cases: int
+) -> None:
+    """Claim, then confirm, cancel, refund, invoice and read it, in any order, by the document's
+    own links. The claims themselves are good ones, or nothing would follow."""
+    base_url, keys = served
+    schema = schemathesis.openapi.from_url(f"{base_url}/openapi.json").include(
+        path_regex=r"^/v1/claims($|/\{)"
+    )
+    numbers = count(1)
+    statuses: dict[str, Counter[int]] = {}
+
+    class Till(schema.as_state_machine()):  # type: ignore[misc]
+        def before_call(self, case: schemathesis.Case) -> None:
+            n = next(numbers)
+            case.headers = {"Authorization": f"Bearer {keys[role_for(case.operation)]}"}
+            if case.method == "POST":
+                case.headers["Idempotency-Key"] = f"s{n}"
+            if case.operation.path in ("/v1/claims", "/v1/quotes"):
+                case.body = checkout_json(
+                    hold=n % 2 == 0,
+                    consumer={"id_type": "passport", "id_number": f"P{n:08d}"},
+                    items=[item_json(serial_no=f"STATE{n}")],
+                )
+            elif case.operation.path.endswith("/refunds") and n % 2:
+                case.body = {"lines": [1], "reason": "returned"}
+
+        def validate_response(self, response: Any, case: schemathesis.Case, **more: Any) -> None:
+            path = f"{case.method} {case.operation.path}"
+            statuses.setdefault(path, Counter())[response.status_code] += 1
+            case.validate_response(response, checks=list(CHECKS))
+
+    Till.run(
+        settings=settings(
+            max_examples=cases,
+            stateful_step_count=8,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        )
+    )
+    print(statuses)
+    assert statuses["POST /v1/claims"][201]
+    assert statuses["GET /v1/claims/{claim_id}"][200]
+    assert statuses["POST /v1/claims/{claim_id}/confirm"][200]
+    assert statuses["POST /v1/claims/{claim_id}/refunds"][201]

@@ -170,6 +170,7 @@ EACH_KIND = [
 
 
 @pytest.mark.long
+@pytest.mark.timeout(600)
 async def test_every_list_runs_on_an_index_with_a_million_claims(house: House) -> None:
     for statement in (FILL, FILL_LINES):
         await house.slow_sql(statement)

@@ -2,11 +2,13 @@
 
 import asyncio
 from datetime import timedelta
-from typing import Any
+from typing import Any, get_args
 
 import httpx
 import pytest
 
+from service.api.wrong_state import Wish, wrong_state
+from service.claims.claim import State
 from tests.builders import item_json, resident_id, serial
 from tests.conftest import House
 
@@ -152,13 +154,15 @@ async def test_confirm_racing_expiry_ends_in_one_of_them(house: House) -> None:
     ledger = house.service.ledger
     answers, *_ = await asyncio.gather(
         asyncio.gather(*(post(house, f"/v1/claims/{claim_id}/confirm") for claim_id in ids)),
-        *(ledger.finish([], now + timedelta(hours=1), due_max=3) for _ in range(7)),
+        *(ledger.finish([], now + timedelta(hours=1), due_max=2) for _ in range(5)),
     )
     states = {
         claim_id: (await get(house, f"/v1/claims/{claim_id}")).json()["state"] for claim_id in ids
     }
     for claim_id, answer in zip(ids, answers, strict=True):
         assert states[claim_id] == ("confirmed" if answer.status_code == 200 else "expired")
+    assert len(set(states.values())) == 2
+    await house.service.sweeper.run_once()  # the ledger was asked past the gate
     await assert_books_tie(house)
 
 
@@ -358,3 +362,17 @@ async def test_another_retailer_can_do_nothing_with_a_claim(house: House) -> Non
     )
     assert answer.status_code == 404
     assert (await get(house, f"/v1/claims/{claim_id}")).json()["state"] == "reserved"
+
+
+async def test_a_claim_that_was_no_hold_is_confirmed_already(house: House) -> None:
+    claim_id = (await house.claim("k1")).json()["claim_id"]
+    answer = await post(house, f"/v1/claims/{claim_id}/confirm")
+    assert (answer.status_code, answer.json()["state"]) == (200, "confirmed")
+
+
+@pytest.mark.parametrize("wish", get_args(Wish))
+@pytest.mark.parametrize("state", get_args(State))
+def test_every_wish_that_a_state_does_not_allow_has_a_sentence(wish: Wish, state: State) -> None:
+    fulfilled = {("confirm", "confirmed"), ("cancel", "cancelled")}
+    if (wish, state) not in fulfilled:
+        assert wrong_state(wish, state, "zh", (1,)) != wrong_state(wish, state, "en", (1,))

@@ -27,6 +27,11 @@ from service.wiring import Service
 router = APIRouter(prefix="/v1", tags=["claims"])
 
 CLAIM_JSON = TypeAdapter(Claim)
+# What may come after a claim, for clients that are made from the document.
+LINKS = {
+    name: {"operationId": name, "parameters": {"claim_id": "$response.body#/claim_id"}}
+    for name in ("confirm_claim", "cancel_claim", "refund_claim", "invoice_claim", "read_claim")
+}
 CLAIM_ROUTE = SimpleNamespace(path="/v1/claims")
 
 CheckoutBody = Annotated[Checkout, Depends(json_body(Checkout))]
@@ -81,7 +86,7 @@ async def quote(
     status_code=201,
     response_model=Claim,
     responses={
-        201: REPLAYED,
+        201: REPLAYED | {"links": LINKS},
         **documented(
             *WITH_BODY,
             "invalid_idempotency_key",

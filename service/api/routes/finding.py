@@ -51,7 +51,12 @@ async def by_key(service: ServiceOf, caller: MayClaim, idempotency_key: str) -> 
     raise Refusal("not_found")
 
 
-@router.get("/{claim_id}", response_model=Claim, responses=documented(*ALWAYS, "not_found"))
+@router.get(
+    "/{claim_id}",
+    operation_id="read_claim",
+    response_model=Claim,
+    responses=documented(*ALWAYS, "not_found"),
+)
 async def read_claim(service: ServiceOf, caller: MayClaim, claim_id: str) -> Claim:
     """One of your own claims, as it stands."""
     try:

@@ -47,14 +47,24 @@ async def _claim_id(claim_id: str) -> UUID:
 ClaimId = Annotated[UUID, Depends(_claim_id)]
 
 
-@router.post("/confirm", response_model=Claim, responses=documented(*ALWAYS, "overloaded"))
+@router.post(
+    "/confirm",
+    operation_id="confirm_claim",
+    response_model=Claim,
+    responses=documented(*ALWAYS, "overloaded"),
+)
 async def confirm(request: Request, service: ServiceOf, caller: MayClaim, claim_id: ClaimId) -> Any:
     """The customer has paid: the hold becomes a grant. A repeat is harmless."""
     found = await service.lifecycle.end(own_retailer(caller), claim_id, "confirmed")
     return _ended(request, found, "confirm")
 
 
-@router.post("/cancel", response_model=Claim, responses=documented(*ALWAYS, "overloaded"))
+@router.post(
+    "/cancel",
+    operation_id="cancel_claim",
+    response_model=Claim,
+    responses=documented(*ALWAYS, "overloaded"),
+)
 async def cancel(request: Request, service: ServiceOf, caller: MayClaim, claim_id: ClaimId) -> Any:
     """The sale came to nothing: the hold gives everything back. A repeat is harmless."""
     found = await service.lifecycle.end(own_retailer(caller), claim_id, "cancelled")
@@ -96,6 +106,7 @@ class RefundRequest(Strict):
 
 @router.post(
     "/refunds",
+    operation_id="refund_claim",
     status_code=201,
     response_model=Refund,
     responses={
@@ -149,6 +160,7 @@ class InvoiceBody(Strict):
 
 @router.put(
     "/invoice",
+    operation_id="invoice_claim",
     response_model=InvoiceBody,
     responses=documented(*WITH_BODY, "invoice_total_differs", "invoice_taken"),
     openapi_extra=takes(InvoiceBody),
