@@ -5,7 +5,7 @@ LOCK_ARGS ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test test-long lint check lock clean
+.PHONY: help run test test-long faults lint check lock clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile
@@ -27,6 +27,9 @@ test: $(TEST) ## run the tests; PYTEST_ARGS="-k budget" runs some
 
 test-long: $(TEST) ## run the tests that take minutes
 	@.venv/bin/python -m pytest -m long $(PYTEST_ARGS)
+
+faults: $(TEST) ## kill, stop and cut everything under load; FAULTS=1000 SEED=7 for a longer one
+	@.venv/bin/python -m tests.faults
 
 lint: $(TEST) ## style, types and import contracts
 	@.venv/bin/ruff check .

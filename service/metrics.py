@@ -57,6 +57,17 @@ rate_limited = Counter("butie_rate_limited_total", "Requests refused for their k
 rate_uncounted = Counter(
     "butie_rate_uncounted_total", "Requests that passed because Redis could not count them"
 )
+audit_breaches = Gauge(
+    "butie_audit_breaches",
+    "Breaches that the newest audit found",
+    ["invariant"],
+    multiprocess_mode="mostrecent",
+)
+audit_finished = Gauge(
+    "butie_audit_finished_timestamp_seconds",
+    "When the newest audit ended, by the business clock",
+    multiprocess_mode="mostrecent",
+)
 refunds = Counter("butie_refunds_total", "Refunds made")
 # Read from the ledger, the same for every worker: the newest reading counts, never a sum.
 pool_fen = Gauge(

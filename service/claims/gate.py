@@ -96,10 +96,12 @@ Admission = Admitted | Seen | Taken | Short | Contested | Unknown
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What the gate has. Versions by pool, of those it knows; `overdue` are the first few of
+    """What the gate has. Versions by pool, of those it knows, and the fen it takes them to have
+    left; `overdue` are the first few of
     `overdue_count` admissions whose process is gone."""
 
     versions: dict[str, int]
+    left_fen: dict[str, int]
     in_flight: int
     overdue_count: int
     overdue: list[Attempt]
@@ -204,9 +206,11 @@ class Gate:
         answer = await self._call(self._look, self._fixed_keys, [json.dumps(order)], probe=True)
         count = len(self._pools)
         versions = dict(zip(self._pools, map(int, answer[:count]), strict=True))
-        in_flight, overdue_count, *overdue = answer[count:]
+        left_fen = dict(zip(self._pools, map(int, answer[count : 2 * count]), strict=True))
+        in_flight, overdue_count, *overdue = answer[2 * count :]
         return Look(
             versions={pool: version for pool, version in versions.items() if version >= 0},
+            left_fen=left_fen,
             in_flight=int(in_flight),
             overdue_count=int(overdue_count),
             overdue=[_attempt(overdue[n], overdue[n + 1]) for n in range(0, len(overdue), 2)],

@@ -4,7 +4,7 @@
 -- KEYS[3..P+2]  pools
 -- ARGV[1]       JSON {"pools": [name, ...], "now_ms": Unix ms, "overdue_max": how many to return}
 --
--- Returns [version a pool ... (-1: not known), admissions in flight, how many are overdue,
+-- Returns [version a pool ... (-1: not known), fen left a pool ..., admissions in flight, how many are overdue,
 --          then of the overdue, at most overdue_max: claim id, record, ...]
 local order = cjson.decode(ARGV[1])
 local all = redis.call('HGETALL', KEYS[1])
@@ -20,14 +20,16 @@ for n = 1, #all, 2 do
         end
     end
 end
-local answer = {}
+local answer, left = {}, {}
 for i, name in ipairs(order.pools) do
-    local version = redis.call('HGET', KEYS[2 + i], 'version')
-    if version then
+    local pool = redis.call('HMGET', KEYS[2 + i], 'version', 'allocated', 'spent')
+    if pool[1] then
         redis.call('HSET', KEYS[2 + i], 'flying', string.format('%.0f', flying[name] or 0))
+        left[i] = tonumber(pool[2]) - tonumber(pool[3]) - (flying[name] or 0)
     end
-    answer[#answer + 1] = version or '-1'
+    answer[i] = pool[1] or '-1'
 end
+for i = 1, #order.pools do answer[#answer + 1] = string.format('%.0f', left[i] or 0) end
 answer[#answer + 1] = tostring(#all / 2)
 answer[#answer + 1] = tostring(overdue_count)
 for _, part in ipairs(overdue) do answer[#answer + 1] = part end

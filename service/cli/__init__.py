@@ -2,7 +2,7 @@
 
 import typer
 
-from service.cli import budget, enrol, policy, serve
+from service.cli import audit, budget, enrol, policy, serve
 
 app = typer.Typer(name="butie", no_args_is_help=True, add_completion=False)
 app.add_typer(policy.app)
@@ -10,6 +10,7 @@ app.add_typer(budget.app)
 for group in (enrol.retailers, enrol.stores, enrol.keys):
     app.add_typer(group)
 app.command("acts")(enrol.acts)
+app.command("audit")(audit.audit_command)
 app.command()(serve.serve)
 app.command("migrate")(serve.migrate_command)
 

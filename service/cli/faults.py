@@ -24,15 +24,15 @@ FAULTS = (
 
 
 @contextmanager
-def told() -> Iterator[None]:
-    """Print the sentence of a fault that the user can mend, and exit with 1."""
+def told(exit_code: int = 1) -> Iterator[None]:
+    """Print the sentence of a fault that the user can mend, and exit."""
     try:
         yield
     except ValidationError as error:
         for fault in error.errors(include_url=False, include_input=False):
             name = "_".join(str(step) for step in fault["loc"]).upper()
             typer.echo(f"BUTIE_{name}: {fault['msg']}", err=True)
-        raise typer.Exit(1) from None
+        raise typer.Exit(exit_code) from None
     except FAULTS as error:
         typer.echo(str(error), err=True)
-        raise typer.Exit(1) from None
+        raise typer.Exit(exit_code) from None

@@ -12,7 +12,7 @@ from service.clock import Clock
 from service.config import Misconfigured, Settings
 from service.db.acts import Office
 from service.db.engine import connect, make_engine
-from service.embedded.postgres import running_url
+from service.embedded import postgres, valkey
 
 # Enrolling thousands of stores is one act.
 WITHIN_S = 120
@@ -33,7 +33,7 @@ async def _act(work: Callable[[Office], Awaitable[Result]]) -> Result:
 
 @asynccontextmanager
 async def _office(settings: Settings) -> AsyncIterator[Office]:
-    database_url, clock = _ledger(settings)
+    database_url, _, clock = engines_of(settings)
     engine = make_engine(database_url, connections_max=1, statement_s=WITHIN_S)
     try:
         async with connect(engine, within_s=WITHIN_S) as connection:
@@ -43,14 +43,17 @@ async def _office(settings: Settings) -> AsyncIterator[Office]:
         await engine.dispose()
 
 
-def _ledger(settings: Settings) -> tuple[str, Clock]:
+def engines_of(settings: Settings) -> tuple[str, str | None, Clock]:
+    """(database URL, Redis URL if there is one, clock) of production or of the running sandbox.
+    Raises Misconfigured."""
     if settings.database_url is not None:
-        return str(settings.database_url), Clock()
-    url = running_url(settings.data_dir)
+        redis_url = str(settings.redis_url) if settings.redis_url else None
+        return str(settings.database_url), redis_url, Clock()
+    database_url = postgres.running_url(settings.data_dir)
     kept = sandbox.read_clock(settings.data_dir)
-    if url is None or kept is None:
+    if database_url is None or kept is None:
         raise Misconfigured(
             "Set BUTIE_DATABASE_URL, or start a sandbox: none is running on "
             f"{settings.data_dir} (BUTIE_DATA_DIR)."
         )
-    return url, Clock(kept.offset)
+    return database_url, valkey.running_url(settings.data_dir), Clock(kept.offset)

@@ -114,7 +114,7 @@ def _line(
     category = policy.categories.get(item.category)
     if category is None:
         return _unknown(item, timing + _reasons(category_covered(policy, item)))
-    price = price_of(policy, category, item)
+    price = price_of(policy, category, item.price_fen, item.energy_grade)
     line = Line(policy, category, checkout, item, sold_on, price.subsidy_fen)
     reasons = timing + judged(line)
     return LineQuote(
@@ -131,18 +131,18 @@ def _line(
     )
 
 
-def price_of(policy: Policy, category: Category, item: Item) -> Price:
-    """The rate or the tier of an item. No rate (an unknown grade) and no tier give nothing."""
+def price_of(policy: Policy, category: Category, price_fen: int, grade: str | None) -> Price:
+    """The rate or the tier of an item of this price and energy grade. No rate (an unknown grade) and no tier give nothing."""
     if category.tiers:
-        tier = category.tier_of(item.price_fen)
+        tier = category.tier_of(price_fen)
         sum_fen = tier.sum_fen.value if tier else None
         return Price(None, sum_fen, sum_fen or 0)
-    rate = category.rate_of(item.energy_grade)
+    rate = category.rate_of(grade)
     assert category.cap_fen is not None, "Bug! A rate without a cap."
     cap_fen = category.cap_fen.value
     if rate is None:
         return Price(None, cap_fen, 0)
-    share = share_fen(item.price_fen, rate.value, policy.rounding.value)
+    share = share_fen(price_fen, rate.value, policy.rounding.value)
     return Price(rate.value, cap_fen, min(share, cap_fen))
 
 

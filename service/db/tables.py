@@ -298,6 +298,15 @@ invoice = sa.Table(
     sa.UniqueConstraint("claim_id", name="invoice_claim_key"),
 )
 
+audit_run = sa.Table(
+    "audit_run",
+    metadata,
+    _key("jurisdiction"),
+    sa.Column("run_no", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    _column("finished_at", Instant),
+    _column("breaches", JSONB),  # how many, by invariant
+)
+
 # --- the books --------------------------------------------------------------------------
 
 journal = sa.Table(

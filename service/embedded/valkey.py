@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import redis
 
@@ -47,7 +48,17 @@ def running(home: Home) -> Iterator[str]:
     write_private(settings, SETTINGS.format(password=password))
     home.hand_over(settings)
     with engine_running(engine) as port:
+        write_private(folder / "url", url(port, password))
+        home.hand_over(folder / "url")
         yield url(port, password)
+
+
+def running_url(data_dir: Path) -> str | None:
+    """The URL of the Valkey that runs on this folder for somebody else, if one did lately."""
+    try:
+        return (data_dir / "valkey" / "url").read_text()
+    except OSError:
+        return None
 
 
 def url(port: int, password: str) -> str:

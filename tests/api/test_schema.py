@@ -84,7 +84,7 @@ def role_for(operation: APIOperation) -> str:
 
 
 @pytest.mark.parametrize("mode", list(GenerationMode))
-@pytest.mark.parametrize("cases", [30, pytest.param(300, marks=LONG)])
+@pytest.mark.parametrize("cases", [30, pytest.param(500, marks=LONG)])
 def test_every_answer_is_documented(
     served: tuple[str, dict[str, str]], mode: GenerationMode, cases: int
 ) -> None:
@@ -98,7 +98,7 @@ def test_every_answer_is_documented(
             tried[operation.path] += _try_cases(strategy, keys[role_for(operation)], cases)
         except (Unsatisfiable, SkipTest):
             continue  # nothing about this operation can be wrong
-    print(f"{tried.total()} requests over {len(tried)} paths")
+    assert tried.total() > 20 * cases
     assert "/v1/claims" in tried
     assert "/v1/quotes" in tried
 
@@ -118,9 +118,10 @@ def _try_cases(strategy: SearchStrategy[schemathesis.Case], key: str, cases: int
     return tried
 
 
-@pytest.mark.parametrize("cases", [25, pytest.param(300, marks=LONG)])
+# Each with its own machine: one that runs long repeats its beginnings, and the ledger has moved on.
+@pytest.mark.parametrize("turn", [0, *(pytest.param(n, marks=LONG) for n in range(1, 12))])
 def test_what_follows_a_claim_is_documented_too(
-    served: tuple[str, dict[str, str]], cases: int
+    served: tuple[str, dict[str, str]], turn: int
 ) -> None:
     """Claim, then confirm, cancel, refund, invoice and read it, in any order, by the document's
     own links. The claims themselves are good ones, or nothing would follow."""
@@ -153,7 +154,7 @@ def test_what_follows_a_claim_is_documented_too(
 
     Till.run(
         settings=settings(
-            max_examples=cases,
+            max_examples=25,
             stateful_step_count=8,
             deadline=None,
             suppress_health_check=list(HealthCheck),

@@ -9,6 +9,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from prometheus_client import REGISTRY as THIS_PROCESS
 
 from service.api.auth import ServiceOf
+from service.audit.kept import show_last_audit
 from service.claims.outcomes import GateAway
 from service.ops.health import ledger_fault
 
@@ -57,6 +58,7 @@ async def readyz(service: ServiceOf) -> Response:
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
 async def prometheus_metrics(service: ServiceOf) -> Response:
     """Prometheus metrics; with several workers, of all of them."""
+    await show_last_audit(service.engine, service.settings.jurisdiction)
     registry: CollectorRegistry = THIS_PROCESS
     if service.settings.workers > 1:
         registry = CollectorRegistry()

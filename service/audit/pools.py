@@ -1,0 +1,47 @@
+"""Every pool says what the journal and the holds say.
+
+A breach means that money was taken or given back without an entry, or booked without being
+taken: a statement kept only a part of what it did, or somebody changed a row by hand.
+"""
+
+from service.audit.invariant import Finding, Invariant, Snapshot, find
+
+_COUNT = "SELECT count(*) FROM pool WHERE jurisdiction = $1"
+_BREACHES = """
+WITH booked AS (
+    SELECT pool,
+        coalesce(sum(amount_fen) FILTER (WHERE kind = 'allocation'), 0) AS allocated,
+        coalesce(sum(amount_fen) FILTER (WHERE kind <> 'allocation'), 0) AS confirmed
+    FROM journal WHERE jurisdiction = $1 GROUP BY pool
+),
+held AS (
+    SELECT l.pool, sum(l.subsidy_fen) AS reserved
+    FROM claim AS c JOIN claim_line AS l USING (claim_id)
+    WHERE c.jurisdiction = $1 AND c.state = 'reserved' GROUP BY l.pool
+),
+said AS (
+    SELECT pool, allocated_fen, confirmed_fen, reserved_fen, spent_fen,
+        coalesce(allocated, 0) AS allocated, coalesce(confirmed, 0) AS confirmed,
+        coalesce(reserved, 0) AS reserved
+    FROM pool LEFT JOIN booked USING (pool) LEFT JOIN held USING (pool)
+    WHERE jurisdiction = $1
+)
+SELECT format('%s: allocated %s, the journal says %s', pool, allocated_fen, allocated)
+FROM said WHERE allocated_fen <> allocated
+UNION ALL
+SELECT format('%s: confirmed %s, the journal says %s', pool, confirmed_fen, confirmed)
+FROM said WHERE confirmed_fen <> confirmed
+UNION ALL
+SELECT format('%s: reserved %s, the holds say %s', pool, reserved_fen, reserved)
+FROM said WHERE reserved_fen <> reserved
+UNION ALL
+SELECT format('%s: spent %s of %s', pool, spent_fen, allocated_fen)
+FROM said WHERE spent_fen < 0 OR spent_fen > allocated_fen
+"""
+
+
+async def _check(snapshot: Snapshot) -> Finding:
+    return await find(snapshot, _COUNT, _BREACHES)
+
+
+INVARIANT = Invariant("pools tie", "money moved without an entry, or the other way", _check)

@@ -1,0 +1,34 @@
+"""Every right is used as far as the lines have taken of it, and never beyond its limit.
+
+A breach means that a person or an old vehicle got more than the policy allows, or lost a right
+that was given back. What a refund does not restore stays used.
+"""
+
+from service.audit.invariant import Finding, Invariant, Snapshot, find
+
+_COUNT = "SELECT count(*) FROM quota_use WHERE jurisdiction = $1"
+_BREACHES = """
+WITH taken AS (
+    SELECT decode(q.subject, 'hex') AS subject, q.quota, q.period, sum(q.amount) AS amount
+    FROM claim AS c JOIN claim_line AS l USING (claim_id),
+        jsonb_to_recordset(l.quotas)
+            AS q (subject text, quota text, period text, amount bigint, restored boolean)
+    WHERE c.jurisdiction = $1 AND (
+        l.state IN ('reserved', 'confirmed') OR (l.state = 'refunded' AND q.restored IS FALSE))
+    GROUP BY 1, 2, 3
+),
+booked AS (
+    SELECT subject, quota, period, used, used_max FROM quota_use WHERE jurisdiction = $1
+)
+SELECT format('%s %s of %s: used %s of %s, the lines took %s', quota, period,
+    encode(subject, 'hex'), coalesce(used, 0), used_max, coalesce(amount, 0))
+FROM booked FULL JOIN taken USING (subject, quota, period)
+WHERE coalesce(used, 0) <> coalesce(amount, 0) OR used > used_max
+"""
+
+
+async def _check(snapshot: Snapshot) -> Finding:
+    return await find(snapshot, _COUNT, _BREACHES)
+
+
+INVARIANT = Invariant("rights kept", "somebody got more than a right, or lost one", _check)

@@ -1,0 +1,69 @@
+"""One audit: every invariant in turn, and the result kept for the metrics."""
+
+import json
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import datetime
+
+import asyncpg
+
+from service.audit import amounts, claims, gate, keys, pools, rights, serials
+from service.audit.invariant import Finding, Snapshot
+from service.claims.gate import Gate
+from service.claims.ledger import Ledger
+from service.core.policy import PolicyBook
+
+INVARIANTS = (
+    pools.INVARIANT,
+    serials.INVARIANT,
+    rights.INVARIANT,
+    keys.INVARIANT,
+    claims.INVARIANT,
+    amounts.INVARIANT,
+)
+
+_KEEP = """
+INSERT INTO audit_run (jurisdiction, finished_at, breaches)
+VALUES ($1, $2, $3::jsonb)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Of one invariant. `finding` is None when nothing could be said, and `unsaid` why."""
+
+    name: str
+    meaning: str
+    finding: Finding | None
+    unsaid: str
+    seconds: float
+
+
+async def audit(
+    connection: asyncpg.Connection,
+    jurisdiction: str,
+    book: PolicyBook,
+    gate_and_ledger: tuple[Gate, Ledger] | None,
+) -> AsyncIterator[Verdict]:
+    """The invariants one after another. Raises asyncpg's errors."""
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        snapshot = Snapshot(connection, jurisdiction, book)
+        for invariant in INVARIANTS:
+            started = time.monotonic()
+            finding = await invariant.check(snapshot)
+            seconds = time.monotonic() - started
+            yield Verdict(invariant.name, invariant.meaning, finding, "", seconds)
+    started = time.monotonic()
+    found = await gate.check(*gate_and_ledger) if gate_and_ledger else "no BUTIE_REDIS_URL is set"
+    said = found if isinstance(found, Finding) else None
+    unsaid = "" if isinstance(found, Finding) else found
+    yield Verdict(gate.NAME, gate.MEANING, said, unsaid, time.monotonic() - started)
+
+
+async def keep(
+    connection: asyncpg.Connection, jurisdiction: str, verdicts: list[Verdict], now: datetime
+) -> None:
+    """Keep the result, which the service shows among its metrics."""
+    breaches = {one.name: one.finding.breaches for one in verdicts if one.finding is not None}
+    await connection.execute(_KEEP, jurisdiction, now, json.dumps(breaches))

@@ -1,0 +1,35 @@
+"""One live claim line for each serial number and IMEI.
+
+A breach means that a piece was subsidised twice, or that one which was given back cannot be sold
+again: `serial_claimed` and the lines have parted.
+"""
+
+from service.audit.invariant import Finding, Invariant, Snapshot, find
+
+_COUNT = "SELECT count(*) FROM serial_claimed WHERE jurisdiction = $1"
+_BREACHES = """
+WITH line AS (
+    SELECT l.claim_id, l.serial_no, l.imei FROM claim AS c JOIN claim_line AS l USING (claim_id)
+    WHERE c.jurisdiction = $1 AND l.state IN ('reserved', 'confirmed')
+),
+live AS (
+    SELECT claim_id, serial_no FROM line
+    UNION ALL
+    SELECT claim_id, imei FROM line WHERE imei IS NOT NULL AND imei <> serial_no
+),
+taken AS (SELECT claim_id, serial_no FROM serial_claimed WHERE jurisdiction = $1)
+SELECT CASE
+    WHEN taken.claim_id IS NULL THEN
+        format('%s is live in claim %s and not held for it', serial_no, live.claim_id)
+    ELSE format('%s is held for claim %s, where it is not live', serial_no, taken.claim_id)
+END
+FROM live FULL JOIN taken USING (serial_no, claim_id)
+WHERE live.claim_id IS NULL OR taken.claim_id IS NULL
+"""
+
+
+async def _check(snapshot: Snapshot) -> Finding:
+    return await find(snapshot, _COUNT, _BREACHES)
+
+
+INVARIANT = Invariant("serials once", "a piece was subsidised twice, or stays blocked", _check)

