@@ -7,6 +7,7 @@ policy file was changed after claims had been priced by it.
 from functools import lru_cache
 
 from service.audit.invariant import Finding, Invariant, Snapshot
+from service.core.checkout import EnergyGrade
 from service.core.policy import PolicyBook
 from service.core.quote import price_of
 
@@ -41,7 +42,7 @@ def _pricer(book: PolicyBook):  # type: ignore[no-untyped-def]
 
     @lru_cache(PRICES_REMEMBERED)
     def price(
-        policy_id: str, category_id: str, price_fen: int, grade: str | None
+        policy_id: str, category_id: str, price_fen: int, grade: EnergyGrade | None
     ) -> tuple[int | None, int | None, int] | None:
         """(rate in basis points, cap, subsidy); None where the policy is not known."""
         policy = policies.get(policy_id)

@@ -5,7 +5,7 @@ from datetime import date, datetime
 from typing import Literal
 
 from service.core.calendar import business_day
-from service.core.checkout import Checkout, Item
+from service.core.checkout import Checkout, EnergyGrade, Item
 from service.core.money import share_fen
 from service.core.policy import Category, Policy, PolicyBook, Quota
 from service.core.reasons import Reason
@@ -131,8 +131,11 @@ def _line(
     )
 
 
-def price_of(policy: Policy, category: Category, price_fen: int, grade: str | None) -> Price:
-    """The rate or the tier of an item of this price and energy grade. No rate (an unknown grade) and no tier give nothing."""
+def price_of(
+    policy: Policy, category: Category, price_fen: int, grade: EnergyGrade | None
+) -> Price:
+    """The rate or the tier of an item of this price and energy grade. No rate (an unknown grade)
+    and no tier give nothing."""
     if category.tiers:
         tier = category.tier_of(price_fen)
         sum_fen = tier.sum_fen.value if tier else None

@@ -61,7 +61,8 @@ PLANTED = {
     "UPDATE pool SET reserved_fen = reserved_fen + 1": "pools tie",
     "UPDATE pool SET allocated_fen = allocated_fen + 1": "pools tie",
     "DELETE FROM serial_claimed": "serials once",
-    "INSERT INTO serial_claimed SELECT jurisdiction, 'X', claim_id, 1 FROM serial_claimed LIMIT 1": "serials once",
+    "INSERT INTO serial_claimed SELECT jurisdiction, 'X', claim_id, 1 FROM serial_claimed"
+    " LIMIT 1": "serials once",
     "UPDATE quota_use SET used = used + 1": "rights kept",
     "UPDATE quota_use SET used_max = -1": "rights kept",
     "DELETE FROM quota_use": "rights kept",

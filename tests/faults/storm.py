@@ -5,6 +5,7 @@ them; the proxies and the tills have a loop in a thread of their own.
 """
 
 import asyncio
+import json
 import os
 import random
 import socket
@@ -13,13 +14,17 @@ import sys
 import threading
 import time
 import urllib.request
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+import asyncpg
 import httpx
 import psutil
 
@@ -28,7 +33,8 @@ from service.db.engine import connect, make_engine, migrate
 from service.finance.budgets import Allocation, allocate
 from service.retailers.enrol import NewStore, add_retailer, add_stores
 from service.retailers.issue import create_key
-from tests.builders import uscc
+from service.wiring import CLAIM_CONNECTIONS
+from tests.builders import item_json, uscc
 from tests.faults.books import Books, read_books
 from tests.faults.engines import Postgres, Valkey
 from tests.faults.history import History
@@ -40,6 +46,21 @@ WORKERS = 2
 # Small enough to run out and be refunded again and again.
 BUDGET_FEN = 150_000_000
 QUIET_S = 60
+
+
+# `make_engine`'s default.
+ENGINE_CONNECTIONS = 10
+
+
+def checkout_of(key: str) -> dict[str, Any]:
+    """A checkout of now that no other key shares anything with."""
+    return {
+        "store_id": "S1",
+        "order_no": key,
+        "sold_at": datetime.now(UTC).isoformat(),
+        "consumer": {"id_type": "passport", "id_number": f"P{zlib.crc32(key.encode()):010d}"},
+        "items": [item_json(serial_no=key)],
+    }
 
 
 @dataclass
@@ -86,6 +107,7 @@ class Storm:
     @contextmanager
     def up(self) -> Iterator[None]:
         with ExitStack() as stack:
+            self._stack = stack
             threading.Thread(target=self.loop.run_forever, daemon=True).start()
             self._in_loop(self.ledger_proxy.start())
             self._in_loop(self.gate_proxy.start())
@@ -145,7 +167,51 @@ class Storm:
         stack.callback(self._stop_service)
         self._until_ready()
 
+    def serve_again(self) -> None:
+        """After it has ended by itself."""
+        self._serve(self._stack)
+
+    def sell_one(self, key: str, *, body: bytes | None = None) -> httpx.Response:
+        """One claim of a fresh serial; the key names it."""
+        return httpx.post(
+            f"http://127.0.0.1:{self.port}/v1/claims",
+            content=body or json.dumps(checkout_of(key)).encode(),
+            headers={"Authorization": f"Bearer {self._key}", "Idempotency-Key": key},
+            timeout=30,
+        )
+
+    def sell_many(self, count: int) -> Callable[[], list[httpx.Response | None]]:
+        """Claims all at once; call the answer for what came of them, None for no answer."""
+
+        def sell(n: int) -> httpx.Response | None:
+            try:
+                return self.sell_one(f"many-{n}")
+            except httpx.HTTPError:
+                return None
+
+        pool = ThreadPoolExecutor(count)
+        answers = [pool.submit(sell, n) for n in range(count)]
+        return lambda: [answer.result() for answer in answers]
+
+    def connections(self) -> int:
+        """How many the service has to PostgreSQL."""
+
+        async def count() -> int:
+            connection = await asyncpg.connect(self.database_url)
+            found = await connection.fetchval(
+                "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'butie'"
+            )
+            await connection.close()
+            return int(found)
+
+        return asyncio.run(count())
+
+    def connections_max(self) -> int:
+        return WORKERS * (CLAIM_CONNECTIONS + ENGINE_CONNECTIONS)
+
     def _stop_service(self) -> None:
+        if self.service.poll() is not None:
+            return
         for process in self.workers():
             with suppress(psutil.NoSuchProcess):
                 process.resume()

@@ -13,6 +13,11 @@ from service.audit.kept import show_last_audit
 from service.claims.outcomes import GateAway
 from service.ops.health import ledger_fault
 
+WITHOUT_GATE = {
+    "ledger": "the ledger decides alone, more slowly",
+    "refuse": "claims are refused until it does",
+}
+
 router = APIRouter(tags=["operations"])
 
 
@@ -49,7 +54,7 @@ async def readyz(service: ServiceOf) -> Response:
         await service.gate.ping()
     except GateAway:
         gate_up = False
-        faults.append("gate: Redis does not answer; the ledger decides alone")
+        faults.append(f"gate: Redis does not answer; {WITHOUT_GATE[service.settings.gate_mode]}")
     ready = not ledger and (gate_up or service.settings.gate_mode == "ledger")
     body = Ready(ready, "down" if ledger else "up", "up" if gate_up else "down", faults)
     return JSONResponse(asdict(body), 200 if ready else 503)
