@@ -161,7 +161,7 @@ async def _furnish(settings: Settings, folder: Path) -> None:
     """The sandbox's furniture, and a second retailer with a store and a key."""
     engine = make_engine(str(settings.database_url))
     await sandbox.enrol(engine, settings.jurisdiction, folder, NOW)
-    async with connect(engine) as connection:
+    async with connect(engine, within_s=20) as connection:
         office = Office(connection, settings.jurisdiction, "test", NOW)
         await add_retailer(office, retailer_id="other", uscc_number=OTHER_USCC, name="他店")
         for store_id, owner in (("OT0001", "other"), ("NH0002", sandbox.RETAILER_ID)):

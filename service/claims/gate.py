@@ -12,6 +12,7 @@ but the sweeper's raise it at once, until the sweeper has got through.
 import json
 import re
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -40,6 +41,9 @@ MEMORY_S = 600
 # An admission that is older has lost its process: commits take milliseconds. Too short would
 # cost a claim or two, never money: the sweeper fences before it releases.
 ADMISSION_S = 10
+
+# Some seconds' worth of claims without Redis.
+OWED_MAX = 20_000
 
 # How many overdue admissions one look brings: as many as one statement gives up quickly.
 OVERDUE_MAX = 500
@@ -118,6 +122,9 @@ class Gate:
             for name in ("admissions", "memory", *(f"pool:{pool}" for pool in self._pools))
         ]
         self._away = False
+        # Admissions that Redis may hold for nothing: it was asked to make or to end them, and
+        # did not answer. What does not fit here ends by its deadline.
+        self._owed: deque[UUID] = deque(maxlen=OWED_MAX)
         self._client = redis.Redis.from_pool(
             redis.ConnectionPool.from_url(
                 redis_url,
@@ -150,7 +157,11 @@ class Gate:
             "until_ms": int((time.time() + ADMISSION_S) * 1000),
         }
         args = [json.dumps(head)] + [json.dumps(_wanted(one, keys)) for one in batch]
-        answer = await self._call(self._admit, keys.names, args)
+        try:
+            answer = await self._call(self._admit, keys.names, args)
+        except GateAway:
+            self._owed.extend(one.claim.claim_id for one in batch)
+            raise
         words = [word.decode() for word in answer[: len(batch)]]
         left_fen = dict(zip(self._pools, map(int, answer[len(batch) + 1 :]), strict=True))
         return [_admission(word, left_fen) for word in words]
@@ -173,9 +184,14 @@ class Gate:
         undo = [_undo(one.footprint(), keys, _key_name(one)) for one in undone]
         undo += [_undo(one, keys) for one in freed]
         order = self._order([(view, -1) for view in views])
-        order["done"] = [str(id_) for id_ in done] + [str(one.claim_id) for one in undone]
+        ended = [*done, *(one.claim_id for one in undone)]
+        order["done"] = list(map(str, ended))
         order["undo"] = undo
-        return int(await self._call(self._settle, keys.names, [json.dumps(order)]))
+        try:
+            return int(await self._call(self._settle, keys.names, [json.dumps(order)]))
+        except GateAway:
+            self._owed.extend(ended)
+            raise
 
     async def forget(self, claim: PendingClaim) -> None:
         """Forget what is remembered of the claim's key, serials and rights, but not what is in
@@ -219,15 +235,19 @@ class Gate:
     async def follow(self, views: Sequence[PoolState], seen: dict[str, int]) -> None:
         """Take over the ledger's view, read after the gate was seen at the versions `seen`.
 
-        A version below the one seen can only mean that the ledger was restored. With this the
-        gate is in service again.
+        A version below the one seen can only mean that the ledger was restored. Admissions whose
+        end Redis has not heard of end now, and the gate is in service again.
         """
         instead = [
             (view, seen[view.pool] if seen.get(view.pool, -1) > view.version else -1)
             for view in views
         ]
-        order = json.dumps(self._order(instead))
-        await self._call(self._settle, self._fixed_keys, [order], probe=True)
+        order = self._order(instead)
+        owed = list(self._owed)
+        order["done"] = list(map(str, owed))
+        await self._call(self._settle, self._fixed_keys, [json.dumps(order)], probe=True)
+        for _ in owed:
+            self._owed.popleft()
         self._away = False
 
     async def ping(self) -> None:

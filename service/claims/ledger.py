@@ -148,10 +148,11 @@ class Ledger:
         async with driver(self._engine) as connection:
             return await finish(connection, self._jurisdiction, endings, now, due_max=due_max)
 
-    async def refund(self, wanted: RefundWanted) -> RefundReport | None:
-        """Take lines back; None when not all of them can be, or the key was used before."""
+    async def refunds(self, batch: Sequence[RefundWanted]) -> list[RefundReport | None]:
+        """Take lines back, one refund after another; None for one of which not all lines can be,
+        or whose key was used before."""
         async with driver(self._engine) as connection:
-            return await refund(connection, self._jurisdiction, wanted)
+            return [await refund(connection, self._jurisdiction, wanted) for wanted in batch]
 
     async def record_invoice(
         self, claim_id: UUID, invoice: Invoice, now: datetime

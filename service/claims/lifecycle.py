@@ -18,12 +18,14 @@ from service.claims.invoice import Invoice, InvoiceTaken
 from service.claims.ledger import Ledger
 from service.claims.outcomes import GateAway, KeyReused
 from service.claims.people import Digester
-from service.claims.refund import Refund, RefundWanted
+from service.claims.refund import Refund, RefundReport, RefundWanted
 from service.claims.stored import OwnClaim
 from service.clock import Clock
 
 BATCH_MAX = 256
 QUEUE_MAX = 2048
+# Each is a statement of its own, and all of them have one connection's time.
+REFUNDS_MAX = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,11 @@ class Lifecycle:
         self._endings = MicroBatcher[Ending, bool](
             self._end, batch_max=BATCH_MAX, queue_max=QUEUE_MAX
         )
+        # One connection for all of them: hundreds at once wait here, and not for each other's
+        # locks on the pool.
+        self._refunds = MicroBatcher[RefundWanted, RefundReport | None](
+            ledger.refunds, batch_max=REFUNDS_MAX, queue_max=QUEUE_MAX
+        )
         self._claims = MicroBatcher[OwnClaim, Claim | None](
             ledger.claims, batch_max=BATCH_MAX, queue_max=QUEUE_MAX
         )
@@ -121,7 +128,7 @@ class Lifecycle:
             reason=reason,
             now=now,
         )
-        report = await self._ledger.refund(wanted)
+        report = await self._refunds.submit(wanted)
         if report is None:
             return await self._why_not(wanted)
         metrics.refunds.inc()

@@ -220,7 +220,7 @@ class ClaimPath:
             case Seen():
                 return _Doubt(stale=True)
             case Contested():
-                return _Doubt(ask=False)
+                return _Doubt()  # of a key in flight the ledger may know already
         assert_never(admission)
 
     async def _commit(

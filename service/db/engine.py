@@ -157,6 +157,8 @@ async def _live_connection(engine: AsyncEngine) -> tuple[AsyncConnection, asyncp
 
 async def _drop(connection: AsyncConnection) -> None:
     """Cut the connection at once; a polite end would wait for a server that hangs."""
+    if connection.invalidated:  # SQLAlchemy has done so, where the cancellation met a statement
+        return
     raw = (await connection.get_raw_connection()).driver_connection
     if raw is not None:
         raw.terminate()

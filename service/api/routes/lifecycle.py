@@ -111,7 +111,7 @@ class RefundRequest(Strict):
     response_model=Refund,
     responses={
         201: REPLAYED,
-        **documented(*WITH_BODY, "invalid_idempotency_key", "idempotency_key_reused"),
+        **documented(*WITH_BODY, "invalid_idempotency_key", "idempotency_key_reused", "overloaded"),
     },
     openapi_extra=takes(RefundRequest),
 )

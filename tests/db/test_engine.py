@@ -1,0 +1,59 @@
+"""A connection that cannot be used in time is cut, told as away, and replaced."""
+
+import asyncio
+
+import pytest
+import sqlalchemy as sa
+
+from service.db.engine import LedgerAway, NeverSent, connect, driver, make_engine
+from tests.conftest import House
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_statement_that_takes_too_long_is_told_as_away(house: House) -> None:
+    engine = make_engine(str(house.settings.database_url), connections_max=1)
+    for _ in range(3):
+        with pytest.raises(LedgerAway):
+            async with connect(engine, within_s=0.2) as connection:
+                await connection.execute(sa.text("SELECT pg_sleep(5)"))
+        with pytest.raises(LedgerAway):
+            async with driver(engine, within_s=0.2) as raw:
+                await raw.execute("SELECT pg_sleep(5)")
+    async with connect(engine, within_s=5) as connection:
+        assert await connection.scalar(sa.text("SELECT 1")) == 1
+    await engine.dispose()
+
+
+async def test_dead_connections_are_not_handed_out(house: House) -> None:
+    """As after a restart of the server: every pooled connection is gone."""
+    engine = make_engine(str(house.settings.database_url), connections_max=3, pre_ping=False)
+    async with driver(engine) as one, driver(engine) as two, driver(engine) as three:
+        pids = [await raw.fetchval("SELECT pg_backend_pid()") for raw in (one, two, three)]
+    await house.sql("SELECT pg_terminate_backend(pid) FROM unnest($1::int[]) AS pid", pids)
+    await asyncio.sleep(0.2)  # until the news is here
+    for _ in range(5):
+        async with driver(engine) as raw:
+            assert await raw.fetchval("SELECT pg_backend_pid()") not in pids
+    await engine.dispose()
+
+
+async def test_no_server_is_told_as_never_sent() -> None:
+    engine = make_engine("postgresql://x:y@127.0.0.1:1/z")
+    with pytest.raises(NeverSent):
+        async with driver(engine):
+            pass
+    with pytest.raises(LedgerAway):
+        async with connect(engine):
+            pass
+    await engine.dispose()
+
+
+async def test_a_standby_that_may_only_be_read_is_told_as_away(house: House) -> None:
+    async def write(connection: sa.ext.asyncio.AsyncConnection) -> None:
+        await connection.execute(sa.text("SET TRANSACTION READ ONLY"))
+        await connection.execute(sa.text("UPDATE pool SET version = version + 1"))
+
+    with pytest.raises(LedgerAway):
+        async with connect(house.service.engine) as connection:
+            await write(connection)
