@@ -22,7 +22,7 @@ CONNECT_S = 0.8
 # The server ends by itself what nobody waits for any more: a client that was stopped or cut
 # off between two statements must not hold a lock that the tills want.
 STATEMENT_S = 5
-IDLE_IN_TRANSACTION_S = 2
+IDLE_IN_TRANSACTION_S = 5
 
 
 class LedgerAway(Exception):
