@@ -22,6 +22,8 @@ from service.config import Misconfigured, Settings
 from service.core.assumptions import unconfirmed
 from service.core.policy import PolicyBook
 from service.db.engine import make_engine
+from service.db.reports import Reports, open_reports
+from service.finance.closing import Closer
 from service.policies import read_book
 from service.retailers.directory import Directory
 
@@ -42,6 +44,7 @@ class Service:
     directory: Directory
     path: ClaimPath
     sweeper: Sweeper
+    reports: Reports
 
 
 @asynccontextmanager
@@ -77,8 +80,15 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         sweeper = Sweeper(gate, ledger)
         sweeping = asyncio.create_task(sweeper.run())
         stack.push_async_callback(_stop, sweeper, sweeping)
+        reports = await open_reports(str(settings.database_url))
+        stack.callback(reports.close)
+        closer = Closer(reports, book, clock)
+        closing = asyncio.create_task(closer.run())
+        stack.push_async_callback(_stop, closer, closing)
         directory = Directory(engine, settings.jurisdiction, clock)
-        yield Service(settings, clock, book, engine, gate, ledger, directory, path, sweeper)
+        yield Service(
+            settings, clock, book, engine, gate, ledger, directory, path, sweeper, reports
+        )
 
 
 def check_assumptions(settings: Settings) -> None:
@@ -105,9 +115,9 @@ def read_confirmations(settings: Settings) -> str:
         raise Misconfigured(f"BUTIE_CONFIRMATIONS cannot be read: {error}") from None
 
 
-async def _stop(sweeper: Sweeper, sweeping: asyncio.Task[None]) -> None:
+async def _stop(loop: Sweeper | Closer, running: asyncio.Task[None]) -> None:
     """Not by cancelling alone: a driver that times out just then may swallow that."""
-    sweeper.stop()
-    _, late = await asyncio.wait({sweeping}, timeout=STOP_S)
+    loop.stop()
+    _, late = await asyncio.wait({running}, timeout=STOP_S)
     for task in late:
         task.cancel()
