@@ -19,11 +19,14 @@ from service.api.auth import Refusal
 from service.api.edge import BodyTooLarge, Edge
 from service.api.invalid import invalid_fields, summary
 from service.api.problems import Problem, language_of, problem
-from service.api.routes import budgets, claims, ops
+from service.api.routes import budgets, claims, exports, ops
 from service.claims.outcomes import GateAway, Overloaded
 from service.config import Settings
 from service.core.checkout import Checkout
 from service.db.engine import LedgerAway
+from service.db.reports import ReportsBusy
+from service.finance.download import TooManyRows
+from service.finance.selection import BookersHang
 from service.ops.logs import set_up_logs
 from service.wiring import open_service
 
@@ -57,7 +60,7 @@ def make_app(settings: Settings) -> FastAPI:
         summary="Trade-in subsidies at the till",
         lifespan=lifespan,
     )
-    for routes in (claims, budgets, ops):
+    for routes in (claims, budgets, exports, ops):
         app.include_router(routes.router)
     for fault, answer in FAULTS.items():
         app.add_exception_handler(fault, answer)
@@ -119,8 +122,12 @@ async def _hung_up(request: Request, error: ClientDisconnect) -> Response:
     return problem(request, "malformed_request")  # nobody reads it; the log has its status
 
 
-async def _overloaded(request: Request, error: Overloaded) -> Response:
+async def _overloaded(request: Request, error: Exception) -> Response:
     return problem(request, "overloaded")
+
+
+async def _too_many_rows(request: Request, error: TooManyRows) -> Response:
+    return problem(request, "too_many_rows")
 
 
 async def _ledger_away(request: Request, error: LedgerAway) -> Response:
@@ -145,6 +152,9 @@ FAULTS: dict[type[Exception], Callable[[Request, Any], Awaitable[Response]]] = {
     RequestValidationError: _invalid_parameter,
     HTTPException: _http_error,
     Overloaded: _overloaded,
+    ReportsBusy: _overloaded,
+    BookersHang: _overloaded,
+    TooManyRows: _too_many_rows,
     LedgerAway: _ledger_away,
     GateAway: _gate_away,
     Exception: _bug,

@@ -112,6 +112,19 @@ KINDS: dict[str, ProblemKind] = {
         ("字段无效", "请按提示修改字段后重新提交。"),
         ("Invalid field", "Correct the fields named and send the request again."),
     ),
+    "too_many_rows": _kind(
+        422,
+        (
+            "行数过多",
+            "电子表格最多容纳 1,048,575 行，请缩短期间或增加筛选条件，"
+            "或改用 csv、ndjson 或 parquet。",
+        ),
+        (
+            "Too many rows",
+            "A sheet holds 1,048,575 rows: ask for a shorter period or a narrower filter, or take "
+            "csv, ndjson or parquet.",
+        ),
+    ),
     "idempotency_key_reused": _kind(
         422,
         (

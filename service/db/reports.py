@@ -49,10 +49,10 @@ class Reports:
         """
         try:
             connection = await self._pool.acquire(timeout=TURN_S)
+        except TimeoutError:  # an OSError too, so it comes first
+            raise ReportsBusy from None
         except _AWAY as error:
             raise LedgerAway("no connection to PostgreSQL") from error
-        except TimeoutError:
-            raise ReportsBusy from None
         try:
             yield connection
         except _AWAY as error:

@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 
 import asyncpg
@@ -13,32 +13,14 @@ from typer.testing import CliRunner
 from service.cli import app
 from service.core.calendar import SHANGHAI
 from service.core.funding import funding_shares
-from service.finance.closing import close_days, closes_at, last_due, record_funding
+from service.finance.closing import closes_at, last_due
 from service.finance.verify import Finding, verify
-from tests.builders import item_json, resident_id, serial
 from tests.conftest import House
+from tests.finance.books import PLACE, TODAY, claim_some, close
 
 pytestmark = pytest.mark.anyio
 
-TODAY = date(2025, 6, 18)
 NEXT = TODAY + timedelta(days=1)
-PLACE = "330402"
-
-
-async def claim_some(house: House, count: int, start: int = 1) -> None:
-    for n in range(start, start + count):
-        answer = await house.claim(
-            f"k{n}",
-            consumer={"id_type": "resident_id", "id_number": resident_id(n)},
-            items=[item_json(serial_no=serial(n), price_fen=100_000 + n)],
-        )
-        assert answer.status_code == 201, answer.text
-
-
-async def close(house: House, day: date = TODAY) -> list[date]:
-    async with house.service.reports.connection() as connection:
-        await record_funding(connection, house.service.book)
-        return await close_days(connection, PLACE, closes_at(day))
 
 
 async def findings(house: House) -> list[Finding]:
