@@ -199,6 +199,13 @@ CREATE TABLE settlement (
 
 CREATE INDEX settlement_retailer_idx ON settlement (jurisdiction, retailer_id, drafted_at);
 
+CREATE UNIQUE INDEX settlement_one_advance_key ON settlement (jurisdiction, retailer_id)
+    WHERE kind = 'advance' AND netted_in IS NULL;
+
+-- Refunds are few, and grants do not pay for this.
+CREATE INDEX journal_refund_idx ON journal (jurisdiction, retailer_id, entry_no)
+    WHERE kind = 'refund';
+
 CREATE TABLE settled_entry (
     jurisdiction   text NOT NULL,
     entry_no       bigint NOT NULL,

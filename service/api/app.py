@@ -19,7 +19,8 @@ from service.api.auth import Refusal
 from service.api.edge import BodyTooLarge, Edge
 from service.api.invalid import invalid_fields, summary
 from service.api.problems import Problem, language_of, problem
-from service.api.routes import budgets, claims, exports, ops
+from service.api.routes import budgets, claims, exports, ops, settlements
+from service.api.routes.settlements import PaymentBody, SettlementBody
 from service.claims.outcomes import GateAway, Overloaded
 from service.config import Settings
 from service.core.checkout import Checkout
@@ -33,7 +34,12 @@ from service.wiring import open_service
 log = structlog.get_logger()
 
 # Models that no route names in a way FastAPI sees: bodies read from the bytes, and problems.
-UNSEEN_MODELS: tuple[type[BaseModel], ...] = (Checkout, Problem)
+UNSEEN_MODELS: tuple[type[BaseModel], ...] = (
+    Checkout,
+    SettlementBody,
+    PaymentBody,
+    Problem,
+)
 
 
 def create_app() -> FastAPI:
@@ -60,7 +66,7 @@ def make_app(settings: Settings) -> FastAPI:
         summary="Trade-in subsidies at the till",
         lifespan=lifespan,
     )
-    for routes in (claims, budgets, exports, ops):
+    for routes in (claims, budgets, exports, settlements, ops):
         app.include_router(routes.router)
     for fault, answer in FAULTS.items():
         app.add_exception_handler(fault, answer)

@@ -102,6 +102,36 @@ KINDS: dict[str, ProblemKind] = {
             "No subsidy for this sale, for the reasons given; the customer may pay in full.",
         ),
     ),
+    "wrong_state": _kind(
+        409,
+        ("状态不允许", "该记录当前的状态不允许此操作，请先查询其状态。"),
+        ("Wrong state", "The record's state does not allow that: read it first."),
+    ),
+    "nothing_to_settle": _kind(
+        409,
+        (
+            "无可结算",
+            "该企业在此期间没有尚未结算且已开票的分录，请核对期间，或待企业补录发票后再试。",
+        ),
+        (
+            "Nothing to settle",
+            "The retailer has no entry with an invoice in that period that is not settled yet: "
+            "check the period, or wait for its invoices.",
+        ),
+    ),
+    "advance_outstanding": _kind(
+        409,
+        ("预拨未扣回", "该企业上一笔预拨尚未在结算中扣回，请先完成结算。"),
+        (
+            "An advance is outstanding",
+            "The retailer's last advance was not netted yet: settle first.",
+        ),
+    ),
+    "same_key": _kind(
+        409,
+        ("须由他人审核", "编制结算单的密钥不得审核本单，请用另一把财政密钥审核。"),
+        ("Another key must approve", "The key that drafted it may not approve it: use another."),
+    ),
     "body_too_large": _kind(
         413,
         ("请求过大", "请求超过大小上限，请分成几次发送。"),

@@ -221,6 +221,13 @@ journal = sa.Table(
     ),
     sa.Index("journal_booked_idx", "jurisdiction", "booked_on", "entry_no"),
     sa.Index("journal_claim_idx", "claim_id"),
+    sa.Index(
+        "journal_refund_idx",
+        "jurisdiction",
+        "retailer_id",
+        "entry_no",
+        postgresql_where=sa.text("kind = 'refund'"),
+    ),
 )
 
 # What each policy says of who bears the subsidy, as it was when first met.
@@ -282,6 +289,13 @@ settlement = sa.Table(
     sa.Column("payment_reference", sa.Text),
     sa.Column("netted_in", UUID(as_uuid=True)),  # of an advance: what took it off
     sa.Index("settlement_retailer_idx", "jurisdiction", "retailer_id", "drafted_at"),
+    sa.Index(
+        "settlement_one_advance_key",
+        "jurisdiction",
+        "retailer_id",
+        unique=True,
+        postgresql_where=sa.text("kind = 'advance' AND netted_in IS NULL"),
+    ),
 )
 
 settled_entry = sa.Table(
