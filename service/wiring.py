@@ -21,6 +21,8 @@ from service.config import Misconfigured, Settings
 from service.core.assumptions import unconfirmed
 from service.core.policy import PolicyBook
 from service.db.engine import make_engine
+from service.db.reports import Reports, open_reports
+from service.finance.closing import Closer
 from service.finance.tranches import open_due
 from service.policies import read_book
 from service.retailers.directory import Directory
@@ -50,6 +52,7 @@ class Service:
     sweeper: Sweeper
     limiter: Limiter | None
     background: Background
+    reports: Reports
 
 
 @asynccontextmanager
@@ -96,6 +99,11 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         )
         sweeping = asyncio.create_task(sweeper.run())
         stack.push_async_callback(_stop, sweeper, sweeping)
+        reports = await open_reports(str(settings.database_url))
+        stack.callback(reports.close)
+        closer = Closer(reports, book, clock)
+        closing = asyncio.create_task(closer.run())
+        stack.push_async_callback(_stop, closer, closing)
         last_used = LastUsed(engine, settings.jurisdiction)
         stack.push_async_callback(last_used.write)
         noting = asyncio.create_task(last_used.run())
@@ -123,6 +131,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
             sweeper=sweeper,
             limiter=limiter,
             background=background,
+            reports=reports,
         )
 
 
@@ -150,9 +159,9 @@ def read_confirmations(settings: Settings) -> str:
         raise Misconfigured(f"BUTIE_CONFIRMATIONS cannot be read: {error}") from None
 
 
-async def _stop(sweeper: Sweeper, sweeping: asyncio.Task[None]) -> None:
+async def _stop(loop: Sweeper | Closer, running: asyncio.Task[None]) -> None:
     """Not by cancelling alone: a driver that times out just then may swallow that."""
-    sweeper.stop()
-    _, late = await asyncio.wait({sweeping}, timeout=STOP_S)
+    loop.stop()
+    _, late = await asyncio.wait({running}, timeout=STOP_S)
     for task in late:
         task.cancel()

@@ -93,12 +93,12 @@ class House:
         async with driver(self.service.engine) as connection:
             return await connection.fetch(query, *args)
 
-    async def slow_sql(self, statement: str) -> None:
+    async def slow_sql(self, statement: str, *args: Any) -> None:
         """A statement that may take minutes."""
         connection = await asyncpg.connect(
             str(self.settings.database_url), server_settings={"statement_timeout": "0"}
         )
-        await connection.execute(statement)
+        await connection.execute(statement, *args)
         await connection.close()
 
     async def set_budget(self, pool: str, fen: int) -> None:

@@ -20,14 +20,28 @@ from service.api.bodies import InvalidBody
 from service.api.edge import BodyTooLarge, Bounds, Edge
 from service.api.invalid import invalid_fields, summary
 from service.api.problems import Problem, language_of, problem
-from service.api.routes import admin, batch, budgets, claims, finding, lifecycle, ops
+from service.api.routes import (
+    admin,
+    batch,
+    budgets,
+    claims,
+    exports,
+    finding,
+    lifecycle,
+    ops,
+    settlements,
+)
 from service.api.routes.batch import BatchBody
 from service.api.routes.lifecycle import InvoiceBody, RefundRequest
+from service.api.routes.settlements import PaymentBody, SettlementBody
 from service.batcher import Overloaded
 from service.claims.outcomes import GateAway
 from service.config import Settings
 from service.core.checkout import Checkout
 from service.db.engine import LedgerAway
+from service.db.reports import ReportsBusy
+from service.finance.download import TooManyRows
+from service.finance.selection import BookersHang
 from service.ops.logs import set_up_logs
 from service.retailers.limiter import TooMany
 from service.wiring import open_service
@@ -50,6 +64,8 @@ UNSEEN_MODELS: tuple[type[BaseModel], ...] = (
     admin.KeyBody,
     admin.ReasonBody,
     admin.RotateBody,
+    SettlementBody,
+    PaymentBody,
     Problem,
 )
 
@@ -78,7 +94,7 @@ def make_app(settings: Settings) -> FastAPI:
         summary="Trade-in subsidies at the till",
         lifespan=lifespan,
     )
-    for routes in (claims, batch, finding, lifecycle, budgets, admin, ops):
+    for routes in (claims, batch, finding, lifecycle, budgets, exports, settlements, admin, ops):
         app.include_router(routes.router)
     for fault, answer in FAULTS.items():
         app.add_exception_handler(fault, answer)
@@ -151,8 +167,12 @@ async def _hung_up(request: Request, error: ClientDisconnect) -> Response:
     return problem(request, "malformed_request")  # nobody reads it; the log has its status
 
 
-async def _overloaded(request: Request, error: Overloaded) -> Response:
+async def _overloaded(request: Request, error: Exception) -> Response:
     return problem(request, "overloaded")
+
+
+async def _too_many_rows(request: Request, error: TooManyRows) -> Response:
+    return problem(request, "too_many_rows")
 
 
 async def _ledger_away(request: Request, error: LedgerAway) -> Response:
@@ -188,6 +208,9 @@ FAULTS: dict[type[Exception], Callable[[Request, Any], Awaitable[Response]]] = {
     HTTPException: _http_error,
     TooMany: _too_many,
     Overloaded: _overloaded,
+    ReportsBusy: _overloaded,
+    BookersHang: _overloaded,
+    TooManyRows: _too_many_rows,
     LedgerAway: _ledger_away,
     GateAway: _gate_away,
     Exception: _bug,

@@ -24,6 +24,11 @@ SENTENCES: dict[str, dict[Language, str]] = {
     "int_parsing": {"zh": "应为整数", "en": "must be a whole number"},
     "int_parsing_size": {"zh": "数值过大", "en": "is far too large"},
     "bool_type": {"zh": "应为 true 或 false", "en": "must be true or false"},
+    "bool_parsing": {"zh": "应为 true 或 false", "en": "must be true or false"},
+    "days_reversed": {
+        "zh": "from 不得晚于 to，请核对起止日期",
+        "en": "from must not be after to: check the two days",
+    },
     "string_type": {"zh": "应为字符串", "en": "must be a string"},
     "string_unicode": {"zh": "含有无效字符", "en": "holds invalid characters"},
     "string_too_short": {

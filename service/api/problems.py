@@ -106,8 +106,8 @@ KINDS: dict[str, ProblemKind] = {
     ),
     "wrong_state": _kind(
         409,
-        ("状态不允许", "该笔申领当前的状态不允许此操作。"),
-        ("Wrong state", "The claim's state does not allow this."),
+        ("状态不允许", "该记录当前的状态不允许此操作，请先查询其状态。"),
+        ("Wrong state", "The record's state does not allow that: read it first."),
     ),
     "budget_below_spent": _kind(
         409,
@@ -142,6 +142,31 @@ KINDS: dict[str, ProblemKind] = {
             "Invoice already used",
             "Another claim has this invoice: check its number, for one invoice serves one claim.",
         ),
+    ),
+    "nothing_to_settle": _kind(
+        409,
+        (
+            "无可结算",
+            "该企业在此期间没有尚未结算且已开票的分录，请核对期间，或待企业补录发票后再试。",
+        ),
+        (
+            "Nothing to settle",
+            "The retailer has no entry with an invoice in that period that is not settled yet: "
+            "check the period, or wait for its invoices.",
+        ),
+    ),
+    "advance_outstanding": _kind(
+        409,
+        ("预拨未扣回", "该企业上一笔预拨尚未在结算中扣回，请先完成结算。"),
+        (
+            "An advance is outstanding",
+            "The retailer's last advance was not netted yet: settle first.",
+        ),
+    ),
+    "same_key": _kind(
+        409,
+        ("须由他人审核", "编制结算单的密钥不得审核本单，请用另一把财政密钥审核。"),
+        ("Another key must approve", "The key that drafted it may not approve it: use another."),
     ),
     "body_too_large": _kind(
         413,
@@ -197,6 +222,19 @@ KINDS: dict[str, ProblemKind] = {
             "Invoice total differs",
             "The invoice says {total} yuan and should say {due}: {paid} paid by the customer "
             "plus {subsidy} of subsidy. Check the invoice.",
+        ),
+    ),
+    "too_many_rows": _kind(
+        422,
+        (
+            "行数过多",
+            "电子表格最多容纳 1,048,575 行，请缩短期间或增加筛选条件，"
+            "或改用 csv、ndjson 或 parquet。",
+        ),
+        (
+            "Too many rows",
+            "A sheet holds 1,048,575 rows: ask for a shorter period or a narrower filter, or take "
+            "csv, ndjson or parquet.",
         ),
     ),
     "idempotency_key_reused": _kind(

@@ -31,6 +31,11 @@ WITH claim_in AS (
         consumer_last4, price_fen, subsidy_fen, invoice_no, delivery_region, booked_on
     )
 ),
+booking AS (
+    -- A claim that comes after its day was closed is booked on the next.
+    SELECT wanted, booking_day($1, wanted) AS day
+    FROM (SELECT DISTINCT booked_on AS wanted FROM claim_in) AS wanted
+),
 ours AS (
     INSERT INTO idempotency_key AS k
         (jurisdiction, retailer_id, idempotency_key, claim_id, fingerprint)
@@ -76,7 +81,7 @@ claims AS (
 ),
 line AS (
     -- A pool that does not exist comes out null, which claim_line refuses.
-    SELECT l.*, pool.pool AS known_pool, c.retailer_id, c.store_id, c.policy, c.created_at, c.booked_on,
+    SELECT l.*, pool.pool AS known_pool, c.retailer_id, c.store_id, c.policy, c.created_at, booking.day AS booked_on,
         c.expires_at IS NOT NULL AS held
     FROM unnest(
         $20::uuid[], $21::smallint[], $22::text[], $23::text[], $24::text[], $25::bigint[],
@@ -88,6 +93,7 @@ line AS (
         barcode, brand, model, trade_in, quotas
     )
     JOIN claim_in AS c USING (claim_id)
+    JOIN booking ON booking.wanted = c.booked_on
     JOIN ours USING (claim_id)
     LEFT JOIN pool ON pool.jurisdiction = $1 AND pool.pool = l.pool
 ),

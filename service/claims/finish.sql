@@ -69,7 +69,7 @@ entries AS (
     INSERT INTO journal (
         jurisdiction, kind, booked_on, booked_at, pool, amount_fen, retailer_id, store_id,
         claim_id, line_no, category, policy)
-    SELECT $1, 'grant', $6, $5, pool, subsidy_fen, retailer_id, store_id, claim_id, line_no,
+    SELECT $1, 'grant', booking_day($1, $6), $5, pool, subsidy_fen, retailer_id, store_id, claim_id, line_no,
         category, policy
     FROM line WHERE state = 'confirmed'
     ORDER BY claim_id, line_no

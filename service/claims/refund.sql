@@ -58,7 +58,7 @@ entries AS (
     INSERT INTO journal (
         jurisdiction, kind, booked_on, booked_at, pool, amount_fen, retailer_id, store_id,
         claim_id, line_no, category, policy, note)
-    SELECT $1, 'refund', $10, $9, pool, -subsidy_fen, $2, store_id, claim_id, line_no, category,
+    SELECT $1, 'refund', booking_day($1, $10), $9, pool, -subsidy_fen, $2, store_id, claim_id, line_no, category,
         policy, $8
     FROM line
     ORDER BY line_no

@@ -2,11 +2,12 @@
 
 import typer
 
-from service.cli import audit, budget, enrol, policy, serve
+from service.cli import audit, budget, enrol, journal, policy, serve
 
 app = typer.Typer(name="butie", no_args_is_help=True, add_completion=False)
 app.add_typer(policy.app)
 app.add_typer(budget.app)
+app.add_typer(journal.app)
 for group in (enrol.retailers, enrol.stores, enrol.keys):
     app.add_typer(group)
 app.command("acts")(enrol.acts)

@@ -335,4 +335,98 @@ journal = sa.Table(
     ),
     sa.Index("journal_booked_idx", "jurisdiction", "booked_on", "entry_no"),
     sa.Index("journal_claim_idx", "claim_id"),
+    sa.Index(
+        "journal_refund_idx",
+        "jurisdiction",
+        "retailer_id",
+        "entry_no",
+        postgresql_where=sa.text("kind = 'refund'"),
+    ),
+)
+
+# What each policy says of who bears the subsidy, as it was when first met.
+policy_funding = sa.Table(
+    "policy_funding",
+    metadata,
+    _key("jurisdiction"),
+    _key("policy"),
+    *(_column(f"{who}_bp", sa.Integer) for who in ("centre", "province", "city", "district")),
+)
+
+journal_day = sa.Table(
+    "journal_day",
+    metadata,
+    _key("jurisdiction"),
+    _key("day", sa.Date()),
+    _column("closed_at", Instant),
+    _column("entries", sa.BigInteger),
+    _column("sum_fen", Fen),
+    _column("previous_digest", BYTEA),
+    _column("digest", BYTEA),
+)
+
+journal_seal = sa.Table(
+    "journal_seal",
+    metadata,
+    _key("jurisdiction"),
+    _key("entry_no", sa.BigInteger()),
+    _column("day", sa.Date),
+    _column("seq", sa.BigInteger),
+    _column("leaf", BYTEA),
+    sa.UniqueConstraint("jurisdiction", "day", "seq", name="journal_seal_seq_key"),
+)
+
+# --- settlements ------------------------------------------------------------------------
+
+settlement = sa.Table(
+    "settlement",
+    metadata,
+    _key("jurisdiction"),
+    _key("settlement_id", UUID(as_uuid=True)),
+    _column("retailer_id", sa.Text),
+    _column("kind", sa.Text),
+    _column("from_on", sa.Date),
+    _column("to_on", sa.Date),
+    _column("state", sa.Text),
+    _column("entries", sa.BigInteger),
+    _column("granted_fen", Fen),
+    _column("refunded_fen", Fen),  # negative, as in the journal
+    _column("clawed_back_fen", Fen),  # negative
+    _column("advanced_fen", Fen),  # of paid advances, taken off here
+    _column("net_fen", Fen),
+    _column("drafted_by", sa.Text),
+    _column("drafted_at", Instant),
+    sa.Column("approved_by", sa.Text),
+    sa.Column("approved_at", Instant),
+    sa.Column("paid_by", sa.Text),
+    sa.Column("paid_at", Instant),
+    sa.Column("payment_reference", sa.Text),
+    sa.Column("netted_in", UUID(as_uuid=True)),  # of an advance: what took it off
+    sa.Index("settlement_retailer_idx", "jurisdiction", "retailer_id", "drafted_at"),
+    sa.Index(
+        "settlement_one_advance_key",
+        "jurisdiction",
+        "retailer_id",
+        unique=True,
+        postgresql_where=sa.text("kind = 'advance' AND netted_in IS NULL"),
+    ),
+)
+
+settled_entry = sa.Table(
+    "settled_entry",
+    metadata,
+    _key("jurisdiction"),
+    _key("entry_no", sa.BigInteger()),  # so each entry is settled once
+    _column("settlement_id", UUID(as_uuid=True)),
+    _column("part", sa.Text),
+    _column("claim_id", UUID(as_uuid=True)),
+    _column("line_no", sa.SmallInteger),
+    _column("amount_fen", Fen),
+    sa.ForeignKeyConstraint(
+        ["jurisdiction", "settlement_id"],
+        ["settlement.jurisdiction", "settlement.settlement_id"],
+        name="settled_entry_settlement_fkey",
+    ),
+    sa.Index("settled_entry_settlement_idx", "jurisdiction", "settlement_id", "entry_no"),
+    sa.Index("settled_entry_claim_idx", "claim_id", "line_no"),
 )

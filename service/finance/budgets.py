@@ -114,7 +114,7 @@ async def allocate(
         sa.insert(journal).values(
             jurisdiction=jurisdiction,
             kind="allocation",
-            booked_on=business_day(now),
+            booked_on=sa.func.booking_day(jurisdiction, business_day(now)),
             booked_at=now,
             pool=allocation.pool,
             amount_fen=allocation.delta_fen,

@@ -18,7 +18,7 @@ opened AS (
 entries AS (
     INSERT INTO journal (
         jurisdiction, kind, booked_on, booked_at, pool, amount_fen, document_no, note)
-    SELECT $1, 'allocation', $3, $2, pool, amount_fen, document_no, 'tranche ' || tranche_id
+    SELECT $1, 'allocation', booking_day($1, $3), $2, pool, amount_fen, document_no, 'tranche ' || tranche_id
     FROM opened
     RETURNING 1
 ),

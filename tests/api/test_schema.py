@@ -78,6 +78,10 @@ ADMIN_PATHS = ("/v1/retailers", "/v1/stores", "/v1/keys", "/v1/acts")
 def role_for(operation: APIOperation) -> str:
     if operation.path.startswith(ADMIN_PATHS):
         return "admin"
+    if "exports" in operation.path or "settlements" in operation.path:
+        return "finance"
+    if "exports" in operation.path or "settlements" in operation.path:
+        return "finance"
     if "budgets" in operation.path:
         return "bureau" if operation.method == "get" else "admin"
     return "pos"

@@ -27,6 +27,8 @@ TILL = {"pos": 200, "other": 200}
 OWN = {"pos": 200, "other": 404}
 OFFICE = {"finance": 200, "bureau": 200, "admin": 200}
 ADMIN = {"admin": 200}
+FINANCE = {"finance": 200}
+SETTLEMENT = {"retailer_id": "sandbox", "from": "2025-06-01", "to": "2025-06-18"}
 ADMIN_MAKES = {"admin": 201}
 ALL = dict.fromkeys(ROLES, 200)
 
@@ -71,6 +73,14 @@ MATRIX: dict[tuple[str, str], tuple[Any, dict[str, int]]] = {
     ("POST", "/v1/keys/{key_id}/rotate"): ({}, ADMIN_MAKES),
     ("POST", "/v1/keys/{key_id}/revoke"): (REASON, ADMIN),
     ("GET", "/v1/acts"): (None, ADMIN),
+    ("GET", "/v1/exports/journal?from=2025-06-01&to=2025-06-30"): (None, FINANCE),
+    ("GET", "/v1/exports/journal/totals?from=2025-06-01&to=2025-06-30"): (None, FINANCE),
+    ("GET", "/v1/settlements"): (None, FINANCE),
+    ("POST", "/v1/settlements"): (SETTLEMENT, {"finance": 409}),
+    ("GET", "/v1/settlements/{nothing}"): (None, {"finance": 404}),
+    ("GET", "/v1/settlements/{nothing}/statement"): (None, {"finance": 404}),
+    ("POST", "/v1/settlements/{nothing}/approve"): (None, {"finance": 404}),
+    ("POST", "/v1/settlements/{nothing}/pay"): ({"payment_reference": "P1"}, {"finance": 404}),
 }
 
 # Path parameters of the OpenAPI document that the matrix fills with a name of its own.
@@ -80,6 +90,7 @@ FILLED = {
     "/v1/stores/{store_id}": "/v1/stores/NH0001",
     "{idempotency_key}": "{key}",
     "{tranche_id}": "{tranche}",
+    "{settlement_id}": "{nothing}",
 }
 
 
@@ -96,6 +107,7 @@ async def things(house: House) -> dict[str, str]:
         "tranche": tranche.json()["tranche_id"],
         "key_id": key.json()["key_id"],
         "key": "own",
+        "nothing": "019780c3-c9da-76f1-8a29-36f05201f175",
     }
 
 
@@ -136,7 +148,10 @@ async def test_the_matrix_names_every_endpoint(house: House) -> None:
         for method in item:
             documented.add((method.upper(), path))
     named = {
-        (method, path.replace("{claim}", "{claim_id}").replace("{hold}", "{claim_id}"))
+        (
+            method,
+            path.replace("{claim}", "{claim_id}").replace("{hold}", "{claim_id}").partition("?")[0],
+        )
         for method, path in MATRIX
     }
     assert documented - named == set()

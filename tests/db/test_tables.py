@@ -22,7 +22,7 @@ def differences(connection: sa.Connection) -> list[object]:
 
 
 async def test_migrations_make_the_declared_tables(house: House) -> None:
-    async with connect(house.service.engine) as connection:
+    async with connect(house.service.engine, within_s=20) as connection:
         found = await connection.run_sync(differences)
     assert [one for one in found if "alembic_version" not in str(one)] == []
 

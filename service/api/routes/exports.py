@@ -1,0 +1,168 @@
+"""The journal for finance: the entries as a file, and their control totals."""
+
+from datetime import date
+from typing import Annotated, Literal, Self
+
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from service.api.auth import ServiceOf, allowed
+from service.api.problems import documented
+from service.finance.columns import described
+from service.finance.download import Compression, Download
+from service.finance.export import Format, Layout
+from service.finance.selection import Selection, complete
+from service.finance.totals import Totals, read_totals
+
+router = APIRouter(
+    prefix="/v1/exports/journal",
+    tags=["finance"],
+    dependencies=[Depends(allowed("finance"))],
+    responses=documented(
+        "unauthorized", "missing_scope", "invalid_field", "ledger_unavailable", "overloaded"
+    ),
+)
+
+MEDIA_TYPES: dict[Format, str] = {
+    "csv": "text/csv; charset=utf-8",
+    "ndjson": "application/x-ndjson",
+    "parquet": "application/vnd.apache.parquet",
+    "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+}
+BIGINT_MAX = 2**63 - 1
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+StoreName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,32}$")]
+EntryNo = Annotated[int, Field(ge=0, le=BIGINT_MAX)]
+
+
+class Filters(BaseModel):
+    """Unknown parameters are refused: a misspelt filter would let everything through."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    from_on: date = Field(alias="from", description="first booking day")
+    to_on: date = Field(alias="to", description="last booking day, included")
+    retailer: Name | None = None
+    store: StoreName | None = None
+    pool: Name | None = None
+    category: Name | None = None
+    kind: Literal["grant", "refund", "allocation"] | None = None
+    policy: Name | None = None
+    after: EntryNo = Field(0, description="only entries after this number: to go on after a break")
+    until: EntryNo | None = Field(
+        None, description="only entries up to this number: `Butie-Until-Entry` of an earlier answer"
+    )
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.from_on > self.to_on:
+            raise PydanticCustomError("days_reversed", "from is after to")
+        return self
+
+    def selection(self, jurisdiction: str) -> Selection:
+        return Selection(
+            jurisdiction,
+            self.from_on,
+            self.to_on,
+            retailer=self.retailer,
+            store=self.store,
+            pool=self.pool,
+            category=self.category,
+            kind=self.kind,
+            policy=self.policy,
+            after=self.after,
+            until=self.until,
+        )
+
+
+class ExportQuery(Filters):
+    """What, and how it is to look."""
+
+    format: Format = "csv"
+    names: Literal["en", "zh"] = Field("en", description="heading of csv and xlsx; zh: Chinese")
+    bom: bool = Field(False, description="csv: begin with a byte order mark, for Excel")
+    funding: bool = Field(False, description="add who bears each amount, four columns")
+    trailer: bool = Field(
+        False, description="csv, ndjson: end with rows, sum and the SHA-256 of all before it"
+    )
+    compress: Compression | None = Field(None, description="sets Content-Encoding")
+
+    def layout(self) -> Layout:
+        return Layout(
+            self.format,
+            funding=self.funding,
+            chinese_names=self.names == "zh",
+            bom=self.bom,
+            trailer=self.trailer and self.format in ("csv", "ndjson"),
+        )
+
+
+class ExportAnswer(StreamingResponse):
+    """The pieces of a download, which ends with the answer: sent, failed or not wanted."""
+
+    def __init__(self, download: Download, headers: dict[str, str], media_type: str) -> None:
+        super().__init__(download.pieces(), 200, headers, media_type)
+        self._download = download
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self._download.close()
+
+
+def _header(description: str) -> dict[str, object]:
+    return {"description": description, "schema": {"type": "string"}}
+
+
+@router.get(
+    "",
+    response_class=Response,
+    responses={
+        200: {
+            "description": "The file.",
+            "content": {kind: {"schema": {"type": "string"}} for kind in MEDIA_TYPES.values()},
+            "headers": {
+                "Butie-Rows": _header("how many entries the file has when it is whole"),
+                "Butie-Sum-Fen": _header("the sum of their amounts, in fen"),
+                "Butie-Until-Entry": _header("`until` for the same entries again"),
+                "Butie-Open-From": _header("from this day on entries may still be added"),
+            },
+        },
+        **documented("too_many_rows", "invalid_field"),
+    },
+    description="The entries as a file, by entry number, from one snapshot that is complete up to "
+    "`Butie-Until-Entry`. A closed day gives the same bytes for ever.\n\n" + described(),
+)
+async def export_journal(
+    request: Request, service: ServiceOf, query: Annotated[ExportQuery, Query()]
+) -> Response:
+    selection = query.selection(service.settings.jurisdiction)
+    download = Download(service.reports, selection, query.layout(), query.compress)
+    await download.open()
+    name = f"journal-{query.from_on}-{query.to_on}.{query.format}"
+    headers = {
+        "Butie-Rows": str(download.size.rows),
+        "Butie-Sum-Fen": str(download.size.sum_fen),
+        "Butie-Until-Entry": str(download.selection.until),
+        "Content-Disposition": f'attachment; filename="{name}"',
+    }
+    if download.open_from is not None:
+        headers["Butie-Open-From"] = download.open_from.isoformat()
+    if query.compress is not None:
+        headers["Content-Encoding"] = query.compress
+    return ExportAnswer(download, headers, MEDIA_TYPES[query.format])
+
+
+@router.get("/totals")
+async def journal_totals(service: ServiceOf, query: Annotated[Filters, Query()]) -> Totals:
+    """Count and sums under the same filters and the same snapshot rule as the file's."""
+    async with service.reports.connection() as connection:
+        selection = await complete(connection, query.selection(service.settings.jurisdiction))
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            return await read_totals(connection, selection)

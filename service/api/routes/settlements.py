@@ -1,0 +1,200 @@
+"""Settlements: drafted with one key, approved with another, paid."""
+
+import asyncio
+from datetime import date
+from typing import Annotated, Self, assert_never
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query, Response
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+from pydantic_core import PydanticCustomError
+
+from service.api.auth import Refusal, ServiceOf, allowed
+from service.api.bodies import json_body, takes
+from service.api.problems import documented
+from service.api.routes.exports import Name
+from service.core.checkout import Text
+from service.core.money import WHOLE_BP
+from service.finance.settlements import (
+    Act,
+    AdvanceOutstanding,
+    Drafted,
+    Moved,
+    NoSuchRecord,
+    NothingToSettle,
+    Period,
+    SameKey,
+    Settlement,
+    Settlements,
+    State,
+    WrongState,
+)
+from service.finance.statement import FILES, Statement, StatementFormat, read_statement
+from service.retailers.directory import Caller
+
+MayFinance = Annotated[Caller, Depends(allowed("finance"))]
+
+router = APIRouter(
+    prefix="/v1/settlements",
+    tags=["finance"],
+    dependencies=[Depends(allowed("finance"))],
+    responses=documented("unauthorized", "missing_scope", "ledger_unavailable", "overloaded"),
+)
+WITH_BODY = ("malformed_request", "body_too_large", "invalid_field")
+STATEMENT_JSON = TypeAdapter(Statement)
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class SettlementBody(Strict):
+    """`advance_bp`: pay this share of what is due in advance, instead of settling it."""
+
+    retailer_id: Name
+    from_on: date = Field(alias="from")
+    to_on: date = Field(alias="to")
+    advance_bp: int | None = Field(None, strict=True, gt=0, le=WHOLE_BP)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.from_on > self.to_on:
+            raise PydanticCustomError("days_reversed", "from is after to")
+        return self
+
+
+class PaymentBody(Strict):
+    payment_reference: Text
+
+
+class Listed(BaseModel):
+    settlements: list[Settlement]
+
+
+async def _settlement_id(settlement_id: str) -> UUID:
+    try:
+        return UUID(settlement_id)
+    except ValueError:
+        raise Refusal("not_found") from None
+
+
+SettlementId = Annotated[UUID, Depends(_settlement_id)]
+
+
+@router.post(
+    "",
+    status_code=201,
+    responses=documented(
+        *WITH_BODY, "not_found", "nothing_to_settle", "advance_outstanding", "invalid_field"
+    ),
+    openapi_extra=takes(SettlementBody),
+)
+async def draft_settlement(
+    service: ServiceOf,
+    caller: MayFinance,
+    body: Annotated[SettlementBody, Depends(json_body(SettlementBody))],
+) -> Settlement:
+    """Freeze a retailer's invoiced entries of a period, each settled once, with their net."""
+    period = Period(body.retailer_id, body.from_on, body.to_on)
+    act = Act(caller.key_id, service.clock.now())
+    async with service.reports.connection() as connection:
+        settlements = Settlements(connection, service.settings.jurisdiction)
+        if body.advance_bp is None:
+            found = await settlements.draft(period, act)
+        else:
+            found = await settlements.advance(period, body.advance_bp, act)
+    return _answer(found)
+
+
+@router.get("", responses=documented("invalid_field"))
+async def list_settlements(
+    service: ServiceOf,
+    retailer: Annotated[Name | None, Query()] = None,
+    state: Annotated[State | None, Query()] = None,
+) -> Listed:
+    """The newest ones."""
+    async with service.reports.connection() as connection:
+        settlements = Settlements(connection, service.settings.jurisdiction)
+        return Listed(settlements=await settlements.newest(retailer, state))
+
+
+@router.get("/{settlement_id}", responses=documented("not_found"))
+async def read_settlement(service: ServiceOf, settlement_id: SettlementId) -> Settlement:
+    async with service.reports.connection() as connection:
+        return _answer(
+            await Settlements(connection, service.settings.jurisdiction).read(settlement_id)
+        )
+
+
+@router.get(
+    "/{settlement_id}/statement",
+    response_model=Statement,
+    responses={
+        200: {"content": {kind: {"schema": {"type": "string"}} for _, kind in FILES.values()}},
+        **documented("not_found", "invalid_field"),
+    },
+)
+async def read_statement_file(
+    service: ServiceOf,
+    settlement_id: SettlementId,
+    format_: Annotated[StatementFormat, Query(alias="format")] = "json",
+) -> Response:
+    """The settlement with each of its entries, to file: json, csv, xlsx or pdf."""
+    place = service.settings.jurisdiction
+    async with service.reports.connection() as connection:
+        settlement = _answer(await Settlements(connection, place).read(settlement_id))
+        statement = await read_statement(connection, place, settlement)
+    if format_ == "json":
+        return Response(STATEMENT_JSON.dump_json(statement), 200, media_type="application/json")
+    make, media_type = FILES[format_]
+    name = f"settlement-{settlement_id}.{format_}"
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return Response(await asyncio.to_thread(make, statement), 200, headers, media_type)
+
+
+@router.post(
+    "/{settlement_id}/approve", responses=documented("not_found", "same_key", "wrong_state")
+)
+async def approve_settlement(
+    service: ServiceOf, caller: MayFinance, settlement_id: SettlementId
+) -> Settlement:
+    """Approve, with another key than the draft's. Refunds that came since are netted."""
+    act = Act(caller.key_id, service.clock.now())
+    async with service.reports.connection() as connection:
+        settlements = Settlements(connection, service.settings.jurisdiction)
+        return _answer(await settlements.approve(settlement_id, act))
+
+
+@router.post(
+    "/{settlement_id}/pay",
+    responses=documented(*WITH_BODY, "not_found", "wrong_state"),
+    openapi_extra=takes(PaymentBody),
+)
+async def pay_settlement(
+    service: ServiceOf,
+    caller: MayFinance,
+    settlement_id: SettlementId,
+    body: Annotated[PaymentBody, Depends(json_body(PaymentBody))],
+) -> Settlement:
+    """Note the payment of an approved settlement, with its reference."""
+    act = Act(caller.key_id, service.clock.now())
+    async with service.reports.connection() as connection:
+        settlements = Settlements(connection, service.settings.jurisdiction)
+        return _answer(await settlements.pay(settlement_id, body.payment_reference, act))
+
+
+def _answer(found: Drafted | Moved) -> Settlement:
+    match found:
+        case Settlement():
+            return found
+        case NoSuchRecord():
+            raise Refusal("not_found")
+        case NothingToSettle():
+            raise Refusal("nothing_to_settle")
+        case AdvanceOutstanding():
+            raise Refusal("advance_outstanding")
+        case SameKey():
+            raise Refusal("same_key")
+        case WrongState():
+            raise Refusal("wrong_state")
+    assert_never(found)

@@ -1,0 +1,94 @@
+"""`butie journal`: close the days that are due, and prove that closed ones are unchanged."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager
+from typing import Annotated
+
+import asyncpg
+import typer
+
+from service.cli.faults import told
+from service.clock import Clock
+from service.config import Misconfigured, Settings
+from service.core.money import yuan
+from service.db.reports import Reports, open_reports
+from service.embedded import engines
+from service.finance.closing import Closer
+from service.finance.verify import verify
+from service.policies import read_book
+from service.sandbox import read_clock
+
+app = typer.Typer(name="journal", help="The books.", no_args_is_help=True)
+
+
+@app.command("close")
+def close_command() -> None:
+    """Close every day that is due. `butie serve` does so by itself."""
+    with told():
+        asyncio.run(_close(Settings()))
+
+
+@app.command("verify")
+def verify_command(
+    digest: Annotated[
+        str | None,
+        typer.Option(metavar="HEX", help="a digest noted before: some day must still have it"),
+    ] = None,
+) -> None:
+    """Recompute every closed day. Exits with 1 when a row was changed, dropped or added."""
+    with told():
+        good = asyncio.run(_verify(Settings(), digest))
+    raise typer.Exit(0 if good else 1)
+
+
+async def _close(settings: Settings) -> None:
+    async with _reports(settings) as reports:
+        book = read_book(settings.jurisdiction, settings.policies_dir)
+        closed = await Closer(reports, book, _clock(settings)).run_once()
+    for day in closed:
+        typer.echo(f"{day} closed")
+    if not closed:
+        typer.echo("No day is due.")
+
+
+async def _verify(settings: Settings, noted: str | None) -> bool:
+    async with _reports(settings) as reports, reports.connection() as connection:
+        return await print_verified(connection, settings.jurisdiction, noted)
+
+
+async def print_verified(
+    connection: asyncpg.Connection, jurisdiction: str, noted: str | None
+) -> bool:
+    """Print each closed day and what is wrong about it; whether all is well."""
+    good, digests = True, set()
+    async for day in verify(connection, jurisdiction):
+        typer.echo(f"{day.day}  {day.entries:>9}  {yuan(day.sum_fen):>18}  {day.digest}")
+        for finding in day.findings:
+            typer.echo(f"  {finding}")
+        good = good and not day.findings
+        digests.add(day.digest)
+    if noted is not None and noted.lower() not in digests:
+        typer.echo(f"no closed day has the digest {noted}: the chain was rewritten since")
+        good = False
+    typer.echo("The journal is whole." if good else "The journal is NOT as it was closed.")
+    return good
+
+
+@asynccontextmanager
+async def _reports(settings: Settings) -> AsyncIterator[Reports]:
+    """The ledger; the sandbox's engines start for it if need be."""
+    with ExitStack() as stack:
+        url = settings.database_url
+        if url is None and not (settings.data_dir / "sandbox.json").exists():
+            raise Misconfigured("Set BUTIE_DATABASE_URL, or start a sandbox with `butie serve`.")
+        reports = await open_reports(
+            str(url or stack.enter_context(engines(settings.data_dir)).database_url)
+        )
+        stack.callback(reports.close)
+        yield reports
+
+
+def _clock(settings: Settings) -> Clock:
+    kept = read_clock(settings.data_dir) if settings.database_url is None else None
+    return Clock(kept.offset if kept else settings.clock_offset)

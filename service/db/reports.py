@@ -1,0 +1,84 @@
+"""Connections for long statements: exports, closings, settlements.
+
+Few, and apart from the claims' own, so that finance cannot starve the tills. A statement may
+take minutes, but not for ever: its snapshot holds back the vacuum.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+
+from service.db.engine import LedgerAway
+
+CONNECTIONS_MAX = 3
+STATEMENT_S = 900
+# How long one waits for its turn: the others are answered in minutes, not in moments.
+TURN_S = 2
+
+_AWAY = (
+    OSError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+)
+
+
+class ReportsBusy(Exception):
+    """All connections for reports are in use."""
+
+
+class Reports:
+    """At most `CONNECTIONS_MAX` connections, made when they are first wanted."""
+
+    def __init__(self, pool: Any) -> None:
+        self._pool = pool
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[asyncpg.Connection]:
+        """A connection of one's own. Raises LedgerAway or ReportsBusy.
+
+        Whoever leaves with an exception, or is cancelled, leaves it cut off: the server stops
+        the statement, and the place is free at once.
+        """
+        try:
+            connection = await self._pool.acquire(timeout=TURN_S)
+        except TimeoutError:  # an OSError too, so it comes first
+            raise ReportsBusy from None
+        except _AWAY as error:
+            raise LedgerAway("no connection to PostgreSQL") from error
+        try:
+            yield connection
+        except _AWAY as error:
+            connection.terminate()
+            raise LedgerAway("PostgreSQL did not answer") from error
+        except BaseException:
+            connection.terminate()
+            raise
+        finally:
+            await asyncio.shield(self._pool.release(connection))
+
+    def close(self) -> None:
+        """Cut what is under way."""
+        self._pool.terminate()
+
+
+async def open_reports(database_url: str) -> Reports:
+    """Connects to nothing yet."""
+    pool = await asyncpg.create_pool(
+        urlunsplit(urlsplit(database_url)._replace(scheme="postgresql")),
+        min_size=0,
+        max_size=CONNECTIONS_MAX,
+        server_settings={
+            "application_name": "butie reports",
+            "timezone": "UTC",
+            "statement_timeout": f"{STATEMENT_S}s",
+        },
+    )
+    return Reports(pool)

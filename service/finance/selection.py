@@ -1,0 +1,85 @@
+"""Which entries an export or its totals are about, and the snapshot they are taken from.
+
+**The snapshot rule.** `until` is the highest entry number given out when the request came; it
+waits until everybody who was booking just then has committed or gone. After that no entry up to
+`until` can come any more, so what is read is complete, and a later request goes on with
+`after=<last entry_no>`. Nobody who books waits for it.
+"""
+
+import asyncio
+from dataclasses import dataclass, replace
+from datetime import date
+
+import asyncpg
+
+# Whoever books is done in milliseconds; one that hangs ends with its statement's timeout.
+BOOKERS_WAIT_S = 6
+BOOKERS_POLL_S = 0.01
+
+HIGHEST = "SELECT last_value FROM journal_entry_no_seq"
+# Every writer holds this lock from before its first entry number until its transaction ends.
+BOOKERS = """
+    SELECT virtualtransaction FROM pg_locks
+    WHERE relation = 'journal'::regclass AND mode = 'RowExclusiveLock' AND granted
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
+
+
+class BookersHang(Exception):
+    """Somebody has been booking for longer than any booking takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Entries booked from `from_on` to `to_on`, both inclusive, that fit every given filter.
+
+    Entry numbers are above `after` and up to `until`; `until` None means up to now.
+    """
+
+    jurisdiction: str
+    from_on: date
+    to_on: date
+    retailer: str | None = None
+    store: str | None = None
+    pool: str | None = None
+    category: str | None = None
+    kind: str | None = None
+    policy: str | None = None
+    after: int = 0
+    until: int | None = None
+
+    def where(self) -> tuple[str, list[object]]:
+        """The condition, and its arguments from $1 on."""
+        assert self.until is not None, "Bug! Take the snapshot first."
+        wanted: list[tuple[str, object]] = [
+            ("jurisdiction = {}", self.jurisdiction),
+            ("booked_on >= {}", self.from_on),
+            ("booked_on <= {}", self.to_on),
+            ("entry_no > {}", self.after),
+            ("entry_no <= {}", self.until),
+        ]
+        filters = {
+            "retailer_id": self.retailer,
+            "store_id": self.store,
+            "pool": self.pool,
+            "category": self.category,
+            "kind": self.kind,
+            "policy": self.policy,
+        }
+        wanted += [(f"{name} = {{}}", value) for name, value in filters.items() if value]
+        parts = (part.format(f"${at}") for at, (part, _) in enumerate(wanted, start=1))
+        return " AND ".join(parts), [value for _, value in wanted]
+
+
+async def complete(connection: asyncpg.Connection, wanted: Selection) -> Selection:
+    """The selection with its `until`: nothing up to it can come any more. Raises BookersHang."""
+    highest = await connection.fetchval(HIGHEST)
+    booking = {row[0] for row in await connection.fetch(BOOKERS)}
+    try:
+        async with asyncio.timeout(BOOKERS_WAIT_S):
+            while booking:
+                await asyncio.sleep(BOOKERS_POLL_S)
+                booking &= {row[0] for row in await connection.fetch(BOOKERS)}
+    except TimeoutError:
+        raise BookersHang from None
+    return replace(wanted, until=min(highest, wanted.until or highest))

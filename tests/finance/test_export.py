@@ -1,0 +1,355 @@
+"""Exports: every entry once, the same bytes for ever, and a cut-off file is noticed."""
+
+import asyncio
+import csv
+import gzip
+import hashlib
+import io
+import json
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx
+import pyarrow.parquet
+import pytest
+from backports import zstd
+from python_calamine import CalamineWorkbook
+from starlette.requests import ClientDisconnect
+
+from service.api.routes.exports import ExportAnswer
+from service.db.reports import CONNECTIONS_MAX
+from service.finance import export
+from service.finance.columns import COLUMNS, FUNDING_COLUMNS, described
+from service.finance.download import Download
+from service.finance.export import Layout
+from service.finance.selection import Selection
+from tests.conftest import House
+from tests.finance.books import PERIOD, PLACE, TODAY, claim_some, close, many_entries, refund
+
+pytestmark = pytest.mark.anyio
+
+NAMES = [one.name for one in COLUMNS]
+
+
+async def export_of(house: House, **query: Any) -> httpx.Response:
+    async with house.client("finance") as client:
+        return await client.get("/v1/exports/journal", params={**PERIOD, **query})
+
+
+async def totals_of(house: House, **query: Any) -> dict[str, Any]:
+    async with house.client("finance") as client:
+        answer = await client.get("/v1/exports/journal/totals", params={**PERIOD, **query})
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json())
+
+
+def rows_of(answer: httpx.Response) -> list[dict[str, str]]:
+    assert answer.status_code == 200, answer.text
+    return list(csv.DictReader(io.StringIO(answer.content.decode("utf-8"), newline="")))
+
+
+async def books(house: House) -> None:
+    first, *_ = await claim_some(house, 3)
+    await refund(house, first)
+    await close(house)
+
+
+async def test_every_entry_is_in_the_file_with_its_count_and_sum(house: House) -> None:
+    await books(house)
+    answer = await export_of(house)
+    rows = rows_of(answer)
+    kept = await house.sql("SELECT entry_no, amount_fen FROM journal ORDER BY entry_no")
+    assert [(int(row["entry_no"]), int(row["amount_fen"])) for row in rows] == [
+        tuple(row) for row in kept
+    ]
+    assert list(rows[0]) == NAMES
+    assert answer.headers["butie-rows"] == str(len(rows))
+    assert answer.headers["butie-sum-fen"] == str(sum(int(row["amount_fen"]) for row in rows))
+    assert answer.text.count("\r\n") == answer.text.count("\n") == len(rows) + 1
+    assert rows[-1]["kind"] == "refund" and int(rows[-1]["amount_fen"]) < 0
+
+
+async def test_the_formats_say_the_same(house: House) -> None:
+    await books(house)
+    rows = rows_of(await export_of(house))
+    ndjson = [
+        json.loads(line) for line in (await export_of(house, format="ndjson")).text.splitlines()
+    ]
+    assert [{k: "" if v is None else str(v) for k, v in one.items()} for one in ndjson] == rows
+    parquet = await export_of(house, format="parquet")
+    table = pyarrow.parquet.read_table(io.BytesIO(parquet.content))
+    assert table.column("entry_no").to_pylist() == [one["entry_no"] for one in ndjson]
+    assert table.column("claim_id").to_pylist() == [one["claim_id"] for one in ndjson]
+    assert table.column("booked_on").to_pylist() == [TODAY] * len(rows)
+    assert table.column("amount_yuan").to_pylist() == [
+        Decimal(one["amount_fen"]) / 100 for one in ndjson
+    ]
+    types = {field.name: str(field.type) for field in table.schema}
+    assert types["pool"].startswith("dictionary<")
+    assert types["amount_yuan"] == "decimal128(18, 2)"
+    assert types["booked_on"] == "date32[day]"
+    sheet = await export_of(house, format="xlsx")
+    book = CalamineWorkbook.from_filelike(io.BytesIO(sheet.content))
+    heading, *cells = book.get_sheet_by_index(0).to_python()
+    assert heading == NAMES
+    assert [[_plain(cell) for cell in row] for row in cells] == [list(row.values()) for row in rows]
+
+
+def _plain(cell: object) -> str:
+    if isinstance(cell, date):
+        return cell.isoformat()
+    return str(int(cell)) if isinstance(cell, float) else str(cell)
+
+
+@pytest.mark.parametrize("format_", ["csv", "ndjson", "parquet", "xlsx"])
+async def test_a_closed_day_gives_the_same_bytes_for_ever(
+    house: House, tmp_path: Path, format_: str
+) -> None:
+    await books(house)
+    query = {"format": format_, "from": "2025-06-18", "to": "2025-06-18", "funding": "true"}
+    before = await export_of(house, **query)
+    assert "butie-open-from" not in before.headers
+    await claim_some(house, 2, start=50)  # late: they take the next day
+    changed = tmp_path / "policies"
+    changed.mkdir()
+    for path in Path("service/policies").glob("*.yaml"):
+        text = path.read_text().replace("value: 8500", "value: 8000")
+        text = text.replace("district_bp: {value: 500", "district_bp: {value: 1000")
+        (changed / path.name).write_text(text)
+    restarted = await house.open_worker(policies_dir=changed, hold_minutes=20)
+    async with house.client("finance", restarted) as client:
+        after = await client.get("/v1/exports/journal", params=query)
+    assert after.status_code == 200, after.text
+    assert after.content == before.content
+    assert len(after.content) > 500
+
+
+async def test_funding_shares_sum_to_each_amount(house: House) -> None:
+    await books(house)
+    rows = rows_of(await export_of(house, funding="true"))
+    shares = [one.name for one in FUNDING_COLUMNS]
+    for row in rows:
+        if row["kind"] == "allocation":
+            assert [row[name] for name in shares] == [""] * 4
+        else:
+            assert sum(int(row[name]) for name in shares) == int(row["amount_fen"])
+    funding = (await totals_of(house))["funding"]
+    assert funding["centre_fen"] == sum(int(row["centre_fen"] or 0) for row in rows)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {},
+        {"kind": "grant"},
+        {"pool": "digital"},
+        {"store": "S1"},
+        {"retailer": "sandbox"},
+        {"category": "phone", "policy": "nanhu-2025"},
+        {"after": "20"},
+        {"from": "2025-06-19"},
+        {"retailer": "nobody"},
+    ],
+)
+async def test_export_and_totals_tie_under_every_filter(
+    house: House, query: dict[str, str]
+) -> None:
+    await books(house)
+    await house.sql("SELECT 1")
+    await _reopen(house)
+    file = await export_of(house, **query)
+    rows = rows_of(file)
+    totals = await totals_of(house, **query, until=file.headers["butie-until-entry"])
+    amounts = [int(row["amount_fen"]) for row in rows]
+    assert (totals["rows"], totals["sum_fen"]) == (len(rows), sum(amounts))
+    assert totals["sha256"] == hashlib.sha256(file.content).hexdigest()
+    for part in ("kind", "pool", "retailer"):
+        assert sum(one["sum_fen"] for one in totals[f"by_{part}"]) == sum(amounts)
+        assert sum(one["rows"] for one in totals[f"by_{part}"]) == len(rows)
+
+
+async def _reopen(house: House) -> None:
+    """Entries on the next day, which is open."""
+    await house.sql(
+        "INSERT INTO journal (jurisdiction, kind, booked_on, booked_at, pool, amount_fen,"
+        " retailer_id, store_id, claim_id, line_no, category, policy)"
+        " SELECT $1, 'grant', $2::date + 1, now(), 'digital', n, 'sandbox', 'S' || n % 2,"
+        " gen_random_uuid(), 1, CASE n % 2 WHEN 0 THEN 'phone' ELSE 'tablet' END, 'nanhu-2025'"
+        " FROM generate_series(1, 40) AS n",
+        PLACE,
+        TODAY,
+    )
+
+
+async def test_an_export_is_resumed_where_it_broke_off(house: House) -> None:
+    await many_entries(house, 100)
+    whole = rows_of(await export_of(house))
+    part = rows_of(await export_of(house, after=whole[30]["entry_no"]))
+    assert part == whole[31:]
+
+
+async def test_a_booking_under_way_is_waited_for_so_no_number_comes_in_behind(
+    house: House,
+) -> None:
+    slow = await asyncpg.connect(str(house.settings.database_url))
+    booking = slow.transaction()
+    await booking.start()
+    await slow.execute(
+        "INSERT INTO journal (jurisdiction, kind, booked_on, booked_at, pool, amount_fen,"
+        " document_no) VALUES ('330402', 'allocation', '2025-06-18', now(), 'cars', 1, 'SLOW')"
+    )
+    await claim_some(house, 1)  # nobody who books waits
+    exporting = asyncio.create_task(export_of(house))
+    await asyncio.sleep(0.1)
+    assert not exporting.done()
+    await booking.commit()
+    await slow.close()
+    rows = rows_of(await exporting)
+    assert [row["document_no"] for row in rows].count("SLOW") == 1
+
+
+@pytest.mark.parametrize("format_", ["csv", "ndjson"])
+async def test_the_trailer_tells_rows_sum_and_digest(house: House, format_: str) -> None:
+    await many_entries(house, 10)
+    plain = await export_of(house, format=format_)
+    told = await export_of(house, format=format_, trailer="true")
+    assert told.content.startswith(plain.content)
+    last = told.content[len(plain.content) :].decode()
+    digest = hashlib.sha256(plain.content).hexdigest()
+    if format_ == "csv":
+        assert last.split(",")[:4] == ["#end", "16", plain.headers["butie-sum-fen"], digest]
+        assert last.count(",") == len(NAMES) - 1
+    else:
+        assert json.loads(last)["end"]["sha256"] == digest
+
+
+async def test_bom_and_chinese_names_for_excel(house: House) -> None:
+    answer = await export_of(house, bom="true", names="zh")
+    assert answer.content.startswith("\ufeff分录号,记账日,".encode())
+
+
+async def test_compressed_files_hold_the_same(house: House) -> None:
+    await many_entries(house, 1000)
+    plain = (await export_of(house)).content
+    for name, opened in (("gzip", gzip.decompress), ("zstd", zstd.decompress)):
+        async with (
+            house.client("finance") as client,
+            client.stream(
+                "GET", "/v1/exports/journal", params={**PERIOD, "compress": name}
+            ) as answer,
+        ):
+            raw = b"".join([piece async for piece in answer.aiter_raw()])
+        assert answer.headers["content-encoding"] == name
+        assert opened(raw) == plain
+
+
+async def test_what_a_spreadsheet_would_compute_is_defused(house: House) -> None:
+    hostile = ["=1+1", "+1", "-1", "@x", "＝1", 'a"b,c', "plain"]
+    for text in hostile:
+        await house.sql(
+            "INSERT INTO journal (jurisdiction, kind, booked_on, booked_at, pool, amount_fen,"
+            " document_no) VALUES ('330402', 'allocation', '2025-06-18', now(), 'cars', -1, $1)",
+            text,
+        )
+    rows = rows_of(await export_of(house))[-len(hostile) :]
+    assert [row["document_no"] for row in rows] == [f"'{one}" for one in hostile[:5]] + hostile[5:]
+    assert {row["amount_fen"] for row in rows} == {"-1"}
+    sheet = (await export_of(house, format="xlsx")).content
+    cells = CalamineWorkbook.from_filelike(io.BytesIO(sheet)).get_sheet_by_index(0).to_python()
+    assert [row[NAMES.index("document_no")] for row in cells[-len(hostile) :]] == hostile
+
+
+async def test_more_rows_than_a_sheet_holds_are_refused_with_a_way_out(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.finance.download.XLSX_ROWS_MAX", 5)
+    answer = await export_of(house, format="xlsx")
+    assert (answer.status_code, answer.json()["code"]) == (422, "too_many_rows")
+    assert "csv" in answer.json()["detail"]
+    assert export.XLSX_ROWS_MAX + 1 == 2**20
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"from": "2025-13-01"},
+        {"from": "2025-07-01"},
+        {"format": "pdf"},
+        {"retailr": "sandbox"},
+        {"pool": "a'b"},
+        {"pool": "a\x00b"},
+        {"after": "-1"},
+        {"after": str(2**63)},
+        {"compress": "brotli"},
+        {"trailer": "perhaps"},
+    ],
+)
+async def test_a_bad_filter_gets_a_sentence(house: House, query: dict[str, str]) -> None:
+    async with house.client("finance") as client:
+        for path in ("/v1/exports/journal", "/v1/exports/journal/totals"):
+            answer = await client.get(
+                path, params={**PERIOD, **query}, headers={"Accept-Language": "en"}
+            )
+            assert (answer.status_code, answer.json()["code"]) == (422, "invalid_field")
+            assert "is not valid" not in answer.json()["detail"], answer.text
+
+
+async def test_only_finance_may_export(house: House) -> None:
+    for role in ("pos", "bureau", "admin"):
+        async with house.client(role) as client:
+            answer = await client.get("/v1/exports/journal", params=PERIOD)
+        assert answer.status_code == 403
+
+
+async def test_a_client_that_leaves_frees_its_connection_at_once(house: House) -> None:
+    await many_entries(house, 60_000)
+
+    async def leave(message: dict[str, Any]) -> None:
+        if message["type"] == "http.response.body":
+            raise OSError("the client has gone")
+
+    async def wait_for_ever() -> dict[str, Any]:
+        await asyncio.sleep(3600)
+        return {}
+
+    for _ in range(CONNECTIONS_MAX + 1):
+        download = Download(house.service.reports, Selection(PLACE, TODAY, TODAY), Layout("ndjson"))
+        await download.open()
+        answer = ExportAnswer(download, {}, "text/plain")
+        scope = {"type": "http", "asgi": {"spec_version": "2.4"}}
+        with pytest.raises(ClientDisconnect):
+            await answer(scope, wait_for_ever, leave)  # type: ignore[arg-type]
+    async with asyncio.timeout(2):
+        while await _busy(house):
+            await asyncio.sleep(0.02)
+    assert (await export_of(house)).status_code == 200
+
+
+async def _busy(house: House) -> int:
+    rows = await house.sql(
+        "SELECT count(*) AS n FROM pg_stat_activity WHERE application_name = 'butie reports'"
+        " AND state = 'active' AND datname = current_database()"
+    )
+    return int(rows[0]["n"])
+
+
+async def test_too_many_exports_at_once_are_asked_to_come_again(house: House) -> None:
+    downloads = []
+    for _ in range(CONNECTIONS_MAX):
+        download = Download(house.service.reports, Selection(PLACE, TODAY, TODAY), Layout("csv"))
+        await download.open()
+        downloads.append(download)
+    answer = await export_of(house)
+    assert (answer.status_code, answer.json()["code"]) == (503, "overloaded")
+    assert answer.headers["retry-after"]
+    await claim_some(house, 1)  # the tills do not notice
+    for download in downloads:
+        await download.close()
+    assert (await export_of(house)).status_code == 200
+
+
+def test_the_readme_has_the_columns_as_the_code_has_them() -> None:
+    assert described() in Path("README.md").read_text()

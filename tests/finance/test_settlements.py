@@ -1,0 +1,235 @@
+"""Settlements: each entry once, two keys, and a refund counts whenever it comes."""
+
+import asyncio
+import csv
+import io
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+from python_calamine import CalamineWorkbook
+
+from service.db.acts import Office
+from service.db.engine import connect
+from service.retailers.issue import create_key
+from tests.conftest import NOW, House
+from tests.finance.books import PERIOD, PLACE, claim_some, refund
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def office(house: House) -> House:
+    """A house with a second finance key."""
+    async with connect(house.service.engine, within_s=20) as connection:
+        office = Office(connection, PLACE, "test", NOW)
+        key = await create_key(office, role="finance", retailer_id=None, label="second")
+    house.keys["finance2"] = key.secret
+    return house
+
+
+INVOICE_ALL = """
+INSERT INTO invoice (jurisdiction, number, code, claim_id, dated_on, buyer, total_fen, recorded_at)
+SELECT jurisdiction, 'F' || left(claim_id::text, 13) || right(claim_id::text, 6), '', claim_id,
+    '2025-06-18', 'x', price_fen, now()
+FROM claim ON CONFLICT DO NOTHING
+"""
+
+
+async def invoiced(house: House, count: int, start: int = 1) -> list[str]:
+    claims = await claim_some(house, count, start)
+    await house.sql(INVOICE_ALL)
+    return claims
+
+
+async def post(house: House, path: str = "", role: str = "finance", **body: Any) -> httpx.Response:
+    async with house.client(role) as client:
+        return await client.post(f"/v1/settlements{path}", json=body or None)
+
+
+async def draft(house: House, **more: Any) -> dict[str, Any]:
+    answer = await post(house, retailer_id="sandbox", **PERIOD, **more)
+    assert answer.status_code == 201, answer.text
+    return dict(answer.json())
+
+
+async def approve(house: House, settlement: dict[str, Any]) -> dict[str, Any]:
+    answer = await post(house, f"/{settlement['settlement_id']}/approve", "finance2")
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json())
+
+
+async def pay(house: House, settlement: dict[str, Any]) -> dict[str, Any]:
+    path = f"/{settlement['settlement_id']}/pay"
+    answer = await post(house, path, payment_reference="PAY-1")
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json())
+
+
+async def granted(house: House) -> int:
+    (row,) = await house.sql("SELECT sum(amount_fen) AS fen FROM journal WHERE kind = 'grant'")
+    return int(row["fen"])
+
+
+async def test_a_draft_has_the_net_of_invoiced_entries_only(office: House) -> None:
+    await invoiced(office, 3)
+    due = await granted(office)
+    await claim_some(office, 1, start=9)  # without an invoice
+    made = await draft(office)
+    assert (made["state"], made["entries"], made["net_fen"]) == ("drafted", 3, due)
+
+
+async def test_each_entry_is_settled_once(office: House) -> None:
+    await invoiced(office, 2)
+    drafts = await asyncio.gather(
+        *(post(office, retailer_id="sandbox", **PERIOD) for _ in range(3))
+    )
+    assert sorted(answer.status_code for answer in drafts) == [201, 409, 409]
+    refused = next(answer for answer in drafts if answer.status_code == 409)
+    assert refused.json()["code"] == "nothing_to_settle"
+    rows = await office.sql("SELECT count(*) AS n FROM settlement")
+    assert rows[0]["n"] == 1
+    with pytest.raises(asyncpg.UniqueViolationError):
+        await office.sql("INSERT INTO settled_entry SELECT * FROM settled_entry")
+    for change in ("DELETE FROM settled_entry", "UPDATE settled_entry SET amount_fen = 0"):
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await office.sql(change)
+
+
+async def test_drafting_and_approving_take_two_keys(office: House) -> None:
+    await invoiced(office, 1)
+    made = await draft(office)
+    path = f"/{made['settlement_id']}"
+    own = await post(office, f"{path}/approve")
+    assert (own.status_code, own.json()["code"]) == (409, "same_key")
+    early = await post(office, f"{path}/pay", payment_reference="P")
+    assert (early.status_code, early.json()["code"]) == (409, "wrong_state")
+    assert (await approve(office, made))["state"] == "approved"
+    assert (await approve(office, made))["state"] == "approved"  # a repeat is harmless
+    paid = await pay(office, made)
+    assert (paid["state"], paid["payment_reference"]) == ("paid", "PAY-1")
+    assert await pay(office, made) == paid
+    other = await post(office, f"{path}/pay", payment_reference="P-2")
+    assert (other.status_code, other.json()["code"]) == (409, "wrong_state")
+    with pytest.raises(asyncpg.CheckViolationError):
+        await office.sql("UPDATE settlement SET approved_by = drafted_by")
+
+
+async def test_a_refund_before_settlement_cancels_out(office: House) -> None:
+    first, _ = await invoiced(office, 2)
+    due = await granted(office)
+    await refund(office, first)
+    made = await draft(office)
+    assert (made["entries"], made["granted_fen"]) == (3, due)
+    assert made["net_fen"] == due + made["refunded_fen"] < due
+
+
+async def test_a_refund_while_the_draft_waits_is_netted_at_approval(office: House) -> None:
+    first, _ = await invoiced(office, 2)
+    made = await draft(office)
+    await refund(office, first)
+    approved = await approve(office, made)
+    assert approved["entries"] == 3
+    assert approved["net_fen"] == made["net_fen"] + approved["refunded_fen"] < made["net_fen"]
+    again = await post(office, retailer_id="sandbox", **PERIOD)
+    assert again.json()["code"] == "nothing_to_settle"
+
+
+async def test_a_refund_after_settlement_is_clawed_back_in_the_next(office: House) -> None:
+    first, _ = await invoiced(office, 2)
+    made = await draft(office)
+    await pay(office, await approve(office, made))
+    await refund(office, first)
+    (back,) = await office.sql("SELECT amount_fen FROM journal WHERE kind = 'refund'")
+    await invoiced(office, 1, start=9)
+    following = await draft(office)
+    assert (following["entries"], following["clawed_back_fen"]) == (2, back["amount_fen"])
+    assert following["net_fen"] == following["granted_fen"] + back["amount_fen"]
+    assert (await statement(office, following)).json()["lines"][0]["part"] == "claw_back"
+
+
+async def test_a_claw_back_alone_makes_a_negative_net(office: House) -> None:
+    (only,) = await invoiced(office, 1)
+    made = await draft(office)
+    await approve(office, made)
+    await refund(office, only)
+    assert (await draft(office))["net_fen"] == -made["net_fen"]
+
+
+async def test_an_advance_is_paid_and_netted_once(office: House) -> None:
+    await invoiced(office, 2)
+    due = await granted(office)
+    advance = await draft(office, advance_bp=5000)
+    assert (advance["kind"], advance["net_fen"]) == ("advance", due // 2)
+    second = await post(office, retailer_id="sandbox", **PERIOD, advance_bp=5000)
+    assert (second.status_code, second.json()["code"]) == (409, "advance_outstanding")
+    await pay(office, await approve(office, advance))
+    final = await draft(office)
+    assert (final["advanced_fen"], final["net_fen"]) == (due // 2, due - due // 2)
+    assert (await approve(office, final))["net_fen"] == due - due // 2
+    await invoiced(office, 1, start=9)
+    assert (await draft(office))["advanced_fen"] == 0
+
+
+async def statement(house: House, settlement: dict[str, Any], format_: str = "json") -> Any:
+    async with house.client("finance") as client:
+        path = f"/v1/settlements/{settlement['settlement_id']}/statement"
+        answer = await client.get(path, params={"format": format_})
+    assert answer.status_code == 200, answer.text
+    return answer
+
+
+async def test_the_statements_say_the_same(office: House) -> None:
+    await invoiced(office, 3)
+    made = await draft(office)
+    lines = (await statement(office, made)).json()["lines"]
+    assert sum(line["amount_fen"] for line in lines) == made["net_fen"]
+    text = (await statement(office, made, "csv")).content.decode("utf-8-sig")
+    rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    assert [row["金额（元）"] for row in rows] == [f"{n['amount_fen'] / 100:.2f}" for n in lines]
+    assert rows[0]["发票号码"] == lines[0]["invoice_no"]
+    book = (await statement(office, made, "xlsx")).content
+    sheet = CalamineWorkbook.from_filelike(io.BytesIO(book)).get_sheet_by_name("明细").to_python()
+    assert [round(row[-1] * 100) for row in sheet[1:]] == [n["amount_fen"] for n in lines]
+    pdf = (await statement(office, made, "pdf")).content
+    assert pdf.startswith(b"%PDF-") and b"STSong-Light" in pdf
+    assert (await statement(office, made, "pdf")).content == pdf
+
+
+async def test_settlements_are_listed_and_read(office: House) -> None:
+    await invoiced(office, 1)
+    made = await draft(office)
+    async with office.client("finance") as client:
+        listed = (await client.get("/v1/settlements", params={"state": "drafted"})).json()
+        none = (await client.get("/v1/settlements", params={"retailer": "other"})).json()
+        read = (await client.get(f"/v1/settlements/{made['settlement_id']}")).json()
+    assert listed["settlements"] == [made] == [read]
+    assert none["settlements"] == []
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"retailer_id": "nobody", **PERIOD}, 404),
+        ({"retailer_id": "a\x00", **PERIOD}, 422),
+        ({"retailer_id": "sandbox", "from": "2025-07-01", "to": "2025-06-01"}, 422),
+        ({"retailer_id": "sandbox", **PERIOD, "advance_bp": 10_001}, 422),
+        ({"retailer_id": "sandbox", **PERIOD, "advance_bp": "50"}, 422),
+        ({"retailer_id": "sandbox", **PERIOD, "colour": "red"}, 422),
+        ({"retailer_id": "other", **PERIOD}, 409),
+    ],
+)
+async def test_a_bad_draft_leaves_nothing(office: House, body: dict[str, Any], status: int) -> None:
+    answer = await post(office, **body)
+    assert answer.status_code == status, answer.text
+    assert await office.sql("SELECT FROM settlement") == []
+
+
+async def test_an_unknown_settlement_is_a_404(office: House) -> None:
+    for name in ("x", "%00", "019780c3-c9da-76f1-8a29-36f05201f175"):
+        async with office.client("finance") as client:
+            for suffix in ("", "/statement"):
+                assert (await client.get(f"/v1/settlements/{name}{suffix}")).status_code == 404
+        assert (await post(office, f"/{name}/approve")).status_code == 404
+        assert (await post(office, f"/{name}/pay", payment_reference="P")).status_code == 404
