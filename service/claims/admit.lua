@@ -15,7 +15,7 @@
 --
 -- Returns [answer a claim ..., "left", fen a pool ...]; an answer is
 --   "admitted"
---   "seen"       the idempotency key was used before, and is not in flight
+--   "seen <id>"  the idempotency key was used before, by this claim, which is not in flight
 --   "taken"      a serial or a right is known to be taken; the ledger knows for sure
 --   "short"      the ledger itself has less left in a pool than this takes, and the key has no
 --                claim: it would be remembered
@@ -62,7 +62,7 @@ end
 local function judge(claim)
     local holder = redis.call('GET', KEYS[claim.seen])
     if holder then
-        return redis.call('HEXISTS', KEYS[1], holder) == 1 and 'contested' or 'seen'
+        return redis.call('HEXISTS', KEYS[1], holder) == 1 and 'contested' or 'seen ' .. holder
     end
     if taken(claim) then return 'taken' end
     local answer = 'admitted'

@@ -1,10 +1,16 @@
 -- Forgets what the gate remembers of a key, serial or right, unless it is in flight.
--- Called when the ledger knows of none of it: the gate's memory is then out of date.
+-- Called when the ledger knows of none of it: the gate's memory is then out of date. But it may
+-- have been renewed since the ledger was asked: of the key only what was seen then is forgotten,
+-- or a claim that has just been made under it would look as if there were none.
 --
 -- KEYS[1]  admissions (see admit.lua)
--- KEYS[2..] keys and serials (strings that hold a claim id) and rights (hashes whose fields
---           begin with one)
-for n = 2, #KEYS do
+-- KEYS[2]  the idempotency key (a string that holds a claim id)
+-- KEYS[3..] serials (such strings too) and rights (hashes whose fields begin with a claim id)
+-- ARGV[1]  the claim that was seen to have used the key; empty: none was
+if redis.call('GET', KEYS[2]) == ARGV[1] and redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0 then
+    redis.call('DEL', KEYS[2])
+end
+for n = 3, #KEYS do
     local kind = redis.call('TYPE', KEYS[n]).ok
     if kind == 'string' then
         local id = redis.call('GET', KEYS[n])

@@ -59,7 +59,9 @@ class Admitted:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The idempotency key was used before; the ledger knows what came of it."""
+    """The idempotency key was used before, by this claim; the ledger knows what came of it."""
+
+    claim_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,12 +195,13 @@ class Gate:
             self._owed.extend(ended)
             raise
 
-    async def forget(self, claim: PendingClaim) -> None:
+    async def forget(self, claim: PendingClaim, found: Seen | Taken) -> None:
         """Forget what is remembered of the claim's key, serials and rights, but not what is in
-        flight: the ledger knows of none of it."""
+        flight: the ledger, asked after this was `found`, knows of none of it."""
         keys = _Keys(self._prefix, self._fixed_keys[:1])
         _undo(claim.footprint(), keys, _key_name(claim))
-        await self._call(self._forget, keys.names, [])
+        holder = found.claim_id if isinstance(found, Seen) else ""
+        await self._call(self._forget, keys.names, [holder])
 
     async def in_flight(self, retailer_id: str, idempotency_key: str) -> bool:
         """Whether a claim of this key has been admitted and not yet settled."""
@@ -303,12 +306,13 @@ def _attempt(claim_id: bytes, record: bytes) -> Attempt:
     return Attempt(told["retailer"], told["key"], UUID(claim_id.decode()))
 
 
-def _admission(word: str, left_fen: dict[str, int]) -> Admission:
+def _admission(answer: str, left_fen: dict[str, int]) -> Admission:
+    word, _, holder = answer.partition(" ")
     match word:
         case "admitted":
             return Admitted()
         case "seen":
-            return Seen()
+            return Seen(holder)
         case "taken":
             return Taken()
         case "short" | "doubtful":
@@ -317,7 +321,7 @@ def _admission(word: str, left_fen: dict[str, int]) -> Admission:
             return Contested()
         case "unknown":
             return Unknown()
-    raise AssertionError(f"Bug! The gate answered {word}.")
+    raise AssertionError(f"Bug! The gate answered {answer}.")
 
 
 class _Keys:

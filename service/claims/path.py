@@ -194,7 +194,7 @@ class ClaimPath:
             if doubt.reasons:
                 return Refused(doubt.reasons)
             if doubt.stale:
-                await self._gate_forgets(claim)
+                await self._gate_forgets(claim, doubt.stale)
             await asyncio.sleep(LOOK_AGAIN_S * look)
         raise Overloaded
 
@@ -216,9 +216,10 @@ class ClaimPath:
                 return Refused(reasons) if sure else _Doubt(reasons)
             case Taken():
                 standing = await self._looks.submit(claim.lines)
-                return _Doubt(standing.admit(claim.seller.retailer_id, claim.lines), stale=True)
+                reasons = standing.admit(claim.seller.retailer_id, claim.lines)
+                return _Doubt(reasons, stale=admission)
             case Seen():
-                return _Doubt(stale=True)
+                return _Doubt(stale=admission)
             case Contested():
                 return _Doubt()  # of a key in flight the ledger may know already
         assert_never(admission)
@@ -302,9 +303,9 @@ class ClaimPath:
         except GateAway:
             pass  # the refresh brings the views, the sweeper ends the admissions
 
-    async def _gate_forgets(self, claim: PendingClaim) -> None:
+    async def _gate_forgets(self, claim: PendingClaim, found: Seen | Taken) -> None:
         try:
-            await self._gate.forget(claim)
+            await self._gate.forget(claim, found)
         except GateAway:
             pass  # it has nothing to forget, or will be asked again
 
@@ -335,12 +336,12 @@ class _UnderWay:
 @dataclass(frozen=True, slots=True)
 class _Doubt:
     """Not decided yet. `reasons` against the claim, if any; whether to `ask` the ledger first
-    what its key has; whether the gate's memory is `stale` if the ledger knows of nothing.
+    what its key has; what of the gate's memory is `stale` if the ledger knows of nothing.
     Without reasons, look again."""
 
     reasons: LineReasons = ()
     ask: bool = True
-    stale: bool = False
+    stale: Seen | Taken | None = None
 
 
 def _look_at_fault(answer: asyncio.Task[Outcome]) -> None:

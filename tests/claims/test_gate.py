@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -78,6 +79,34 @@ async def test_what_the_gate_remembers_wrongly_is_asked_of_the_ledger(house: Hou
     gate_of(house).set(f"butie:{{330402}}:serial:{serial(1)}", "0" * 36)
     gate_of(house).set("butie:{330402}:key:sandbox:k1", "0" * 36)
     assert (await house.claim("k1")).status_code == 201
+
+
+async def test_a_key_renewed_meanwhile_is_not_forgotten(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two workers find the same stale memory of a key; one claims, and the other forgets late."""
+    key, other = "butie:{330402}:key:sandbox:k1", await house.open_worker()
+    await house.set_budget("appliances", 119_980)
+    gate_of(house).set(key, "0" * 36)
+    gate_of(house).hset("butie:{330402}:memory", "since", 0)  # so that it is sure of itself
+    forget, found, claimed = house.service.gate.forget, asyncio.Event(), asyncio.Event()
+
+    async def forget_late(*claim: Any) -> None:
+        found.set()
+        await claimed.wait()
+        await forget(*claim)
+
+    monkeypatch.setattr(house.service.gate, "forget", forget_late)
+    sold_at = "2025-06-18T10:19:59+08:00"
+    late = asyncio.create_task(house.claim("k1", sold_at=sold_at))
+    await found.wait()
+    granted = await house.claim("k1", app=other, sold_at=sold_at)
+    assert granted.status_code == 201
+    await other.state.service.path.drain()
+    claimed.set()
+    assert (await late).status_code == 201
+    again = await house.claim("k1", app=other, sold_at=sold_at)
+    assert (again.status_code, again.content) == (201, granted.content)
 
 
 async def test_an_overdue_admission_is_fenced_and_its_money_is_free_again(house: House) -> None:
