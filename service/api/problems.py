@@ -388,9 +388,11 @@ def reason_bodies(reasons: LineReasons, language: Language) -> list[dict[str, An
 
 
 def documented(*codes: str) -> dict[int | str, dict[str, Any]]:
-    """The OpenAPI responses of a route that may answer with these problems."""
+    """The OpenAPI responses of a route that may answer with these problems. Where a key is asked
+    for, its rate and the worker's load may be in the way, too."""
+    limits = ("too_many_requests", "overloaded") if "unauthorized" in codes else ()
     by_status: dict[int, list[str]] = {}
-    for code in codes:
+    for code in dict.fromkeys((*codes, *limits)):
         by_status.setdefault(KINDS[code].status, []).append(code)
     return {
         status: {

@@ -2,22 +2,21 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import Annotated
 
 import asyncpg
 import typer
 
 from service.cli.faults import told
+from service.cli.ledger import engines_of
 from service.clock import Clock
-from service.config import Misconfigured, Settings
+from service.config import Settings
 from service.core.money import yuan
 from service.db.reports import Reports, open_reports
-from service.embedded import engines
 from service.finance.closing import Closer
 from service.finance.verify import verify
 from service.policies import read_book
-from service.sandbox import read_clock
 
 app = typer.Typer(name="journal", help="The books.", no_args_is_help=True)
 
@@ -43,9 +42,9 @@ def verify_command(
 
 
 async def _close(settings: Settings) -> None:
-    async with _reports(settings) as reports:
+    async with _reports(settings) as (reports, clock):
         book = read_book(settings.jurisdiction, settings.policies_dir)
-        closed = await Closer(reports, book, _clock(settings)).run_once()
+        closed = await Closer(reports, book, clock).run_once()
     for day in closed:
         typer.echo(f"{day} closed")
     if not closed:
@@ -53,7 +52,7 @@ async def _close(settings: Settings) -> None:
 
 
 async def _verify(settings: Settings, noted: str | None) -> bool:
-    async with _reports(settings) as reports, reports.connection() as connection:
+    async with _reports(settings) as (reports, _), reports.connection() as connection:
         return await print_verified(connection, settings.jurisdiction, noted)
 
 
@@ -76,19 +75,11 @@ async def print_verified(
 
 
 @asynccontextmanager
-async def _reports(settings: Settings) -> AsyncIterator[Reports]:
-    """The ledger; the sandbox's engines start for it if need be."""
-    with ExitStack() as stack:
-        url = settings.database_url
-        if url is None and not (settings.data_dir / "sandbox.json").exists():
-            raise Misconfigured("Set BUTIE_DATABASE_URL, or start a sandbox with `butie serve`.")
-        reports = await open_reports(
-            str(url or stack.enter_context(engines(settings.data_dir)).database_url)
-        )
-        stack.callback(reports.close)
-        yield reports
-
-
-def _clock(settings: Settings) -> Clock:
-    kept = read_clock(settings.data_dir) if settings.database_url is None else None
-    return Clock(kept.offset if kept else settings.clock_offset)
+async def _reports(settings: Settings) -> AsyncIterator[tuple[Reports, Clock]]:
+    """The ledger of production, or of the running sandbox, and its clock."""
+    database_url, _, clock = engines_of(settings)
+    reports = await open_reports(database_url)
+    try:
+        yield reports, clock
+    finally:
+        reports.close()
