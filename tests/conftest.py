@@ -93,13 +93,14 @@ class House:
         async with driver(self.service.engine) as connection:
             return await connection.fetch(query, *args)
 
-    async def slow_sql(self, statement: str, *args: Any) -> None:
+    async def slow_sql(self, statement: str, *args: Any) -> list[Any]:
         """A statement that may take minutes."""
         connection = await asyncpg.connect(
             str(self.settings.database_url), server_settings={"statement_timeout": "0"}
         )
-        await connection.execute(statement, *args)
+        rows = await connection.fetch(statement, *args)
         await connection.close()
+        return list(rows)
 
     async def set_budget(self, pool: str, fen: int) -> None:
         """Lower or raise a pool to `fen`, and let the gate know."""

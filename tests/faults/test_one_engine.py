@@ -249,6 +249,7 @@ def test_sigterm_answers_what_was_admitted_and_ends(tmp_path: Path) -> None:
         storm.ledger_proxy.delay_s = 0.05
         answers = storm.sell_many(30)
         time.sleep(0.1)
+        time.sleep(0.2)  # until some are on their way
         workers = storm.workers()
         started = time.monotonic()
         storm.service.send_signal(signal.SIGTERM)
