@@ -30,7 +30,8 @@ from service.finance.selection import Selection, complete
 
 Compression = Literal["gzip", "zstd"]
 
-# Pieces large enough that handing them on costs nothing, and few enough waiting to stay small.
+# Pieces large enough that handing them on costs nothing, and few enough waiting to stay small. All
+# but the last are just as long, whatever came over the wire: compressors then say the same again.
 PIECE_BYTES = 256 * 1024
 PIECES_WAITING_MAX = 4
 
@@ -101,12 +102,12 @@ class Download:
 
         async def take(chunk: bytes) -> None:
             pending.extend(chunk)
-            if len(pending) >= PIECE_BYTES:
+            while len(pending) >= PIECE_BYTES:
                 await pass_on()
 
         async def pass_on() -> None:
-            piece = bytes(pending)
-            pending.clear()
+            piece = bytes(pending[:PIECE_BYTES])
+            del pending[:PIECE_BYTES]
             if squeeze is not None:
                 piece = await asyncio.to_thread(squeeze.compress, piece)
             if piece:
@@ -157,12 +158,12 @@ class Download:
 
         async def feed(chunk: bytes) -> None:
             block.extend(chunk)
-            if len(block) >= PIECE_BYTES:
+            while len(block) >= PIECE_BYTES:
                 await flush()
 
         async def flush() -> None:
-            piece = bytes(block)
-            block.clear()
+            piece = bytes(block[:PIECE_BYTES])
+            del block[:PIECE_BYTES]
             await take(await asyncio.to_thread(encoder.feed, piece))
 
         if self._layout.format == "parquet":

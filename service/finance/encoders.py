@@ -7,7 +7,7 @@ that only takes claims stays small. Every method may take milliseconds: call it 
 import io
 import re
 import zipfile
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Protocol
 
@@ -77,8 +77,9 @@ class ParquetEncoder:
 
     def feed(self, chunk: bytes) -> bytes:
         self._pending += chunk
-        if len(self._pending) >= BLOCK_BYTES:
-            end = self._pending.rindex(b"\n") + 1
+        # Cut where the rows say, not where the network did: the same rows give the same groups.
+        while len(self._pending) >= BLOCK_BYTES:
+            end = self._pending.rindex(b"\n", 0, BLOCK_BYTES) + 1
             self._write(bytes(self._pending[:end]))
             del self._pending[:end]
         return self._sink.taken()
@@ -168,7 +169,8 @@ def _workbook(columns: tuple[Column, ...], chinese_names: bool) -> bytes:
 
     file = io.BytesIO()
     book = xlsxwriter.Workbook(file, {"in_memory": True})
-    book.set_properties({"created": date(2025, 1, 1)})
+    # A datetime: of a mere date XlsxWriter takes no notice, and writes the present instead.
+    book.set_properties({"created": datetime(*EPOCH)})
     sheet = book.add_worksheet("journal")
     heading = book.add_format({"bold": True})
     day = book.add_format({"num_format": "yyyy-mm-dd"})

@@ -7,7 +7,7 @@ import csv
 import io
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Any, Literal
 from uuid import UUID
 
@@ -135,6 +135,7 @@ def xlsx_file(statement: Statement) -> bytes:
 
     file = io.BytesIO()
     book = xlsxwriter.Workbook(file, {"constant_memory": True, "strings_to_formulas": False})
+    book.set_properties({"created": statement.settlement.drafted_at.astimezone(UTC)})
     head, lines = book.add_worksheet("结算单"), book.add_worksheet("明细")
     money = book.add_format({"num_format": "#,##0.00"})
     head.set_column(0, 1, 40)
