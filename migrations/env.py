@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from alembic import context
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from service.db.engine import LOCK_TIMEOUT_MS
 from service.db.tables import metadata
 
 dictConfig({"version": 1, "disable_existing_loggers": False})
@@ -16,9 +17,10 @@ MIGRATION_LOCK = 0x42757469
 
 
 def _migrate(connection: sa.Connection) -> None:
-    # Waiting for a lock would queue every claim behind us: give up instead, and be run again.
-    connection.execute(sa.text("SET lock_timeout = '5s'"))
+    # Waiting for another runner holds up nobody, so that has no limit.
     connection.execute(sa.text("SELECT pg_advisory_lock(:key)"), {"key": MIGRATION_LOCK})
+    # Waiting for a table queues every claim behind us: give up soon, and try again.
+    connection.execute(sa.text(f"SET lock_timeout = '{LOCK_TIMEOUT_MS}ms'"))
     connection.commit()
     context.configure(
         connection=connection, target_metadata=metadata, transaction_per_migration=True

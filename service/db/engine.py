@@ -1,6 +1,7 @@
 """Engines and connections to PostgreSQL."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -23,6 +24,11 @@ CONNECT_S = 0.8
 # off between two statements must not hold a lock that the tills want.
 STATEMENT_S = 5
 IDLE_IN_TRANSACTION_S = 5
+# A migration that waits for a table holds up every claim behind it: well within the time that a
+# claim may take. Who held the table (an export, at most for minutes) is waited for in pauses.
+LOCK_TIMEOUT_MS = 300
+LOCK_TRIES = 600
+LOCK_PAUSE_S = 0.5
 
 
 class LedgerAway(Exception):
@@ -81,6 +87,11 @@ _AWAY = (
 )
 
 
+def _cause(error: DBAPIError) -> BaseException | None:
+    """The driver's own error."""
+    return getattr(error.orig, "__cause__", None)
+
+
 @asynccontextmanager
 async def connect(
     engine: AsyncEngine, *, within_s: float = ANSWER_S
@@ -102,9 +113,7 @@ async def connect(
     except (OSError, TimeoutError, PoolTimeout, OperationalError, InterfaceError) as error:
         raise LedgerAway("PostgreSQL did not answer") from error
     except DBAPIError as error:
-        if error.connection_invalidated or isinstance(
-            getattr(error.orig, "__cause__", None), _AWAY
-        ):
+        if error.connection_invalidated or isinstance(_cause(error), _AWAY):
             raise LedgerAway("PostgreSQL did not answer") from error
         raise
     except asyncpg.PostgresError as error:  # the server refuses the connection itself
@@ -166,8 +175,18 @@ async def _drop(connection: AsyncConnection) -> None:
 
 
 def migrate(database_url: str) -> None:
-    """Bring the schema to this release's version. Safe to run from several hosts at once."""
+    """Bring the schema to this release's version. Safe to run from several hosts at once, and
+    while claims go on: it asks for a locked table again and again, each time for a moment only.
+    Raises LedgerAway when it was never to be had; what was migrated before stays."""
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["database_url"] = async_url(database_url)
-    command.upgrade(config, "head")
+    for _ in range(LOCK_TRIES):
+        try:
+            command.upgrade(config, "head")
+            return
+        except DBAPIError as error:
+            if not isinstance(_cause(error), asyncpg.LockNotAvailableError):
+                raise
+            time.sleep(LOCK_PAUSE_S)
+    raise LedgerAway("a table is locked all the time (pg_locks says by whom); migrate again later")

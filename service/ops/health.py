@@ -10,7 +10,11 @@ from service.db.engine import MIGRATIONS, LedgerAway, connect
 
 
 async def ledger_fault(engine: AsyncEngine) -> str:
-    """What keeps the ledger from being used; empty when it answers and has this schema."""
+    """What keeps the ledger from being used; empty when it answers and has this schema.
+
+    A newer schema will do: while a release is rolled out the old one must go on serving, and
+    migrations only add what it does not look at.
+    """
     try:
         async with connect(engine) as connection:
             revision = await connection.run_sync(_revision)
@@ -18,16 +22,16 @@ async def ledger_fault(engine: AsyncEngine) -> str:
         return "PostgreSQL does not answer"
     except sa.exc.ProgrammingError:
         revision = None
-    if revision != released_revision():
+    if revision is None or revision < released_revision():
         return f"the schema is at {revision}, this release needs a `butie migrate`"
     return ""
 
 
-def released_revision() -> str | None:
-    """The newest migration of this release."""
+def released_revision() -> str:
+    """The newest migration of this release; their numbers ascend."""
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
-    return ScriptDirectory.from_config(config).get_current_head()
+    return ScriptDirectory.from_config(config).get_current_head() or ""
 
 
 def _revision(connection: sa.Connection) -> str | None:

@@ -1,12 +1,14 @@
 """The schema as migrated is the schema as declared, and the books cannot be rewritten."""
 
+import asyncio
+
 import asyncpg
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from service.db.engine import connect
+from service.db.engine import LOCK_TIMEOUT_MS, connect, migrate
 from service.db.tables import metadata
 from service.ops.health import ledger_fault
 from tests.conftest import House
@@ -47,6 +49,25 @@ async def test_the_database_alone_refuses_to_break_the_books(house: House, chang
         await house.sql(change)
 
 
-async def test_a_schema_that_was_not_migrated_is_named(house: House) -> None:
-    await house.sql("UPDATE alembic_version SET version_num = '0000'")
+async def test_an_older_schema_is_named_and_a_newer_one_will_do(house: House) -> None:
+    await house.sql("UPDATE alembic_version SET version_num = '0001'")
     assert "butie migrate" in await ledger_fault(house.service.engine)
+    await house.sql("UPDATE alembic_version SET version_num = '9999'")
+    assert await ledger_fault(house.service.engine) == ""
+    await house.sql("DELETE FROM alembic_version")
+    assert "butie migrate" in await ledger_fault(house.service.engine)
+
+
+async def test_a_migration_asks_again_for_a_table_that_is_locked(database_url: str) -> None:
+    other = await asyncpg.connect(database_url)
+    holding = other.transaction()
+    await holding.start()
+    await other.execute("LOCK TABLE alembic_version")
+    migrating = asyncio.create_task(asyncio.to_thread(migrate, database_url))
+    try:
+        # Longer than one try.
+        assert not (await asyncio.wait({migrating}, timeout=4 * LOCK_TIMEOUT_MS / 1000))[0]
+    finally:
+        await holding.rollback()
+        await other.close()
+    await migrating
