@@ -1,0 +1,29 @@
+"""The release before this one, from the project's history, as a folder to run.
+
+With each release: put the released commit here, and let what it ran on be the past.
+"""
+
+import subprocess
+from pathlib import Path
+
+# The newest commit that others may run: an upgrade from it must lose nothing.
+FORMER = "2e0fc3195c36d9e301d53ed09a39647847a550b6"
+# Its newest migration: those after it are judged, those up to it ran on empty tables.
+FORMER_REVISION = "0005"
+
+ROOT = Path(__file__).parents[2]
+
+
+def in_history() -> bool:
+    """Whether the commit is at hand; a shallow clone, or a folder without git, has it not."""
+    look = ["git", "-C", ROOT, "cat-file", "-e", f"{FORMER}^{{commit}}"]
+    return subprocess.run(look, capture_output=True).returncode == 0
+
+
+def unpack(folder: Path) -> Path:
+    """The former release's code in `folder`, which must not exist yet."""
+    folder.mkdir()
+    archive = ["git", "-C", ROOT, "archive", FORMER, "service", "migrations"]
+    tar = subprocess.run(archive, capture_output=True, check=True).stdout
+    subprocess.run(["tar", "-x", "-C", folder], input=tar, check=True)
+    return folder

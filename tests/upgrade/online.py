@@ -1,0 +1,74 @@
+"""What a migration may do to tables that are full and in use: the rules, as checks of its SQL.
+
+A statement that rewrites, scans or locks a large table for long, or that the former release's
+code cannot live with, is named with what to do instead.
+"""
+
+import re
+from typing import Any
+
+from alembic.operations import Operations
+from alembic.runtime.migration import MigrationContext
+
+# Those that grow with every claim.
+LARGE = (
+    *("claim", "claim_line", "journal", "journal_seal", "settled_entry", "invoice", "refund"),
+    *("idempotency_key", "serial_claimed", "quota_use", "admin_act"),
+)
+_TABLE = r'(?:ONLY )?(?:IF (?:NOT )?EXISTS )?"?(?:public"?\.)?"?(?P<table>\w+)"?'
+_ALTER = rf"ALTER TABLE {_TABLE} (?:.*, ?)?"
+_ADD = rf"{_ALTER}ADD (?:COLUMN )?(?:IF NOT EXISTS )?(?!CONSTRAINT)\w+ "
+
+# Each pattern with what is wrong with it on a large table, and what to do instead.
+BLOCKING = (
+    (
+        rf"CREATE (?:UNIQUE )?INDEX (?!CONCURRENTLY)(?:IF NOT EXISTS )?\w* ?ON {_TABLE}",
+        "locks out every claim while it is built: CREATE INDEX CONCURRENTLY",
+    ),
+    (rf"{_ADD}(?![^,]*DEFAULT)[^,]*NOT NULL", "the former release does not fill it: a default"),
+    (rf"{_ADD}[^,]*(?:GENERATED|SERIAL|UNIQUE|PRIMARY|REFERENCES|CHECK)", "a plain column first"),
+    (rf"{_ADD}[^,]*DEFAULT (?!now)[^,]*\(", "rewrites the table: a default must be constant"),
+    (rf"{_ALTER}ALTER (?:COLUMN )?\w+ (?:SET DATA )?TYPE", "rewrites the table: a new column"),
+    (rf"{_ALTER}ALTER (?:COLUMN )?\w+ SET NOT NULL", "scans the table: a CHECK, NOT VALID first"),
+    (rf"{_ALTER}ADD CONSTRAINT \w+ (?:CHECK|FOREIGN)(?!.*NOT VALID)", "scans it: NOT VALID first"),
+    (rf"{_ALTER}ADD CONSTRAINT \w+ (?:UNIQUE|PRIMARY KEY)(?! USING)", "locks it: USING INDEX"),
+    (rf"{_ALTER}(?:SET (?:TABLESPACE|LOGGED|UNLOGGED)|ATTACH|INHERIT)", "locks it for minutes"),
+    (
+        rf"(?:UPDATE|DELETE FROM|TRUNCATE|CLUSTER|VACUUM FULL|LOCK|REINDEX)(?: TABLE)? {_TABLE}",
+        "holds its rows for minutes: fill it in small parts, by a command",
+    ),
+)
+CONTRACTING = re.compile(
+    r"ALTER .*\bRENAME\b|DROP (?:TABLE|VIEW|FUNCTION)"
+    r"|ALTER TABLE.* DROP (?!CONSTRAINT|NOT NULL|DEFAULT)",
+    re.I,
+)
+
+
+def statements(migration: Any) -> list[str]:
+    """The SQL of a migration's upgrade, a line each, without comments."""
+    context = MigrationContext.configure(dialect_name="postgresql", opts={"as_sql": True})
+    recorded: list[str] = []
+    context.impl._exec = lambda sql, *_, **__: recorded.append(str(sql))  # type: ignore[method-assign]
+    with Operations.context(context):
+        migration.upgrade()
+    return [" ".join(re.sub(r"--[^\n]*", "", one).split()) for one in recorded]
+
+
+def faults(migration: Any) -> list[str]:
+    """What must not run while claims go on, each in a sentence."""
+    found = []
+    made: set[str] = set()
+    for statement in statements(migration):
+        if created := re.match(rf"CREATE TABLE {_TABLE}", statement, re.I):
+            made.add(created["table"])
+        for pattern, why in BLOCKING:
+            match = re.match(pattern, statement, re.I)
+            if match and match["table"] in LARGE and match["table"] not in made:
+                found.append(f"{statement[:90]}: {why}")
+        if CONTRACTING.match(statement) and not getattr(migration, "unused_since", ""):
+            found.append(
+                f"{statement[:90]}: the former release may use it; drop it a release later, and "
+                "say with `unused_since` since which release nothing does"
+            )
+    return found

@@ -1,0 +1,153 @@
+"""Two releases on one PostgreSQL and one Valkey: their processes, and a way that spreads what
+the tills send over those that are up, as a load balancer does."""
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+from tests.faults.engines import Postgres, Valkey
+
+READY_WITHIN_S = 60
+PII_KEY = "upgrade-key-for-made-up-people-only-0000"
+
+
+@dataclass
+class Release:
+    """One release's code in `tree`, and the engines that it runs on."""
+
+    name: str
+    tree: Path
+    database_url: str
+    redis_url: str
+    settings: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        clean = {name: text for name, text in os.environ.items() if not name.startswith("BUTIE_")}
+        ours = {
+            "PYTHONPATH": str(self.tree),
+            "BUTIE_DATABASE_URL": self.database_url,
+            "BUTIE_REDIS_URL": self.redis_url,
+            "BUTIE_PII_KEY": PII_KEY,
+            # A busy machine is no fault of the release's.
+            "BUTIE_ANSWER_WITHIN_MS": "30000",
+        }
+        return clean | ours | self.settings
+
+    def butie(self, *words: str) -> str:
+        """Run a command of this release; returns what it prints."""
+        done = subprocess.run(
+            [sys.executable, "-m", "service", *words],
+            cwd=self.tree,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    @contextmanager
+    def serve(self, folder: Path) -> Iterator["Served"]:
+        """A service of this release, ready; its log is in `folder`."""
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port = int(listener.getsockname()[1])
+        with (folder / f"{self.name}-{port}.log").open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "service", "serve"],
+                cwd=self.tree,
+                env=self.environment | {"BUTIE_PORT": str(port)},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        served = Served(port, process)
+        try:
+            served.wait_until_ready()
+            yield served
+        finally:
+            served.stop()
+
+
+@dataclass
+class Served:
+    port: int
+    process: "subprocess.Popen[bytes]"
+
+    def ready(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=5):
+                return True
+        except OSError:
+            return False
+
+    def wait_until_ready(self) -> None:
+        deadline = time.monotonic() + READY_WITHIN_S
+        while not self.ready():
+            assert self.process.poll() is None, "the service ended at its start"
+            assert time.monotonic() < deadline, "the service does not get ready"
+            time.sleep(0.1)
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            self.process.wait(30)
+
+
+class Spread(httpx.AsyncBaseTransport):
+    """Sends each request to one of `ports` by chance, and counts what each has answered."""
+
+    def __init__(self, *ports: int) -> None:
+        self.ports = list(ports)
+        self.answered: Counter[int] = Counter()
+        self._inner = httpx.AsyncHTTPTransport(limits=httpx.Limits(max_connections=64))
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        port = random.choice(self.ports)
+        request.url = request.url.copy_with(port=port)
+        response = await self._inner.handle_async_request(request)
+        if response.status_code not in (429, 503):
+            self.answered[port] += 1
+        return response
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+@contextmanager
+def engines(folder: Path) -> Iterator[tuple[Postgres, Valkey, str, str]]:
+    """(PostgreSQL, Valkey, their URLs); to be entered in the main thread."""
+    postgres, valkey = Postgres(folder / "postgres-home"), Valkey(folder / "valkey-home")
+    postgres.start()
+    valkey.start()
+    try:
+        database_url = f"postgresql://butie:{postgres.password}@127.0.0.1:{postgres.port}/butie"
+        yield postgres, valkey, database_url, f"redis://127.0.0.1:{valkey.port}/0"
+    finally:
+        valkey.kill()
+        postgres.stop()
+
+
+def enrol(release: Release, folder: Path, uscc: str) -> str:
+    """A retailer with the tills' store, money in every pool, and a key: its secret."""
+    stores = folder / "stores.csv"
+    stores.write_text("store_id,name,town\nS1,店,\n")
+    release.butie(
+        "retailer", "add", "r1", "--uscc", uscc, "--name", "升级", "--stores", str(stores)
+    )
+    for pool in ("appliances", "digital"):
+        words = ("--fen", "150000000", "--document", "U", "--reason", "upgrade")
+        release.butie("budget", "adjust", pool, *words)
+    said = release.butie("key", "create", "--role", "pos", "--retailer", "r1", "--label", "tills")
+    return next(word for word in said.split() if word.startswith("butie_"))
