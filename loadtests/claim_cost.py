@@ -75,7 +75,7 @@ async def load(port: int, sold_at: str, key: str) -> tuple[float, list[float]]:
 def serving(name: str, folder: Path) -> Iterator[tuple[int, str, str]]:
     """(port, time of sale, key) of a fresh server process."""
     port = PORTS[name]
-    no_io = [sys.executable, "-m", "uvicorn", "loadtests.no_io:app", "--port", str(port)]
+    no_io = [sys.executable, "-m", "uvicorn", "loadtests.apps.no_io:app", "--port", str(port)]
     command = (
         [*no_io, "--no-access-log"]
         if name == "no_io"

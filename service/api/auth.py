@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from service.api.edge import Call
 from service.claims.claim import Seller
 from service.claims.path import Till
 from service.retailers.directory import Caller, Directory
@@ -45,9 +46,9 @@ def allowed(scope: Scope) -> Callable[..., Awaitable[Caller]]:
     return caller
 
 
-async def caller_of(request: Request, service: Service, scope: Scope) -> Caller:
+async def caller_of(request: Call, service: Service, scope: Scope) -> Caller:
     """The caller, if the key is good and has the scope. Raises Refusal or TooMany."""
-    scheme, _, secret = request.headers.get("authorization", "").partition(" ")
+    scheme, _, secret = request.header(b"authorization").partition(" ")
     good = scheme.lower() == "bearer"
     return await _checked(request, service, secret.strip() if good else None, scope)
 

@@ -1,7 +1,9 @@
 """The outermost layer: request id, size and concurrency limits, metrics, access log, headers,
 and the answer to whatever goes wrong.
 
-Plain ASGI, once around the whole app: a request passes it in microseconds.
+Plain ASGI, once around the whole app: a request passes it in microseconds. Shortcuts do without
+the app, and on a socket of ours without ASGI too: what a framework does for each request costs
+more than a claim.
 """
 
 import re
@@ -10,13 +12,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 import structlog
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uuid_utils import uuid7
 
 from service import metrics
 from service.api.problems import problem
+from service.ops.logs import REQUEST_ID
 
 log = structlog.get_logger()
 
@@ -42,7 +45,21 @@ DOCS_PAGE = (
     b"img-src 'self' data:; frame-ancestors 'none'"
 )
 
-Endpoint = Callable[[Request], Awaitable[Response]]
+
+class Call(Request):
+    """A request as a shortcut gets it: its body is read, its headers are at hand."""
+
+    def __init__(self, scope: Scope, headers: Mapping[bytes, bytes], body: bytes = b"") -> None:
+        super().__init__(scope)
+        self._body = body
+        self._by_name = headers
+
+    def header(self, name: bytes) -> str:
+        """The header of this name in lower case; empty if there is none. Of several, the first."""
+        return self._by_name.get(name, b"").decode("latin-1")
+
+
+Endpoint = Callable[[Call], Awaitable[Response]]
 
 
 class BodyTooLarge(Exception):
@@ -63,9 +80,8 @@ class Bounds:
 
 @dataclass(slots=True)
 class Edge:
-    """Wraps `app`. Requests for `shortcuts` (method, path) are answered without it: what a
-    framework does for each request costs more than a claim. `on_fault` makes the answer to an
-    exception that nothing else has answered."""
+    """Wraps `app`. Requests for `shortcuts` (method, path) are answered without it. `on_fault`
+    makes the answer to an exception that nothing else has answered."""
 
     app: ASGIApp
     bounds: Bounds
@@ -76,11 +92,53 @@ class Edge:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
-            return
+        elif (endpoint := self.shortcut(scope)) is not None:
+            response = await self.answer(endpoint, scope, receive)
+            await response(scope, receive, send)
+        else:
+            await self._pass_on(scope, receive, send)
+
+    # --- shortcuts ----------------------------------------------------------------------
+
+    def shortcut(self, scope: Scope) -> Endpoint | None:
+        """What answers this request by itself, if anything does."""
+        return self.shortcuts.get((scope["method"], scope["path"]))
+
+    async def answer(self, endpoint: Endpoint, scope: Scope, receive: Receive) -> Response:
+        """The whole answer of a shortcut, with all headers. Raises nothing."""
         started = time.perf_counter()
-        request_id = scope["butie.request_id"] = _request_id(scope)
+        headers = dict(reversed(scope["headers"]))
+        request_id = scope["butie.request_id"] = _request_id(headers)
+        REQUEST_ID.set(request_id)
+        self._under_way += 1
+        try:
+            response = await self._answer(endpoint, scope, headers, receive)
+        except Exception as error:
+            response = await self.on_fault(Request(scope), error)
+        finally:
+            self._under_way -= 1
+        response.raw_headers += _headers_of(scope, request_id, NO_PAGE)
+        response.raw_headers.append(NO_STORE)
+        self._record(scope, response.status_code, time.perf_counter() - started)
+        return response
+
+    async def _answer(
+        self, endpoint: Endpoint, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive
+    ) -> Response:
+        early = self._refused_early(scope, headers)
+        if early is not None:
+            return problem(Request(scope), early)
+        body = await _read(receive, self.bounds.body_max(scope["path"]))
+        return await endpoint(Call(scope, headers, body))
+
+    # --- everything else ----------------------------------------------------------------
+
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = time.perf_counter()
+        headers = dict(reversed(scope["headers"]))
+        request_id = scope["butie.request_id"] = _request_id(headers)
         structlog.contextvars.clear_contextvars()
-        structlog.contextvars.bind_contextvars(request_id=request_id)
+        REQUEST_ID.set(request_id)
         status = 0
 
         async def send_with_headers(message: Message) -> None:
@@ -92,7 +150,10 @@ class Edge:
 
         self._under_way += 1
         try:
-            await self._answer(scope, receive, send_with_headers)
+            early = self._refused_early(scope, headers)
+            app = self.app if early is None else problem(Request(scope), early)
+            bounded = _counted(receive, self.bounds.body_max(scope["path"]))
+            await app(scope, bounded, send_with_headers)
         except Exception as error:
             response = await self.on_fault(Request(scope), error)
             if not status:  # else the caller has the beginning of another answer
@@ -101,23 +162,18 @@ class Edge:
             self._under_way -= 1
             self._record(scope, status, time.perf_counter() - started)
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path = scope["path"]
-        body_max = self.bounds.body_max(path)
-        if self._under_way > self.bounds.requests_max and path not in QUIET_PATHS:
-            response: Response = problem(Request(scope), "overloaded")
-        elif _announced_length(scope) > body_max:
-            response = problem(Request(scope), "body_too_large")
-        elif (endpoint := self.shortcuts.get((scope["method"], path))) is not None:
-            response = await endpoint(Request(scope, _counted(receive, body_max)))
-        else:
-            await self.app(scope, _counted(receive, body_max), send)
-            return
-        await response(scope, receive, send)
+    def _refused_early(self, scope: Scope, headers: Mapping[bytes, bytes]) -> str | None:
+        """The problem's code, if not even the body has to be read."""
+        if self._under_way > self.bounds.requests_max and scope["path"] not in QUIET_PATHS:
+            return "overloaded"
+        announced = headers.get(b"content-length", b"0")
+        if announced.isdigit() and int(announced) > self.bounds.body_max(scope["path"]):
+            return "body_too_large"
+        return None
 
     def _record(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "none")  # a template, so bounded
-        metrics.requests.labels(route, status).observe(seconds)
+        metrics.observe_request(route, status, seconds)
         # Probes and scrapes come all day and say nothing.
         say = log.debug if route in QUIET_PATHS else log.info
         say(
@@ -126,6 +182,7 @@ class Edge:
             route=route,
             status=status,
             ms=round(seconds * 1000, 1),
+            **scope.get("butie.log", {}),
         )
 
 
@@ -133,12 +190,32 @@ def _add_headers(scope: Scope, message: Message, request_id: str) -> None:
     headers = message["headers"] = list(message["headers"])
     known = dict(headers)
     page = known.get(b"content-type", b"").startswith(b"text/html")
-    headers += SAFE_HEADERS
-    headers.append((b"x-request-id", request_id.encode()))
-    headers.append((b"content-security-policy", DOCS_PAGE if page else NO_PAGE))
+    headers += _headers_of(scope, request_id, DOCS_PAGE if page else NO_PAGE)
     if NO_STORE[0] not in known:
         headers.append(NO_STORE)
-    headers += scope.get("butie.rate_headers", ())
+
+
+def _headers_of(scope: Scope, request_id: str, content_policy: bytes) -> list[tuple[bytes, bytes]]:
+    return [
+        *SAFE_HEADERS,
+        (b"x-request-id", request_id.encode()),
+        (b"content-security-policy", content_policy),
+        *scope.get("butie.rate_headers", ()),
+    ]
+
+
+async def _read(receive: Receive, body_max: int) -> bytes:
+    """The whole body. Raises BodyTooLarge or ClientDisconnect."""
+    body: bytes = b""
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        body += message.get("body", b"")
+        if len(body) > body_max:
+            raise BodyTooLarge
+        if not message.get("more_body", False):
+            return body
 
 
 def _counted(receive: Receive, body_max: int) -> Receive:
@@ -155,16 +232,9 @@ def _counted(receive: Receive, body_max: int) -> Receive:
     return counted
 
 
-def _request_id(scope: Scope) -> str:
+def _request_id(headers: Mapping[bytes, bytes]) -> str:
     """The caller's own id, if it can be nothing else; else a new one."""
-    for name, value in scope["headers"]:
-        if name == b"x-request-id" and GOOD_REQUEST_ID.fullmatch(value):
-            return str(value.decode())
+    given = headers.get(b"x-request-id")
+    if given is not None and GOOD_REQUEST_ID.fullmatch(given):
+        return given.decode()
     return str(uuid7())
-
-
-def _announced_length(scope: Scope) -> int:
-    for name, value in scope["headers"]:
-        if name == b"content-length":
-            return int(value) if value.isdigit() else 0
-    return 0

@@ -3,9 +3,10 @@
 import re
 from typing import Annotated, Any
 
-from fastapi import Header, Request
+from fastapi import Header
 
 from service.api.auth import Refusal
+from service.api.edge import Call
 
 KEY_PATTERN = r"^[!-~]{1,255}$"
 
@@ -35,9 +36,9 @@ async def idempotency_key(key: IdempotencyKey) -> str:
     return key
 
 
-def idempotency_key_of(request: Request) -> str:
+def idempotency_key_of(request: Call) -> str:
     """The header's value. Raises Refusal."""
-    key = request.headers.get("idempotency-key", "")
+    key = request.header(b"idempotency-key")
     if not _KEY.fullmatch(key):
         raise Refusal("invalid_idempotency_key")
     return key

@@ -1,7 +1,7 @@
 """HTTP as we take it from a socket: bounds on heads, on time, and on connections.
 
 uvicorn's own protocol waits for a slow client for ever, takes heads of any size, and answers
-what is no HTTP in plain text.
+what is no HTTP in plain text. What the edge answers by a shortcut leaves in one write.
 """
 
 import asyncio
@@ -9,8 +9,13 @@ import json
 from typing import Any
 
 from uuid_utils import uuid7
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 
+from service.api.edge import Edge, Endpoint
 from service.api.problems import MEDIA_TYPE, problem_body
 
 # Ten times what a till with a proxy or two in front of it sends.
@@ -26,7 +31,10 @@ CONNECTIONS_MAX = 8192
 class GuardedProtocol(HttpToolsProtocol):
     """One connection."""
 
-    _deadline: asyncio.TimerHandle | None = None
+    # When what is expected must be here, in the loop's time, and the timer that looks: one that
+    # is set anew for each step of each request would cost more.
+    _expected_by: float | None = None
+    _looking: asyncio.TimerHandle | None = None
     _head_bytes = 0
     _in_head = True
 
@@ -38,7 +46,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self._expect_within(HEAD_S)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._expect_within(None)
+        if self._looking is not None:
+            self._looking.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -75,13 +84,61 @@ class GuardedProtocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         self._refuse("not_http")
 
+    # --- shortcuts ----------------------------------------------------------------------
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        edge = getattr(app, "middleware_stack", None)
+        scope: Any = cycle.scope
+        endpoint = edge.shortcut(scope) if isinstance(edge, Edge) else None
+        if edge is None or endpoint is None:
+            super()._start_asgi_task(cycle, app)
+            return
+        scope["app"] = app
+        task = self.loop.create_task(self._answer(cycle, edge, endpoint))
+        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(task)
+
+    async def _answer(self, cycle: RequestResponseCycle, edge: Edge, endpoint: Endpoint) -> None:
+        whole: Any = cycle
+        response = await edge.answer(endpoint, whole.scope, whole.receive)
+        if cycle.disconnected:
+            return
+        if not cycle.more_body and cycle.keep_alive:
+            end = b"\r\n"
+        else:
+            cycle.keep_alive, end = False, b"connection: close\r\n\r\n"
+        head = [STATUS_LINE[response.status_code]]
+        for name, value in response.raw_headers:
+            head += name, b": ", value, b"\r\n"
+        cycle.response_started = cycle.response_complete = True
+        self.transport.write(b"".join((*head, end, response.body)))
+        cycle.message_event.set()
+        if not cycle.keep_alive:
+            self.transport.close()
+        cycle.on_response()
+
+    # --- slow clients -------------------------------------------------------------------
+
     def _expect_within(self, seconds: float | None) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-        self._deadline = self.loop.call_later(seconds, self._too_slow) if seconds else None
+        if seconds is None:
+            self._expected_by = None
+            return
+        self._expected_by = self.loop.time() + seconds
+        if self._looking is None:
+            self._looking = self.loop.call_later(seconds, self._look)
+
+    def _look(self) -> None:
+        self._looking = None
+        if self._expected_by is None:
+            return
+        left_s = self._expected_by - self.loop.time()
+        if left_s <= 0:
+            self._too_slow()
+        else:  # never further ahead than the next thing expected may be due
+            self._looking = self.loop.call_later(min(left_s, HEAD_S), self._look)
 
     def _too_slow(self) -> None:
-        self._deadline = None
+        self._expected_by = None
         if self._in_head and self._head_bytes == 0:
             self.transport.close()  # it has asked nothing
         elif self.cycle is not None and self.cycle.response_started:

@@ -40,6 +40,7 @@ from service.claims.outcomes import (
     Refused,
     Replayed,
 )
+from service.claims.patience import Patience
 from service.claims.people import Digester
 from service.claims.prepare import wanted_lines
 from service.claims.standing import Openings, Standing, over_budget
@@ -96,7 +97,7 @@ class ClaimPath:
         self._clock = clock
         self._hold_for = hold_for
         self._gate_required = gate_required
-        self._answer_within_s = answer_within_s
+        self._patience = Patience(answer_within_s, lambda: LedgerAway("no answer in time"))
         self._under_way: dict[tuple[str, str], _UnderWay] = {}
         self._background = background
         self._openings = openings
@@ -124,7 +125,8 @@ class ClaimPath:
     async def quote(self, till: Till, checkout: Checkout) -> tuple[Quote, LineReasons]:
         """What the checkout would get, and every reason against it as things stand. No effect."""
         priced = quote(self._book, checkout, self._clock.now())
-        wanted = wanted_lines(checkout, priced, self._digester)
+        person = self._digester.person(checkout.consumer)
+        wanted = wanted_lines(checkout, priced, person, self._digester)
         standing = await self._looks.submit(wanted)
         reasons = (*_rule_reasons(till, priced), *standing.admit(till.seller.retailer_id, wanted))
         return priced, tuple(sorted(reasons, key=lambda reason: reason[0]))
@@ -138,12 +140,10 @@ class ClaimPath:
         """
         request = _Request(till, idempotency_key, self._digester.fingerprint(checkout), checkout)
         flight = (till.seller.retailer_id, idempotency_key)
-        try:
-            async with asyncio.timeout(self._answer_within_s):
-                return await self._answer(request, flight)
-        except TimeoutError:
-            # What is under way goes on: the till's retry joins it, or finds what came of it.
-            raise LedgerAway("no answer in time") from None
+        first = self._under_way.get(flight)
+        if first is None:
+            return await self._patience.wait_for(self._begin(request, flight))
+        return await self._patience.wait_for(asyncio.create_task(self._join(request, flight)))
 
     async def claim_of_key(self, retailer_id: str, idempotency_key: str) -> Claim | None:
         """The claim that came of this key, as it stands. Raises LedgerAway or Overloaded."""
@@ -154,18 +154,22 @@ class ClaimPath:
         """Whether a claim of this key is being decided in this process."""
         return (retailer_id, idempotency_key) in self._under_way
 
-    async def _answer(self, request: "_Request", flight: tuple[str, str]) -> Outcome:
+    def _begin(self, request: "_Request", flight: tuple[str, str]) -> asyncio.Task[Outcome]:
+        # A task of its own: a till that hangs up, or has waited long enough, does not stop its
+        # claim halfway. The retry joins it, or finds what came of it.
+        answer = asyncio.create_task(self._decide_alone(request, flight))
+        self._under_way[flight] = _UnderWay(request.fingerprint, answer)
+        return answer
+
+    async def _join(self, request: "_Request", flight: tuple[str, str]) -> Outcome:
+        """The answer to a request whose key has a claim under way."""
         while (first := self._under_way.get(flight)) is not None:
             outcome = await asyncio.shield(first.answer)
             if first.fingerprint == request.fingerprint:
                 return Replayed(outcome.claim) if isinstance(outcome, Granted) else outcome
             if isinstance(outcome, Granted | Replayed):
                 return KeyReused()
-        # A task of its own: a till that hangs up does not stop its claim halfway.
-        answer = asyncio.create_task(self._decide_alone(request, flight))
-        answer.add_done_callback(_look_at_fault)
-        self._under_way[flight] = _UnderWay(request.fingerprint, answer)
-        return await asyncio.shield(answer)
+        return await self._begin(request, flight)
 
     async def _decide_alone(self, request: "_Request", flight: tuple[str, str]) -> Outcome:
         try:
@@ -259,15 +263,16 @@ class ClaimPath:
 
     def _pending(self, request: "_Request", priced: Quote, now: datetime) -> PendingClaim:
         checkout = request.checkout
+        person = self._digester.person(checkout.consumer)
         return PendingClaim(
             claim_id=uuid7(nanoseconds=round(now.timestamp() * 1000) * 1_000_000),
             seller=request.till.seller,
             idempotency_key=request.idempotency_key,
             fingerprint=request.fingerprint,
-            consumer_digest=self._digester.person(checkout.consumer),
+            consumer_digest=person,
             checkout=checkout,
             quote=priced,
-            lines=wanted_lines(checkout, priced, self._digester),
+            lines=wanted_lines(checkout, priced, person, self._digester),
             created_at=now,
             expires_at=now + self._hold_for if checkout.hold else None,
         )
@@ -342,12 +347,6 @@ class _Doubt:
     reasons: LineReasons = ()
     ask: bool = True
     stale: Seen | Taken | None = None
-
-
-def _look_at_fault(answer: asyncio.Task[Outcome]) -> None:
-    """A fault that nobody waits for any more has been told to the till as a 503 already."""
-    if not answer.cancelled():
-        answer.exception()
 
 
 def _rule_reasons(till: Till, priced: Quote) -> LineReasons:

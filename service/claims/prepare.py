@@ -6,9 +6,10 @@ from service.core.checkout import Checkout, Item
 from service.core.quote import LineQuote, QuotaUse, Quote
 
 
-def wanted_lines(checkout: Checkout, quote: Quote, digester: Digester) -> tuple[WantedLine, ...]:
-    """What the eligible lines want, in the checkout's order."""
-    person = digester.person(checkout.consumer)
+def wanted_lines(
+    checkout: Checkout, quote: Quote, person: bytes, digester: Digester
+) -> tuple[WantedLine, ...]:
+    """What the eligible lines want, in the checkout's order. `person`: the buyer's digest."""
     items = {item.line_no: item for item in checkout.items}
     return tuple(
         _wanted(line, items[line.line_no], person, digester)

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from contextvars import ContextVar
 from typing import Literal
 
 import structlog
@@ -9,12 +10,15 @@ from structlog.dev import ConsoleRenderer, plain_traceback
 from structlog.processors import ExceptionRenderer, JSONRenderer
 from structlog.tracebacks import ExceptionDictTransformer
 
+REQUEST_ID: ContextVar[str] = ContextVar("request_id")
+
 
 def set_up_logs(form: Literal["json", "console"], level: str) -> None:
     """Our own lines and the libraries' leave in the same form, with the request's id."""
     # No tracebacks with local variables: there are ID numbers among them.
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        _add_request_id,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
@@ -38,3 +42,12 @@ def set_up_logs(form: Literal["json", "console"], level: str) -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=max(threshold, logging.WARNING), force=True)
+
+
+def _add_request_id(
+    logger: object, method: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    request_id = REQUEST_ID.get(None)
+    if request_id is not None:
+        event["request_id"] = request_id
+    return event

@@ -3,13 +3,13 @@
 from types import SimpleNamespace
 from typing import Annotated, assert_never
 
-import structlog
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import TypeAdapter
 
 from service import metrics
 from service.api.auth import MayClaim, ServiceOf, allowed, caller_of, till
 from service.api.bodies import json_body, read_body, takes
+from service.api.edge import Call
 from service.api.idempotency import REPLAYED, idempotency_key, idempotency_key_of
 from service.api.models import QuoteAnswer, QuoteLine
 from service.api.problems import (
@@ -100,7 +100,7 @@ async def quote(
     dependencies=[Depends(allowed("claims")), Depends(idempotency_key)],
     openapi_extra=takes(Checkout),
 )
-async def create_claim(request: Request) -> Response:
+async def create_claim(request: Call) -> Response:
     """Grant the subsidy of this sale: all lines or none, once for each Idempotency-Key. With
     `hold` it is reserved, to be confirmed or cancelled later."""
     request.scope["route"] = CLAIM_ROUTE
@@ -113,9 +113,9 @@ async def create_claim(request: Request) -> Response:
     count(outcome)
     match outcome:
         case Granted(claim):
-            return _claim_response(claim, {})
+            return _claim_response(request, claim, {})
         case Replayed(claim):
-            return _claim_response(claim, {"Idempotency-Replayed": "true"})
+            return _claim_response(request, claim, {"Idempotency-Replayed": "true"})
         case Refused(reasons):
             language = language_of(request)
             return problem(request, "claim_refused", reasons=reason_bodies(reasons, language))
@@ -124,9 +124,10 @@ async def create_claim(request: Request) -> Response:
     assert_never(outcome)
 
 
-def _claim_response(claim: Claim, headers: dict[str, str]) -> Response:
-    structlog.contextvars.bind_contextvars(claim_id=str(claim.claim_id))
-    headers = {"Location": f"/v1/claims/{claim.claim_id}", **headers}
+def _claim_response(request: Call, claim: Claim, headers: dict[str, str]) -> Response:
+    claim_id = str(claim.claim_id)
+    request.scope["butie.log"] = {"claim_id": claim_id}
+    headers = {"Location": f"/v1/claims/{claim_id}", **headers}
     return Response(CLAIM_JSON.dump_json(claim), 201, headers, "application/json")
 
 

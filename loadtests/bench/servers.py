@@ -1,0 +1,106 @@
+"""The servers that are compared, each a fresh process, and what the parts of one cost."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from socket import socket
+
+import psutil
+
+from loadtests.bench.traffic import Target
+
+UP_WITHIN_S = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A running server."""
+
+    target: Target
+    process: psutil.Process
+
+    def cpu_seconds(self) -> dict[str, float]:
+        """CPU seconds so far, by part: service, postgres, valkey."""
+        spent = {"service": 0.0, "postgres": 0.0, "valkey": 0.0}
+        for process in [self.process, *self.process.children(recursive=True)]:
+            try:
+                name, times = process.name(), process.cpu_times()
+            except psutil.NoSuchProcess:
+                continue
+            part = next((part for part in ("postgres", "valkey") if part in name), "service")
+            spent[part] += times.user + times.system
+            if part == "postgres":  # backends that have ended are counted by their parent
+                spent[part] += times.children_user + times.children_system
+        return spent
+
+
+@contextmanager
+def sandbox(folder: Path, *, workers: int = 1, **settings: str) -> Iterator[Server]:
+    """Butie with engines of its own on `folder`."""
+    command = [sys.executable, "-m", "service", "serve"]
+    environment = {"BUTIE_DATA_DIR": str(folder), "BUTIE_WORKERS": str(workers), **settings}
+    with _running(command, "BUTIE_PORT", environment) as (port, process):
+        known = json.loads((folder / "sandbox.json").read_text())
+        yield Server(Target(port, known["clock"], known["keys"]["pos"]), process)
+
+
+@contextmanager
+def app(name: str, sold_at: str, *, workers: int = 1, **settings: str) -> Iterator[Server]:
+    """One of `loadtests.apps` under uvicorn, with what `butie serve` asks of it."""
+    command = [
+        *(sys.executable, "-m", "uvicorn", f"loadtests.apps.{name}:app"),
+        *("--no-access-log", "--log-level", "warning", "--workers", str(workers)),
+    ]
+    with _running(command, "UVICORN_PORT", settings) as (port, process):
+        yield Server(Target(port, sold_at, "none"), process)
+
+
+@contextmanager
+def _running(
+    command: list[str], port_name: str, environment: dict[str, str]
+) -> Iterator[tuple[int, psutil.Process]]:
+    port = free_port()
+    with tempfile.TemporaryFile() as said:
+        process = psutil.Popen(
+            command,
+            env=os.environ | {"BUTIE_LOG_LEVEL": "warning", port_name: str(port)} | environment,
+            stdout=subprocess.DEVNULL,
+            stderr=said,
+        )
+        try:
+            _wait_until_up(port, process)
+            yield port, process
+        except BaseException:
+            said.seek(0)
+            sys.stderr.write(said.read().decode())
+            raise
+        finally:
+            process.terminate()
+            process.wait(timeout=60)
+
+
+def free_port() -> int:
+    with socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def _wait_until_up(port: int, process: psutil.Popen) -> None:
+    until = time.monotonic() + UP_WITHIN_S
+    while time.monotonic() < until:
+        if process.poll() is not None:
+            raise RuntimeError("The server did not start.")
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/openapi.json", timeout=5).close()
+            return
+        except OSError:
+            time.sleep(0.1)
+    raise TimeoutError("The server did not come up.")
