@@ -89,3 +89,20 @@ def observe_request(route: str, status: int, seconds: float) -> None:
     if observe is None:
         observe = _observe[route, status] = requests.labels(route, status).observe
     observe(seconds)
+
+
+# Set by every worker from the same reading of the ledger; which was last does not matter.
+forecast_exhausted = Gauge(
+    "butie_forecast_exhausted_timestamp_seconds",
+    "The day on which the pool is first empty, as its first moment by the business clock: with "
+    "10, 50 and 90 % probability not later. +Inf: not before the policy's end; NaN: too early "
+    "to tell, or no policy",
+    ["pool", "quantile"],  # 0.1, 0.5, 0.9
+    multiprocess_mode="mostrecent",
+)
+forecast_daily_fen = Gauge(
+    "butie_forecast_daily_fen",
+    "The usual burn of a day on which the forecast builds, in fen; 0 without a history",
+    ["pool"],
+    multiprocess_mode="mostrecent",
+)

@@ -24,6 +24,7 @@ from service.db.engine import make_engine
 from service.db.reports import Reports, open_reports
 from service.finance.closing import Closer
 from service.finance.tranches import open_due
+from service.finance.watch import BudgetWatch
 from service.policies import read_book
 from service.retailers.directory import Directory
 from service.retailers.last_used import LastUsed
@@ -53,6 +54,7 @@ class Service:
     limiter: Limiter | None
     background: Background
     reports: Reports
+    watch: BudgetWatch
 
 
 @asynccontextmanager
@@ -104,6 +106,9 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         closer = Closer(reports, book, clock)
         closing = asyncio.create_task(closer.run())
         stack.push_async_callback(_stop, closer, closing)
+        watch = BudgetWatch(engine, reports, book, clock)
+        watching = asyncio.create_task(watch.run())
+        stack.push_async_callback(_stop, watch, watching)
         last_used = LastUsed(engine, settings.jurisdiction)
         stack.push_async_callback(last_used.write)
         noting = asyncio.create_task(last_used.run())
@@ -132,6 +137,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
             limiter=limiter,
             background=background,
             reports=reports,
+            watch=watch,
         )
 
 
@@ -159,7 +165,7 @@ def read_confirmations(settings: Settings) -> str:
         raise Misconfigured(f"BUTIE_CONFIRMATIONS cannot be read: {error}") from None
 
 
-async def _stop(loop: Sweeper | Closer, running: asyncio.Task[None]) -> None:
+async def _stop(loop: Sweeper | Closer | BudgetWatch, running: asyncio.Task[None]) -> None:
     """Not by cancelling alone: a driver that times out just then may swallow that."""
     loop.stop()
     _, late = await asyncio.wait({running}, timeout=STOP_S)

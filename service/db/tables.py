@@ -365,6 +365,27 @@ journal_day = sa.Table(
     _column("digest", BYTEA),
 )
 
+# Derived from the journal, as each day closed and as five minutes passed, so that a forecast need
+# not read it. `pool_day` fills itself anew when it is emptied.
+pool_day = sa.Table(
+    "pool_day",
+    metadata,
+    _key("jurisdiction"),
+    _key("pool"),
+    _key("day", sa.Date()),
+    _column("allocated_fen", Fen),
+    _column("confirmed_fen", Fen),
+)
+
+pool_reading = sa.Table(
+    "pool_reading",
+    metadata,
+    _key("jurisdiction"),
+    _key("at", Instant),
+    _key("pool"),
+    _column("confirmed_fen", Fen),
+)
+
 journal_seal = sa.Table(
     "journal_seal",
     metadata,

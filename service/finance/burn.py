@@ -1,0 +1,154 @@
+"""How the pools burn: by day from `pool_day`, today by `pool_reading`.
+
+The journal is not read for it, but for each closed day once, when `fill_days` adds it up. What was
+burnt since the last closed day is the pool's own figure less that day's.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+import asyncpg
+
+from service.core.calendar import SHANGHAI, business_day, start_of_day
+from service.core.forecast import HISTORY_DAYS, BurnDay
+
+# How often today's burn is noted down: a point on its line.
+READING_EVERY = timedelta(minutes=5)
+# Today's readings are what is asked for; the rest is for who looks into a fault.
+READINGS_KEPT = timedelta(days=2)
+# Yesterday closes within this time; until then the first reading of today tells them apart.
+DAY_CLOSES_WITHIN = timedelta(minutes=30)
+# Days that one statement adds up: of a million entries each it takes some seconds.
+FILL_DAYS_MAX = 7
+
+_HERE = Path(__file__).parent
+_READ_SQL = (_HERE / "read_burn.sql").read_text()
+_FILL_SQL = (_HERE / "fill_pool_days.sql").read_text()
+_TAKE_SQL = """
+INSERT INTO pool_reading (jurisdiction, at, pool, confirmed_fen)
+SELECT $1, $2, pool, confirmed_fen FROM pool WHERE jurisdiction = $1
+ON CONFLICT DO NOTHING
+"""
+_FORGET_SQL = "DELETE FROM pool_reading WHERE jurisdiction = $1 AND at < $2"
+
+
+@dataclass(frozen=True, slots=True)
+class Burnt:
+    """The burn of today up to an instant, in fen."""
+
+    at: datetime
+    fen: int
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A tranche that has yet to open."""
+
+    opens_at: datetime
+    amount_fen: int
+
+
+@dataclass(frozen=True, slots=True)
+class PoolBurn:
+    """A pool as it stands and how it came there; amounts in fen. `days` are closed ones, oldest
+    first; `line` is the burn since midnight, from five minutes to five minutes."""
+
+    pool: str
+    allocated_fen: int
+    confirmed_fen: int
+    reserved_fen: int
+    remaining_fen: int
+    version: int
+    days: Sequence[BurnDay]
+    today_fen: int
+    line: Sequence[Burnt]
+    planned: Sequence[Planned]
+
+
+@dataclass(frozen=True, slots=True)
+class BurnReading:
+    """All pools in one snapshot. `unfilled`: closed days wait for `fill_days`."""
+
+    at: datetime
+    pools: Sequence[PoolBurn]
+    unfilled: bool
+
+
+async def read_burn(
+    connection: asyncpg.Connection, jurisdiction: str, now: datetime
+) -> BurnReading:
+    """How every pool stands and burns at `now`."""
+    today = business_day(now)
+    since = today - timedelta(days=HISTORY_DAYS + 1)
+    rows = await connection.fetch(_READ_SQL, jurisdiction, since, start_of_day(today))
+    pools = [_pool(row, since, today, now) for row in rows]
+    filled = [row["days"][-1] for row in rows if row["days"]]
+    closed_on = rows[0]["closed_on"] if rows else None
+    unfilled = closed_on is not None and (not filled or max(filled) < closed_on)
+    return BurnReading(now, pools, unfilled)
+
+
+async def fill_days(connection: asyncpg.Connection, jurisdiction: str) -> int:
+    """Add up some closed days; returns how many are left."""
+    return int(await connection.fetchval(_FILL_SQL, jurisdiction, FILL_DAYS_MAX))
+
+
+def reading_due(now: datetime) -> datetime:
+    """The moment for which a reading is due: the beginning of these five minutes."""
+    since = (now - start_of_day(business_day(now))) % READING_EVERY
+    return now - since
+
+
+async def take_reading(connection: asyncpg.Connection, jurisdiction: str, at: datetime) -> None:
+    """Note how much is confirmed, for the moment `at`; the first to do so is right."""
+    await connection.execute(_TAKE_SQL, jurisdiction, at)
+    await connection.execute(_FORGET_SQL, jurisdiction, at - READINGS_KEPT)
+
+
+def _pool(row: asyncpg.Record, since: date, today: date, now: datetime) -> PoolBurn:
+    midnight_fen = _midnight_fen(row, today)
+    today_fen = row["confirmed_fen"] - midnight_fen
+    line = [
+        Burnt(at.astimezone(SHANGHAI), fen - midnight_fen)
+        for at, fen in zip(row["read_at"], row["read_fen"] or (), strict=True)
+    ]
+    return PoolBurn(
+        pool=row["pool"],
+        allocated_fen=row["allocated_fen"],
+        confirmed_fen=row["confirmed_fen"],
+        reserved_fen=row["reserved_fen"],
+        remaining_fen=row["allocated_fen"] - row["spent_fen"],
+        version=row["version"],
+        days=_days(row, since),
+        today_fen=today_fen,
+        line=[*line, Burnt(now.astimezone(SHANGHAI), today_fen)],
+        planned=[
+            Planned(at.astimezone(SHANGHAI), fen)
+            for at, fen in zip(row["opens_at"], row["opens_fen"] or (), strict=True)
+        ],
+    )
+
+
+def _midnight_fen(row: asyncpg.Record, today: date) -> int:
+    """What was confirmed when today began."""
+    last = row["days"][-1] if row["days"] else None
+    closed_fen = int(row["day_confirmed_fen"][-1]) if last else 0
+    if last == today - timedelta(days=1) or not row["read_at"]:
+        return closed_fen
+    is_early = row["read_at"][0] < start_of_day(today) + DAY_CLOSES_WITHIN
+    return int(row["read_fen"][0]) if is_early else closed_fen
+
+
+def _days(row: asyncpg.Record, since: date) -> list[BurnDay]:
+    days = []
+    before_fen = 0
+    stood = zip(
+        row["days"], row["day_allocated_fen"] or (), row["day_confirmed_fen"] or (), strict=True
+    )
+    for day, allocated_fen, confirmed_fen in stood:
+        if day > since:  # that one only tells where the next began
+            days.append(BurnDay(day, confirmed_fen - before_fen, allocated_fen - confirmed_fen))
+        before_fen = confirmed_fen
+    return days
