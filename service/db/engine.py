@@ -6,13 +6,16 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
+from weakref import WeakKeyDictionary
 
 import asyncpg
+import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
 
 MIGRATIONS = Path(__file__).parents[2] / "migrations"
 
@@ -24,6 +27,8 @@ CONNECT_S = 0.8
 # off between two statements must not hold a lock that the tills want.
 STATEMENT_S = 5
 IDLE_IN_TRANSACTION_S = 5
+# How often a server that is busy, or waits for a lock, looks whether we are still there.
+STILL_THERE_MS = 500
 # A migration that waits for a table holds up every claim behind it: well within the time that a
 # claim may take. Who held the table (an export, at most for minutes) is waited for in pauses.
 LOCK_TIMEOUT_MS = 300
@@ -52,7 +57,7 @@ def make_engine(
     statement_s: int = STATEMENT_S,
 ) -> AsyncEngine:
     """A pool of at most `connections_max`. `driver` needs no `pre_ping`: it looks for itself."""
-    return create_async_engine(
+    engine = create_async_engine(
         async_url(database_url),
         pool_size=connections_max,
         max_overflow=0,
@@ -65,15 +70,24 @@ def make_engine(
             "server_settings": {
                 "application_name": "butie",
                 "timezone": "UTC",
+                # What the statements are written for, whatever the database's own default is.
+                "default_transaction_isolation": "read committed",
                 "statement_timeout": f"{statement_s}s",
                 "idle_in_transaction_session_timeout": f"{IDLE_IN_TRANSACTION_S}s",
+                "client_connection_check_interval": f"{STILL_THERE_MS}ms",
             },
         },
     )
+    sa.event.listen(engine.sync_engine, "connect", _note_birth)
+    return engine
 
 
-# What says that PostgreSQL, or the way to it, is gone or only to be read (a standby), and not
-# that a statement was wrong.
+def _note_birth(connection: object, record: ConnectionPoolEntry) -> None:
+    record.info[_BORN] = time.monotonic()
+
+
+# What says that PostgreSQL, or the way to it, is gone, has a fault of its own or is only to be
+# read (a standby), and not that a statement was wrong.
 _AWAY = (
     OSError,
     TimeoutError,
@@ -84,7 +98,15 @@ _AWAY = (
     asyncpg.InsufficientResourcesError,
     asyncpg.ReadOnlySQLTransactionError,
     asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.PostgresSystemError,
 )
+# What asks for the same again, in the end in vain.
+_CONTENDED = (asyncpg.LockNotAvailableError, asyncpg.TransactionRollbackError)
+
+_BORN = "butie_born"
+# By engine: when its way to PostgreSQL broke last. After a failover connections may hear nothing
+# any more and look alive, so none that is older is used again.
+_broke: WeakKeyDictionary[AsyncEngine, float] = WeakKeyDictionary()
 
 
 def _cause(error: DBAPIError) -> BaseException | None:
@@ -113,7 +135,7 @@ async def connect(
     except (OSError, TimeoutError, PoolTimeout, OperationalError, InterfaceError) as error:
         raise LedgerAway("PostgreSQL did not answer") from error
     except DBAPIError as error:
-        if error.connection_invalidated or isinstance(_cause(error), _AWAY):
+        if error.connection_invalidated or isinstance(_cause(error), (*_AWAY, *_CONTENDED)):
             raise LedgerAway("PostgreSQL did not answer") from error
         raise
     except asyncpg.PostgresError as error:  # the server refuses the connection itself
@@ -139,24 +161,28 @@ async def driver(
             yield raw
     except (*_AWAY, asyncio.CancelledError) as error:
         if connection is not None:
+            _broke[engine] = time.monotonic()
             await _drop(connection)
         if isinstance(error, asyncio.CancelledError):
             raise
         away = NeverSent if connection is None else LedgerAway
         raise away("PostgreSQL did not answer") from error
+    except _CONTENDED as error:
+        raise LedgerAway("PostgreSQL asks for it again and again") from error
     finally:
         if connection is not None:
             await connection.close()
 
 
 async def _live_connection(engine: AsyncEngine) -> tuple[AsyncConnection, asyncpg.Connection]:
-    """A connection that is not known to be dead: after a restart of the server all are."""
+    """A connection that is not known or likely to be dead: after a restart all are."""
     try:
         while True:
             connection = await engine.connect()
             raw = (await connection.get_raw_connection()).driver_connection
             assert raw is not None, "Bug! A connection that was just made is gone."
-            if not raw.is_closed():
+            broken = connection.info[_BORN] < _broke.get(engine, 0.0)
+            if not broken and not raw.is_closed():
                 return connection, raw
             await _drop(connection)
             await connection.close()

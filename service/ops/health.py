@@ -8,6 +8,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service.db.engine import MIGRATIONS, LedgerAway, connect
 
+_READ_ONLY = sa.text("SELECT current_setting('transaction_read_only')")
+
 
 async def ledger_fault(engine: AsyncEngine) -> str:
     """What keeps the ledger from being used; empty when it answers and has this schema.
@@ -17,6 +19,8 @@ async def ledger_fault(engine: AsyncEngine) -> str:
     """
     try:
         async with connect(engine) as connection:
+            if await connection.scalar(_READ_ONLY) == "on":
+                return "PostgreSQL may only be read: a standby, or a failover is under way"
             revision = await connection.run_sync(_revision)
     except LedgerAway:
         return "PostgreSQL does not answer"

@@ -1,12 +1,14 @@
 """A connection that cannot be used in time is cut, told as away, and replaced."""
 
 import asyncio
+from contextlib import AsyncExitStack
 
 import pytest
 import sqlalchemy as sa
 
 from service.db.engine import LedgerAway, NeverSent, connect, driver, make_engine
 from tests.conftest import House
+from tests.faults.proxy import proxied
 
 pytestmark = pytest.mark.anyio
 
@@ -36,6 +38,24 @@ async def test_dead_connections_are_not_handed_out(house: House) -> None:
         async with driver(engine) as raw:
             assert await raw.fetchval("SELECT pg_backend_pid()") not in pids
     await engine.dispose()
+
+
+async def test_after_a_failover_no_connection_of_before_is_used_again(house: House) -> None:
+    """They look alive and hear nothing: one that is found so speaks for all."""
+    async with proxied(str(house.settings.database_url)) as (proxy, url):
+        engine = make_engine(url, connections_max=5, pre_ping=False)
+        async with AsyncExitStack() as stack:
+            for _ in range(5):
+                await stack.enter_async_context(driver(engine, within_s=10))
+        proxy.strand()
+        with pytest.raises(LedgerAway):
+            async with driver(engine, within_s=0.2) as raw:
+                await raw.fetchval("SELECT 1")
+        async with AsyncExitStack() as stack:
+            for _ in range(5):
+                raw = await stack.enter_async_context(driver(engine, within_s=10))
+                assert await raw.fetchval("SELECT 1") == 1
+        await engine.dispose()
 
 
 async def test_no_server_is_told_as_never_sent() -> None:

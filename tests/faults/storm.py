@@ -7,7 +7,6 @@ them; the proxies and the tills have a loop in a thread of their own.
 import asyncio
 import json
 import os
-import random
 import socket
 import subprocess
 import sys
@@ -21,6 +20,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -36,16 +37,19 @@ from service.retailers.issue import create_key
 from service.wiring import CLAIM_CONNECTIONS
 from tests.builders import item_json, uscc
 from tests.faults.books import Books, read_books
+from tests.faults.checker import breaches, count_lost, drift
 from tests.faults.engines import Postgres, Valkey
 from tests.faults.history import History
 from tests.faults.proxy import Proxy
 from tests.faults.tills import Till, serials
+from tests.faults.weather import Fault, schedule
 
 TILLS = 24
 WORKERS = 2
 # Small enough to run out and be refunded again and again.
 BUDGET_FEN = 150_000_000
-QUIET_S = 60
+# A slow machine is no fault.
+QUIET_S = 240
 
 
 # `make_engine`'s default.
@@ -65,26 +69,33 @@ def checkout_of(key: str) -> dict[str, Any]:
 
 @dataclass
 class Report:
-    """What the storm was, and what it left behind."""
+    """What the storm was, and what it left behind. `audit`: what `butie audit` found broken."""
 
     seed: int
     faults: Counter[str]
     history: History
     books: Books
+    audit: str
     seconds: float
 
-    def table(self, lost: int) -> str:
-        lines = [f"{kind:<28}{count:>6}" for kind, count in sorted(self.faults.items())]
-        counts = self.history.counts
-        lines += [
-            f"{'faults':<28}{self.faults.total():>6}",
-            f"{'requests answered':<28}{counts.answered:>6}",
-            f"{'claims granted':<28}{counts.granted:>6}",
-            f"{'claims refused':<28}{counts.refused:>6}",
-            f"{'requests retried':<28}{counts.retried:>6}",
-            f"{'breaches (lost and others)':<28}{lost:>6}",
-        ]
-        return "\n".join([f"seed {self.seed}, {self.seconds:.0f} s", *lines])
+    def breaches(self) -> list[str]:
+        found = breaches(self.history, self.books)
+        return [*found, f"butie audit: {self.audit}"] if self.audit else found
+
+    def table(self) -> str:
+        counts, found = self.history.counts, self.breaches()
+        rows = {
+            **dict(sorted(self.faults.items())),
+            "faults": self.faults.total(),
+            "requests answered": counts.answered,
+            "requests retried": counts.retried,
+            "claims granted": counts.granted,
+            "claims refused": counts.refused,
+            "lost": count_lost(found),
+            "other breaches": len(found) - count_lost(found),
+        }
+        title = f"seed {self.seed}, {self.seconds:.0f} s"
+        return "\n".join([title, *(f"{name:<28}{count:>7}" for name, count in rows.items())])
 
 
 class Storm:
@@ -93,7 +104,6 @@ class Storm:
     def __init__(self, folder: Path, seed: int) -> None:
         self._folder = folder
         self._seed = seed
-        self._random = random.Random(seed)
         self.postgres = Postgres(folder / "postgres-home")
         self.valkey = Valkey(folder / "valkey-home")
         self.ledger_proxy, self.gate_proxy = Proxy(), Proxy()
@@ -221,56 +231,61 @@ class Storm:
     def _until_ready(self) -> None:
         deadline = time.monotonic() + QUIET_S
         while time.monotonic() < deadline:
-            with suppress(OSError):
+            assert self.service.poll() is None, "the service has ended; its log says why"
+            with suppress(OSError, HTTPException):
                 urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=2).close()
                 return
             time.sleep(0.1)
         raise TimeoutError("the service does not get ready")
 
     def workers(self) -> list[psutil.Process]:
-        return [
-            process
-            for process in psutil.Process(self.service.pid).children()
-            if "spawn_main" in " ".join(process.cmdline())
-        ]
+        found = []
+        for process in psutil.Process(self.service.pid).children():
+            with suppress(psutil.Error):  # it ends just now
+                if "spawn_main" in " ".join(process.cmdline()):
+                    found.append(process)
+        return found
 
     def _in_loop(self, work: object) -> object:
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(QUIET_S)  # type: ignore[arg-type]
 
     # --- the faults ---------------------------------------------------------------------
 
-    def kinds(self) -> dict[str, Callable[[], None]]:
-        return {
-            "worker killed": self._worker_killed,
-            "worker stopped": self._worker_stopped,
+    def strike(self, fault: Fault) -> None:
+        """Let it happen; whatever was stopped goes on again."""
+        ways = {
+            "worker killed": lambda: self._worker(fault, "kill"),
+            "worker stopped": lambda: self._worker_stopped(fault),
+            "worker restarted": lambda: self._worker(fault, "terminate"),
             "valkey restarted, kept": lambda: self._valkey_restarted("kept"),
             "valkey restarted, empty": lambda: self._valkey_restarted("none"),
             "valkey restarted, older": lambda: self._valkey_restarted("older"),
-            "valkey stopped": self._valkey_stopped,
-            "postgres killed": self._postgres_killed,
-            "postgres stopped": self._postgres_stopped,
-            "ledger cut": lambda: self._cut(self.ledger_proxy),
-            "ledger slow": lambda: self._slow(self.ledger_proxy),
-            "ledger swallowed": lambda: self._swallowed(self.ledger_proxy),
-            "gate cut": lambda: self._cut(self.gate_proxy),
-            "gate slow": lambda: self._slow(self.gate_proxy),
-            "gate swallowed": lambda: self._swallowed(self.gate_proxy),
+            "valkey stopped": lambda: self._while(fault, self.valkey.freeze),
+            "postgres killed": lambda: self._postgres_restarted(self.postgres.kill),
+            "postgres restarted": lambda: self._postgres_restarted(self.postgres.stop),
+            "postgres stopped": lambda: self._while(fault, self.postgres.freeze),
+            "both killed": self._both_killed,
         }
+        for name, proxy in (("ledger", self.ledger_proxy), ("gate", self.gate_proxy)):
+            ways |= {
+                f"{name} cut": partial(self._calmly, proxy.cut),
+                f"{name} stranded": partial(self._calmly, proxy.strand),
+                f"{name} slow": partial(self._slow, fault, proxy),
+                f"{name} swallowed": partial(self._while, fault, partial(_swallow, proxy)),
+            }
+        ways[fault.kind]()
 
-    def _a_while(self, low_s: float = 0.1, high_s: float = 0.9) -> None:
-        time.sleep(self._random.uniform(low_s, high_s))
-
-    def _worker_killed(self) -> None:
+    def _worker(self, fault: Fault, blow: str) -> None:
         if workers := self.workers():
             with suppress(psutil.NoSuchProcess):
-                self._random.choice(workers).kill()
+                getattr(workers[int(fault.chance * len(workers))], blow)()
 
-    def _worker_stopped(self) -> None:
+    def _worker_stopped(self, fault: Fault) -> None:
         if workers := self.workers():
-            worker = self._random.choice(workers)
+            worker = workers[int(fault.chance * len(workers))]
             with suppress(psutil.NoSuchProcess):
                 worker.suspend()
-                self._a_while()
+                time.sleep(fault.lasts_s)
                 worker.resume()
 
     def _valkey_restarted(self, data: str) -> None:
@@ -278,33 +293,26 @@ class Storm:
         self.gate_proxy.upstream_port = self.valkey.port
         self._calmly(self.gate_proxy.cut)
 
-    def _valkey_stopped(self) -> None:
-        self.valkey.freeze(True)
-        self._a_while()
-        self.valkey.freeze(False)
-
-    def _postgres_killed(self) -> None:
-        self.postgres.kill()
+    def _postgres_restarted(self, end: Callable[[], None]) -> None:
+        end()
         self._start_postgres()
         self._calmly(self.ledger_proxy.cut)
 
-    def _postgres_stopped(self) -> None:
-        self.postgres.freeze(True)
-        self._a_while()
-        self.postgres.freeze(False)
+    def _both_killed(self) -> None:
+        self.postgres.kill()
+        self._valkey_restarted("none")
+        self._start_postgres()
+        self._calmly(self.ledger_proxy.cut)
 
-    def _cut(self, proxy: Proxy) -> None:
-        self._calmly(proxy.cut)
-
-    def _slow(self, proxy: Proxy) -> None:
-        proxy.delay_s = self._random.uniform(0.01, 0.4)
-        self._a_while()
+    def _slow(self, fault: Fault, proxy: Proxy) -> None:
+        proxy.delay_s = 0.01 + 0.4 * fault.chance
+        time.sleep(fault.lasts_s)
         proxy.delay_s = 0.0
 
-    def _swallowed(self, proxy: Proxy) -> None:
-        proxy.swallows = True
-        self._a_while()
-        proxy.swallows = False
+    def _while(self, fault: Fault, hold: Callable[[bool], None]) -> None:
+        hold(True)
+        time.sleep(fault.lasts_s)
+        hold(False)
 
     def _calmly(self, act: Callable[[], None]) -> None:
         self.loop.call_soon_threadsafe(act)
@@ -315,20 +323,19 @@ class Storm:
         """Sell while `faults` faults happen, heal, and read the books at rest."""
         started = time.monotonic()
         selling = asyncio.run_coroutine_threadsafe(self._sell(), self.loop)
-        kinds = self.kinds()
-        for n in range(faults):
-            kind = self._random.choice(sorted(kinds))
+        for n, fault in enumerate(schedule(self._seed, faults)):
             if n % 10 == 0:
                 self.valkey.keep_copy()
-            kinds[kind]()
-            self.faults[kind] += 1
-            self._a_while(0.1, 0.6)
+            self.strike(fault)
+            self.faults[fault.kind] += 1
+            time.sleep(fault.then_s)
         self._until_ready()
         self.loop.call_soon_threadsafe(self._enough.set)
         selling.result(QUIET_S)
         books = self._books_at_rest()
+        self.history.strange += self._bugs()
         seconds = time.monotonic() - started
-        return Report(self._seed, self.faults, self.history, books, seconds)
+        return Report(self._seed, self.faults, self.history, books, self._audit(), seconds)
 
     async def _sell(self) -> None:
         self._enough = asyncio.Event()
@@ -345,7 +352,30 @@ class Storm:
         """Once nothing is in flight any more; or as they are when that takes too long."""
         deadline = time.monotonic() + QUIET_S
         while True:
-            time.sleep(1)  # two sweeps
             books = asyncio.run(read_books(self.database_url, self.valkey.client))
-            if books.admissions == 0 or time.monotonic() > deadline:
+            if not list(drift(books)) or time.monotonic() > deadline:
                 return books
+            time.sleep(0.5)
+
+    def _audit(self) -> str:
+        """What `butie audit` says against the books; nothing, when all holds."""
+        environment = {**os.environ, "BUTIE_DATABASE_URL": self.database_url}
+        environment["BUTIE_REDIS_URL"] = f"redis://127.0.0.1:{self.valkey.port}/0"
+        answer = subprocess.run(
+            [sys.executable, "-m", "service", "audit"],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=QUIET_S,
+        )
+        return "" if answer.returncode == 0 else answer.stdout + answer.stderr
+
+    def _bugs(self) -> list[str]:
+        """What the service itself has called a bug."""
+        log = (self._folder / "service.log").read_text()
+        events = ('"event": "bug"', '"event": "sweep_failed"')
+        return [line for line in log.splitlines() if any(event in line for event in events)]
+
+
+def _swallow(proxy: Proxy, yes: bool) -> None:
+    proxy.swallows = yes

@@ -1,0 +1,47 @@
+"""PostgreSQL fails over: for a while what answers may only be read."""
+
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+
+from tests.builders import item_json, resident_id, serial
+from tests.conftest import House
+
+pytestmark = pytest.mark.anyio
+
+
+async def may_write(admin: asyncpg.Connection, name: str, yes: bool) -> None:
+    """The database is another server's from now on, as the service sees it."""
+    await admin.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = {not yes}")
+    await admin.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = $1 AND application_name LIKE 'butie%'",
+        name,
+    )
+
+
+async def test_a_server_that_may_only_be_read_is_a_503_until_another_takes_over(
+    house: House, database_url: str
+) -> None:
+    parts = urlsplit(database_url)
+    admin = await asyncpg.connect(parts._replace(path="/postgres").geturl())
+    assert (await house.claim("k1")).status_code == 201
+    await may_write(admin, parts.path[1:], False)
+    person = {"id_type": "resident_id", "id_number": resident_id(2)}
+    answer = await house.claim("k2", consumer=person, items=[item_json(serial_no=serial(2))])
+    assert (answer.status_code, answer.json()["code"]) == (503, "ledger_unavailable")
+    assert answer.headers["retry-after"]
+    async with house.client() as client:
+        ready = await client.get("/readyz")
+        assert (ready.status_code, ready.json()["ledger"]) == (503, "down")
+        assert "only be read" in ready.json()["faults"][0]
+        again = await client.get("/v1/claims/by-key/k1")
+    assert again.status_code in (200, 503)
+    await may_write(admin, parts.path[1:], True)
+    while (answer := await house.claim("k1")).status_code == 503:
+        assert answer.json()["retryable"]
+    assert answer.headers["idempotency-replayed"] == "true"
+    async with house.client() as client:
+        assert (await client.get("/readyz")).status_code == 200
+    await admin.close()
