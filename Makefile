@@ -78,10 +78,10 @@ compile = $(UV) pip compile --quiet --universal --python-version 3.11 --generate
 	--no-annotate --custom-compile-command "make lock" $(LOCK_ARGS) pyproject.toml
 lock: $(TEST) ## write requirements/ anew from pyproject.toml; LOCK_ARGS=--upgrade for newer versions
 	@$(pip) install -qq --root-user-action=ignore --upgrade --target .venv/uv 'uv>=0.9,<1'
-	@$(compile) -o requirements/serve.txt
+	@$(compile) --extra tracing -o requirements/serve.txt
 	@$(compile) --extra sandbox --group build -c requirements/serve.txt -o requirements/sandbox.txt
-	@$(compile) --extra sandbox --group build --group test -c requirements/sandbox.txt \
-		-o requirements/test.txt
+	@$(compile) --extra sandbox --extra tracing --group build --group test \
+		-c requirements/serve.txt -c requirements/sandbox.txt -o requirements/test.txt
 
 clean: ## remove .venv and all caches; the sandbox's data in .butie stay
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .schemathesis

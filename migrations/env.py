@@ -1,8 +1,10 @@
 """Runs the migrations over asyncpg, one runner at a time."""
 
 import asyncio
+from functools import partial
 from logging.config import dictConfig
 
+import asyncpg
 import sqlalchemy as sa
 from alembic import context
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -30,7 +32,12 @@ def _migrate(connection: sa.Connection) -> None:
 
 
 async def _run() -> None:
-    engine = create_async_engine(context.config.attributes["database_url"], poolclass=sa.NullPool)
+    database_url = context.config.attributes["database_url"]
+    engine = create_async_engine(
+        "postgresql+asyncpg://",
+        async_creator=partial(asyncpg.connect, database_url),
+        poolclass=sa.NullPool,
+    )
     async with engine.connect() as connection:
         await connection.run_sync(_migrate)
         await connection.commit()

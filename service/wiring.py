@@ -21,6 +21,7 @@ from service.config import Misconfigured, Settings
 from service.core.assumptions import unconfirmed
 from service.core.policy import PolicyBook
 from service.db.engine import make_engine
+from service.db.reports import CONNECTIONS_MAX as REPORT_CONNECTIONS
 from service.db.reports import Reports, open_reports
 from service.finance.closing import Closer
 from service.finance.tranches import open_due
@@ -32,6 +33,9 @@ from service.retailers.limiter import Limiter
 
 # One for each of the path's batchers, and some for the sweeper.
 CLAIM_CONNECTIONS = 8
+
+# For all else that is asked of the ledger.
+OTHER_CONNECTIONS = 10
 
 # A pass takes milliseconds; one that hangs on a lost engine is not waited for.
 STOP_S = 2
@@ -65,7 +69,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
     book = read_book(settings.jurisdiction, settings.policies_dir)
     async with AsyncExitStack() as stack:
         database_url = str(settings.database_url)
-        engine = make_engine(database_url)
+        engine = make_engine(database_url, connections_max=OTHER_CONNECTIONS)
         stack.push_async_callback(engine.dispose)
         # Of its own: whatever else is asked of the ledger, claims find a connection.
         claims_engine = make_engine(database_url, connections_max=CLAIM_CONNECTIONS, pre_ping=False)
@@ -139,6 +143,11 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
             reports=reports,
             watch=watch,
         )
+
+
+def connections_of(workers: int) -> int:
+    """How many connections to PostgreSQL that many workers may have at once."""
+    return workers * (CLAIM_CONNECTIONS + OTHER_CONNECTIONS + REPORT_CONNECTIONS)
 
 
 def check_assumptions(settings: Settings) -> None:

@@ -2,7 +2,7 @@
 
 import typer
 
-from service.cli import audit, budget, enrol, journal, policy, serve
+from service.cli import audit, budget, doctor, enrol, journal, policy, serve
 
 app = typer.Typer(name="butie", no_args_is_help=True, add_completion=False)
 app.add_typer(policy.app)
@@ -12,6 +12,7 @@ for group in (enrol.retailers, enrol.stores, enrol.keys):
     app.add_typer(group)
 app.command("acts")(enrol.acts)
 app.command("audit")(audit.audit_command)
+app.command("doctor")(doctor.doctor_command)
 app.command()(serve.serve)
 app.command("migrate")(serve.migrate_command)
 

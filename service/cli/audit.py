@@ -13,7 +13,7 @@ from service.cli.faults import told
 from service.cli.ledger import engines_of
 from service.cli.tables import print_table
 from service.config import Misconfigured, Settings
-from service.db.engine import make_engine
+from service.db.engine import driver_url, make_engine
 from service.policies import read_book
 
 
@@ -50,7 +50,7 @@ async def _audit(settings: Settings) -> list[Verdict]:
         try:
             # Not from a pool of the service's: an audit may take minutes.
             connection = await asyncpg.connect(
-                database_url,
+                driver_url(database_url),
                 timeout=5,
                 server_settings={
                     "application_name": "butie audit",

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 from weakref import WeakKeyDictionary
@@ -44,9 +45,10 @@ class NeverSent(LedgerAway):
     """There was no connection to PostgreSQL, so nothing was asked of it."""
 
 
-def async_url(database_url: str) -> str:
-    """The URL with SQLAlchemy's driver in its scheme."""
-    return urlunsplit(urlsplit(database_url)._replace(scheme="postgresql+asyncpg"))
+def driver_url(database_url: str) -> str:
+    """The URL as the driver reads it: with several hosts, `sslmode`, `sslrootcert` and all that
+    libpq knows, of which SQLAlchemy would pass on less."""
+    return urlunsplit(urlsplit(database_url)._replace(scheme="postgresql"))
 
 
 def make_engine(
@@ -58,16 +60,12 @@ def make_engine(
 ) -> AsyncEngine:
     """A pool of at most `connections_max`. `driver` needs no `pre_ping`: it looks for itself."""
     engine = create_async_engine(
-        async_url(database_url),
-        pool_size=connections_max,
-        max_overflow=0,
-        pool_timeout=CONNECT_S,
-        pool_use_lifo=True,
-        pool_pre_ping=pre_ping,
-        hide_parameters=True,  # an error that is logged must not tell what was sent
-        connect_args={
-            "timeout": CONNECT_S,
-            "server_settings": {
+        "postgresql+asyncpg://",
+        async_creator=partial(
+            asyncpg.connect,
+            driver_url(database_url),
+            timeout=CONNECT_S,
+            server_settings={
                 "application_name": "butie",
                 "timezone": "UTC",
                 # What the statements are written for, whatever the database's own default is.
@@ -76,7 +74,13 @@ def make_engine(
                 "idle_in_transaction_session_timeout": f"{IDLE_IN_TRANSACTION_S}s",
                 "client_connection_check_interval": f"{STILL_THERE_MS}ms",
             },
-        },
+        ),
+        pool_size=connections_max,
+        max_overflow=0,
+        pool_timeout=CONNECT_S,
+        pool_use_lifo=True,
+        pool_pre_ping=pre_ping,
+        hide_parameters=True,  # an error that is logged must not tell what was sent
     )
     sa.event.listen(engine.sync_engine, "connect", _note_birth)
     return engine
@@ -200,16 +204,19 @@ async def _drop(connection: AsyncConnection) -> None:
     await connection.invalidate()
 
 
-def migrate(database_url: str) -> None:
-    """Bring the schema to this release's version. Safe to run from several hosts at once, and
-    while claims go on: it asks for a locked table again and again, each time for a moment only.
-    Raises LedgerAway when it was never to be had; what was migrated before stays."""
+def migrate(database_url: str, revision: str = "head") -> None:
+    """Bring the schema to a revision, this release's unless another is named.
+
+    Safe to run from several hosts at once, and while claims go on: it asks for a locked table
+    again and again, each time for a moment only. Raises LedgerAway when that was never to be
+    had; what was migrated before stays.
+    """
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
-    config.attributes["database_url"] = async_url(database_url)
+    config.attributes["database_url"] = driver_url(database_url)
     for _ in range(LOCK_TRIES):
         try:
-            command.upgrade(config, "head")
+            command.upgrade(config, revision)
             return
         except DBAPIError as error:
             if not isinstance(_cause(error), asyncpg.LockNotAvailableError):

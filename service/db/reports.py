@@ -8,11 +8,10 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 
-from service.db.engine import LedgerAway
+from service.db.engine import LedgerAway, driver_url
 
 CONNECTIONS_MAX = 3
 STATEMENT_S = 900
@@ -72,7 +71,7 @@ class Reports:
 async def open_reports(database_url: str) -> Reports:
     """Connects to nothing yet."""
     pool = await asyncpg.create_pool(
-        urlunsplit(urlsplit(database_url)._replace(scheme="postgresql")),
+        driver_url(database_url),
         min_size=0,
         max_size=CONNECTIONS_MAX,
         server_settings={

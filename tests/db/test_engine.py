@@ -2,12 +2,16 @@
 
 import asyncio
 from contextlib import AsyncExitStack
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 import sqlalchemy as sa
+import trustme
 
 from service.db.engine import LedgerAway, NeverSent, connect, driver, make_engine
 from tests.conftest import House
+from tests.doctor.tls import front
 from tests.faults.proxy import proxied
 
 pytestmark = pytest.mark.anyio
@@ -77,3 +81,23 @@ async def test_a_standby_that_may_only_be_read_is_told_as_away(house: House) -> 
     with pytest.raises(LedgerAway):
         async with connect(house.service.engine) as connection:
             await write(connection)
+
+
+async def test_what_a_url_says_of_tls_is_heeded(house: House, tmp_path: Path) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    trustme.CA().cert_pem.write_to_path(tmp_path / "other.pem")
+    plain = urlsplit(str(house.settings.database_url))
+    with front(plain.port or 0, authority.issue_cert("127.0.0.1"), asked=True) as port:
+        at = plain.netloc.replace(f":{plain.port}", f":{port}")
+        for root, fits in (("ca.pem", True), ("other.pem", False)):
+            query = f"sslmode=verify-full&sslrootcert={tmp_path / root}"
+            engine = make_engine(urlunsplit(plain._replace(netloc=at, query=query)))
+            if fits:
+                async with connect(engine, within_s=20) as connection:
+                    assert await connection.scalar(sa.text("SELECT 1")) == 1
+            else:
+                with pytest.raises(LedgerAway):
+                    async with connect(engine, within_s=20):
+                        pass
+            await engine.dispose()

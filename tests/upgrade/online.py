@@ -38,6 +38,7 @@ BLOCKING = (
         "holds its rows for minutes: fill it in small parts, by a command",
     ),
 )
+_LOCKING = re.compile(rf"(?:ALTER TABLE|CREATE TRIGGER .* ON|CREATE .*INDEX .* ON) {_TABLE}", re.I)
 CONTRACTING = re.compile(
     r"ALTER .*\bRENAME\b|DROP (?:TABLE|VIEW|FUNCTION)"
     r"|ALTER TABLE.* DROP (?!CONSTRAINT|NOT NULL|DEFAULT)",
@@ -59,13 +60,18 @@ def faults(migration: Any) -> list[str]:
     """What must not run while claims go on, each in a sentence."""
     found = []
     made: set[str] = set()
+    patient = False
     for statement in statements(migration):
+        patient = patient or "lock_timeout" in statement
         if created := re.match(rf"CREATE TABLE {_TABLE}", statement, re.I):
             made.add(created["table"])
         for pattern, why in BLOCKING:
             match = re.match(pattern, statement, re.I)
             if match and match["table"] in LARGE and match["table"] not in made:
                 found.append(f"{statement[:90]}: {why}")
+        locking = _LOCKING.match(statement)
+        if patient and locking and locking["table"] not in made:
+            found.append(f"{statement[:90]}: leave the lock_timeout to migrations/env.py")
         if CONTRACTING.match(statement) and not getattr(migration, "unused_since", ""):
             found.append(
                 f"{statement[:90]}: the former release may use it; drop it a release later, and "

@@ -1,6 +1,7 @@
 """Two releases on one PostgreSQL and one Valkey: their processes, and a way that spreads what
 the tills send over those that are up, as a load balancer does."""
 
+import asyncio
 import os
 import random
 import signal
@@ -8,10 +9,9 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,8 +19,11 @@ from pathlib import Path
 import httpx
 
 from tests.faults.engines import Postgres, Valkey
+from tests.faults.history import History
+from tests.faults.tills import Till, serials
 
 READY_WITHIN_S = 60
+TILLS = 12
 PII_KEY = "upgrade-key-for-made-up-people-only-0000"
 
 
@@ -111,14 +114,17 @@ class Spread(httpx.AsyncBaseTransport):
     def __init__(self, *ports: int) -> None:
         self.ports = list(ports)
         self.answered: Counter[int] = Counter()
+        self.moments: list[tuple[float, float]] = []  # of each answer: when, and after how long
         self._inner = httpx.AsyncHTTPTransport(limits=httpx.Limits(max_connections=64))
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         port = random.choice(self.ports)
         request.url = request.url.copy_with(port=port)
+        started = time.monotonic()
         response = await self._inner.handle_async_request(request)
         if response.status_code not in (429, 503):
             self.answered[port] += 1
+            self.moments.append((time.monotonic(), time.monotonic() - started))
         return response
 
     async def aclose(self) -> None:
@@ -151,3 +157,20 @@ def enrol(release: Release, folder: Path, uscc: str) -> str:
         release.butie("budget", "adjust", pool, *words)
     said = release.butie("key", "create", "--role", "pos", "--retailer", "r1", "--label", "tills")
     return next(word for word in said.split() if word.startswith("butie_"))
+
+
+async def sell(spread: Spread, key: str, history: History, enough: asyncio.Event) -> None:
+    """Let tills sell until it is enough, and write down what they are told."""
+    numbers = serials(1)
+    async with httpx.AsyncClient(
+        base_url="http://127.0.0.1", transport=spread, headers={"Authorization": f"Bearer {key}"}
+    ) as client:
+        tills = [Till(n, 1, history, client, numbers) for n in range(TILLS)]
+        await asyncio.gather(*(till.work(enough) for till in tills))
+
+
+async def until(done: Callable[[], bool], selling: "asyncio.Task[None]") -> None:
+    """Wait for it while the tills go on."""
+    while not done():
+        assert not selling.done(), "the tills have stopped"
+        await asyncio.sleep(0.05)

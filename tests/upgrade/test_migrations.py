@@ -95,3 +95,9 @@ def test_a_new_table_may_be_indexed_at_once() -> None:
 def test_a_contracting_migration_says_since_when_nothing_uses_it() -> None:
     drop = "ALTER TABLE claim DROP COLUMN delivery_region"
     assert faults(migration(drop, unused_since="0.2.0")) == []
+
+
+def test_nobody_waits_longer_for_a_table_that_the_tills_use() -> None:
+    patient = "SET LOCAL lock_timeout = '5s'"
+    assert faults(migration(patient, "ALTER TABLE pool ADD COLUMN a text")) != []
+    assert faults(migration(patient, "CREATE TABLE a (b text)", "CREATE INDEX i ON a (b)")) == []

@@ -3,21 +3,18 @@
 import asyncio
 import subprocess
 import sys
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from tests.builders import uscc
 from tests.faults.books import read_books
 from tests.faults.checker import breaches
 from tests.faults.history import History
-from tests.faults.tills import Till, serials
 from tests.upgrade.former import ROOT, in_history, unpack
-from tests.upgrade.rolling import Release, Served, Spread, engines, enrol
+from tests.upgrade.rolling import Release, Served, Spread, engines, enrol, sell, until
 
 pytestmark = [
     pytest.mark.anyio,
@@ -26,7 +23,6 @@ pytestmark = [
     pytest.mark.skipif(not in_history(), reason="the former release's commit is not here"),
 ]
 
-TILLS = 12
 # What every release that is up answers before the next step.
 ENOUGH = 100
 AT_REST_WITHIN_S = 60
@@ -42,13 +38,13 @@ async def test_an_upgrade_under_load_and_the_way_back_lose_nothing(tmp_path: Pat
         history, enough = History(), asyncio.Event()
         first = stack.enter_context(old.serve(tmp_path))
         spread = Spread(first.port)
-        selling = asyncio.create_task(_sell(spread, key, history, enough))
+        selling = asyncio.create_task(sell(spread, key, history, enough))
 
         async def goes_on(*served: Served) -> None:
             """Each of these, and nobody else, answers a while longer."""
             spread.ports = [one.port for one in served]
             aims = {port: spread.answered[port] + ENOUGH for port in spread.ports}
-            await _until(
+            await until(
                 lambda: all(spread.answered[port] >= aim for port, aim in aims.items()), selling
             )
 
@@ -89,21 +85,6 @@ def test_each_release_runs_its_own_code(tmp_path: Path) -> None:
         [sys.executable, "-c", where], cwd=tree, env=release.environment, text=True
     )
     assert Path(said.strip()).is_relative_to(tree)
-
-
-async def _sell(spread: Spread, key: str, history: History, enough: asyncio.Event) -> None:
-    numbers = serials(1)
-    async with httpx.AsyncClient(
-        base_url="http://127.0.0.1", transport=spread, headers={"Authorization": f"Bearer {key}"}
-    ) as client:
-        tills = [Till(n, 1, history, client, numbers) for n in range(TILLS)]
-        await asyncio.gather(*(till.work(enough) for till in tills))
-
-
-async def _until(done: Callable[[], bool], selling: "asyncio.Task[None]") -> None:
-    while not done():
-        assert not selling.done(), "the tills have stopped"
-        await asyncio.sleep(0.05)
 
 
 async def _at_rest(database_url: str, gate: Any) -> Any:

@@ -1,0 +1,40 @@
+"""The settings go together, and the keys are good ones."""
+
+import os
+from collections.abc import AsyncIterator
+
+from service.config import Misconfigured
+from service.doctor.check import Check, Finding, Patient, fault, ok, warning
+
+# Fewer different characters than this are no random key.
+KEY_VARIETY_MIN = 10
+
+
+async def _find(patient: Patient) -> AsyncIterator[Finding]:
+    settings = patient.settings
+    if settings.sandbox:
+        yield warning("no engine is named: this is a sandbox", "for real claims set both URLs")
+    else:
+        for name, url in (("DATABASE", settings.database_url), ("REDIS", settings.redis_url)):
+            if url is None:
+                yield fault(f"BUTIE_{name}_URL is not set", "set both URLs, or neither")
+        if settings.clock not in (None, "now"):
+            yield fault("BUTIE_CLOCK sets the clock", "unset it: here the clock is the real one")
+    try:
+        key = settings.personal_data_key()
+    except Misconfigured as error:
+        yield fault("the personal-data key cannot be used", str(error))
+    else:
+        if not settings.sandbox and len(set(key)) < KEY_VARIETY_MIN:
+            yield fault("BUTIE_PII_KEY is easily guessed", "make one: openssl rand -hex 32")
+    cores = os.cpu_count() or 1
+    if settings.workers > cores:
+        yield warning(
+            f"{settings.workers} workers on {cores} cores", f"set BUTIE_WORKERS to {cores} or less"
+        )
+    if settings.host not in ("127.0.0.1", "::1", "localhost") and not settings.rate_limit_per_s:
+        yield warning(f"open on {settings.host} without a rate limit", "set BUTIE_RATE_LIMIT_PER_S")
+    yield ok(f"jurisdiction {settings.jurisdiction}, {settings.workers} workers")
+
+
+CHECK = Check("settings", _find)

@@ -1,0 +1,65 @@
+"""Engines of these tests' own: their settings are spoiled and mended again."""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from service.cli import app
+from service.db.engine import migrate
+from service.embedded import postgres
+from tests.faults.engines import Postgres, Valkey
+
+
+@dataclass
+class Installation:
+    postgres: Postgres
+    valkey: Valkey
+    environment: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def database_url(self) -> str:
+        return f"postgresql://butie:{self.postgres.password}@127.0.0.1:{self.postgres.port}/butie"
+
+    def sql(self, *statements: str) -> Any:
+        async def run() -> Any:
+            connection = await asyncpg.connect(self.database_url)
+            for statement in statements:
+                value = await connection.fetchval(statement)
+            await connection.close()
+            return value
+
+        return asyncio.run(run())
+
+    def doctor(self, **settings: str) -> Result:
+        environment: dict[str, str | None] = {
+            "BUTIE_DATABASE_URL": self.database_url,
+            "BUTIE_REDIS_URL": f"redis://127.0.0.1:{self.valkey.port}/0",
+            "BUTIE_PII_KEY": "0123456789abcdef0123456789abcdef",
+            "COLUMNS": "400",
+            **settings,
+        }
+        return CliRunner().invoke(app, ["doctor"], env=environment)
+
+
+@pytest.fixture(scope="module")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    folder: Path = tmp_path_factory.mktemp("doctor")
+    made = Installation(Postgres(folder / "postgres-home"), Valkey(folder / "valkey-home"))
+    # On its command line a setting could not be spoiled.
+    spoilt = {"fsync", "synchronous_commit"}
+    settings = {name: value for name, value in postgres.SETTINGS.items() if name not in spoilt}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(postgres, "SETTINGS", settings)
+        made.postgres.start()
+    made.valkey.start()
+    migrate(made.database_url)
+    yield made
+    made.valkey.kill()
+    made.postgres.stop()
