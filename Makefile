@@ -2,10 +2,11 @@
 
 PYTEST_ARGS ?=
 LOCK_ARGS ?=
+BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test test-long faults lint check lock clean
+.PHONY: help run test test-long faults bench lint check lock clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile
@@ -30,6 +31,9 @@ test-long: $(TEST) ## run the tests that take minutes
 
 faults: $(TEST) ## kill, stop and cut everything under load; FAULTS=1000 SEED=7 for a longer one
 	@.venv/bin/python -m tests.faults
+
+bench: $(TEST) ## measure Butie beside its yardsticks; BENCH_ARGS="--only one_worker" for some rows
+	@.venv/bin/python -m loadtests.bench $(BENCH_ARGS)
 
 lint: $(TEST) ## style, types and import contracts
 	@.venv/bin/ruff check .

@@ -8,6 +8,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import date, timedelta
 from typing import cast
 
 import uvloop
@@ -46,10 +47,12 @@ class Outcome:
 def claim_body(n: int, sold_at: str, **item: object) -> dict[str, object]:
     """A claim by a person of their own, for goods of their own. A subsidy of 2 yuan: the
     sandbox's budget lasts for ten million of them."""
+    million, person = divmod(n, 1_000_000)
+    birth_on = date(1950, 1, 1) + timedelta(days=million)
     return checkout_json(
         sold_at=sold_at,
         order_no=f"L{n}",
-        consumer={"id_type": "resident_id", "id_number": resident_id(n % 1_000_000)},
+        consumer={"id_type": "resident_id", "id_number": resident_id(person, f"{birth_on:%Y%m%d}")},
         items=[item_json(**{"serial_no": serial(n), "price_fen": 1_000, **item})],
     )
 
@@ -131,7 +134,9 @@ class Run:
         self.lost += 1
 
 
-async def _connect(run: Run, port: int, count: int, answered: Callable[[Till, int], None]):
+async def _connect(
+    run: Run, port: int, count: int, answered: Callable[[Till, int], None]
+) -> list[Till]:
     loop = asyncio.get_running_loop()
     tills = []
     for _ in range(count):
@@ -140,7 +145,9 @@ async def _connect(run: Run, port: int, count: int, answered: Callable[[Till, in
     return tills
 
 
-async def closed_loop(port: int, requests: Sequence[bytes], connections: int, seconds: float):
+async def closed_loop(
+    port: int, requests: Sequence[bytes], connections: int, seconds: float
+) -> Outcome:
     """Each connection asks again as soon as it is answered, until the time is up."""
     run = Run(iter(requests))
     going = True
@@ -166,7 +173,7 @@ async def closed_loop(port: int, requests: Sequence[bytes], connections: int, se
 
 async def open_loop(
     port: int, requests: Sequence[bytes], connections: int, seconds: float, per_s: float
-):
+) -> Outcome:
     """Requests come at this rate whatever becomes of the earlier ones; an answer's time counts
     from when the request was due, so that a server that falls behind cannot hide it."""
     run = Run(iter(requests))

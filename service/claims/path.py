@@ -12,8 +12,6 @@ from datetime import datetime, timedelta
 from typing import Literal, assert_never
 from uuid import UUID
 
-from uuid_utils.compat import uuid7
-
 from service import metrics
 from service.background import Background
 from service.batcher import MicroBatcher, Overloaded
@@ -42,7 +40,7 @@ from service.claims.outcomes import (
 )
 from service.claims.patience import Patience
 from service.claims.people import Digester
-from service.claims.prepare import wanted_lines
+from service.claims.prepare import pending_claim, wanted_lines
 from service.claims.standing import Openings, Standing, over_budget
 from service.claims.stored import ClaimKey, KeyedClaim
 from service.clock import Clock
@@ -262,19 +260,15 @@ class ClaimPath:
         return Candidate(claim, max(0, age // timedelta(milliseconds=1)))
 
     def _pending(self, request: "_Request", priced: Quote, now: datetime) -> PendingClaim:
-        checkout = request.checkout
-        person = self._digester.person(checkout.consumer)
-        return PendingClaim(
-            claim_id=uuid7(nanoseconds=round(now.timestamp() * 1000) * 1_000_000),
-            seller=request.till.seller,
-            idempotency_key=request.idempotency_key,
-            fingerprint=request.fingerprint,
-            consumer_digest=person,
-            checkout=checkout,
-            quote=priced,
-            lines=wanted_lines(checkout, priced, person, self._digester),
-            created_at=now,
-            expires_at=now + self._hold_for if checkout.hold else None,
+        return pending_claim(
+            request.till.seller,
+            request.idempotency_key,
+            request.fingerprint,
+            request.checkout,
+            priced,
+            now,
+            hold_for=self._hold_for,
+            digester=self._digester,
         )
 
     # --- the two hops -------------------------------------------------------------------

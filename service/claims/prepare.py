@@ -1,9 +1,41 @@
 """From a priced checkout to what must be taken: rights, serials, money."""
 
-from service.claims.claim import RightUse, WantedLine
+from datetime import datetime, timedelta
+
+from uuid_utils.compat import uuid7
+
+from service.claims.claim import PendingClaim, RightUse, Seller, WantedLine
 from service.claims.people import Digester
 from service.core.checkout import Checkout, Item
 from service.core.quote import LineQuote, QuotaUse, Quote
+
+
+def pending_claim(
+    seller: Seller,
+    idempotency_key: str,
+    fingerprint: bytes,
+    checkout: Checkout,
+    priced: Quote,
+    now: datetime,
+    *,
+    hold_for: timedelta,
+    digester: Digester,
+) -> PendingClaim:
+    """The claim of a checkout that the rules allow, ready for the gate. `hold_for`: how long it is
+    reserved if it asks for that."""
+    person = digester.person(checkout.consumer)
+    return PendingClaim(
+        claim_id=uuid7(nanoseconds=round(now.timestamp() * 1000) * 1_000_000),
+        seller=seller,
+        idempotency_key=idempotency_key,
+        fingerprint=fingerprint,
+        consumer_digest=person,
+        checkout=checkout,
+        quote=priced,
+        lines=wanted_lines(checkout, priced, person, digester),
+        created_at=now,
+        expires_at=now + hold_for if checkout.hold else None,
+    )
 
 
 def wanted_lines(

@@ -153,7 +153,7 @@ def judged(line: Line) -> tuple[Reason, ...]:
     """Every reason against a line; outside its window the other rules do not apply."""
     if reason := within_window(line):
         return (reason,)
-    return _reasons(*(rule(line) for rule in LINE_RULES))
+    return tuple([reason for rule in LINE_RULES if (reason := rule(line)) is not None])
 
 
 def quotas_of(line: Line) -> tuple[QuotaUse, ...]:

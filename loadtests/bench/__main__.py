@@ -1,0 +1,70 @@
+"""`make bench`, or `python -m loadtests.bench [--only NAME …] [--rounds N] [--seconds S]`.
+
+Starts all that it needs on this machine, runs each row's two sides in turn, and writes
+`loadtests/results/bench.json` and `latency.svg` beside it. Read ratios, not rates: the load comes
+from the same cores, and machines are noisy. Nothing else should run meanwhile.
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from loadtests.bench import inside, over_http, report
+from loadtests.bench.contest import Row
+
+RESULTS = Path(__file__).parents[1] / "results"
+OFFERED = (250, 500, 1000, 1500, 2000, 2500, 3000, 3500, 4000, 4500)
+
+ROWS: dict[str, Callable[..., Row]] = {
+    "one_worker": over_http.one_worker,
+    "two_workers": over_http.two_workers,
+    "refusals": over_http.refusals,
+    "batches": over_http.batches,
+    "without_http": inside.without_http,
+    "one_at_a_time": inside.one_at_a_time,
+    "hostile": over_http.hostile,
+    "refill": over_http.refill,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", nargs="*", choices=[*ROWS, "writers", "offered"], default=None)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=4.0, help="of each run")
+    wanted = parser.parse_args()
+    RESULTS.mkdir(exist_ok=True)
+    rows: list[Row] = []
+    more: dict[str, Any] = {}
+    for name, run in ROWS.items():
+        if wanted.only is None or name in wanted.only:
+            row = partial(run, rounds=wanted.rounds, seconds=wanted.seconds)
+            rows.append(_in_folder(name, row))
+    if wanted.only is None or "writers" in wanted.only:
+        more["writers"] = _in_folder("writers", lambda at: inside.writers(at, wanted.seconds))
+    if wanted.only is None or "offered" in wanted.only:
+        more["offered"] = _in_folder(
+            "offered", lambda at: over_http.offered(at, OFFERED, wanted.seconds)
+        )
+        report.plot(RESULTS / "latency.svg", more["offered"])
+    if rows:
+        report.show(rows)
+    if "writers" in more:
+        report.show_writers(more["writers"])
+    report.write_json(RESULTS / "bench.json", rows, more)
+
+
+def _in_folder(name: str, run: Callable[[Path], Any]) -> Any:
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="butie-bench-") as folder:
+        found = run(Path(folder) / name)
+    report.console.print(f"{name}: {time.monotonic() - began:.0f} s", style="dim")
+    return found
+
+
+if __name__ == "__main__":
+    main()

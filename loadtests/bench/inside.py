@@ -1,0 +1,291 @@
+"""The rows without HTTP: the claim path called as a function, and writers of the ledger alone."""
+
+import asyncio
+import json
+import math
+import multiprocessing
+import statistics
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import uvloop
+from uuid_utils.compat import uuid7
+
+from loadtests.bench.contest import Row, Sample
+from loadtests.bench.over_http import check_durable, execute
+from loadtests.bench.servers import sandbox
+from loadtests.bench.traffic import claim_body
+from service.claims.claim import PendingClaim, Seller
+from service.claims.commit import Committed
+from service.claims.gate import Admitted, Candidate
+from service.claims.ledger import Ledger
+from service.claims.outcomes import Granted
+from service.claims.path import Till
+from service.claims.people import Digester
+from service.claims.prepare import pending_claim
+from service.config import SANDBOX_PII_KEY, Settings
+from service.core.checkout import Checkout
+from service.core.policy import PolicyBook
+from service.core.quote import quote
+from service.db.engine import make_engine
+from service.embedded import engines
+from service.ops.logs import set_up_logs
+from service.policies import read_book
+from service.sandbox import RETAILER_ID, STORE_ID, read_clock
+from service.wiring import Service, open_service
+
+IN_FLIGHT = 256
+DIGESTER = Digester(SANDBOX_PII_KEY)
+TILL = Till(Seller(RETAILER_ID, STORE_ID), "")
+# Between 1 and 64 writers, each a process of its own, as workers on several hosts are.
+WRITERS = (1, 4, 16, 64)
+WRITER_BATCH = 64
+
+BARE_TABLES = """
+CREATE TABLE IF NOT EXISTS bare_pool (pool text PRIMARY KEY, spent_fen bigint NOT NULL,
+    CHECK (spent_fen <= 2000000000));
+CREATE TABLE IF NOT EXISTS bare_claim (claim_id uuid PRIMARY KEY, idempotency_key text,
+    store_id text, pool text, subsidy_fen bigint, created_at timestamptz);
+INSERT INTO bare_pool VALUES ('appliances', 0) ON CONFLICT DO NOTHING
+"""
+BARE = """
+WITH put AS (
+    INSERT INTO bare_claim
+    SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::bigint[],
+        $6::timestamptz[])
+    RETURNING subsidy_fen
+)
+UPDATE bare_pool SET spent_fen = spent_fen + (SELECT sum(subsidy_fen) FROM put)
+WHERE pool = 'appliances'
+"""
+
+_numbers = count(500_000_000, step=1_000_000)
+
+
+def furnished(folder: Path) -> None:
+    """A sandbox's data, with its money and its store."""
+    set_up_logs("console", "warning")
+    with sandbox(folder):
+        pass
+
+
+@asynccontextmanager
+async def a_service(folder: Path, database_url: str, redis_url: str) -> AsyncIterator[Service]:
+    kept = read_clock(folder)
+    assert kept is not None, "Bug! The folder is furnished."
+    settings = Settings(
+        data_dir=folder,
+        database_url=database_url,
+        redis_url=redis_url,
+        sandbox_offset_s=math.ceil(kept.offset.total_seconds()),
+        answer_within_ms=60_000,  # the bench waits: nobody stands at a till
+    )
+    async with open_service(settings) as service:
+        while service.gate.away or not await _knows_pools(service):
+            await asyncio.sleep(0.1)
+        yield service
+
+
+async def _knows_pools(service: Service) -> bool:
+    return bool((await service.gate.look(time.time())).versions)
+
+
+def checkouts(service: Service, wanted: int) -> list[tuple[str, Checkout]]:
+    """As the API hands them on: parsed already."""
+    sold_at = service.clock.now().isoformat()
+    first = next(_numbers)
+    return [
+        (f"P{n}", Checkout.model_validate_json(json.dumps(claim_body(n, sold_at))))
+        for n in range(first, first + wanted)
+    ]
+
+
+async def _in_flight(work: Callable[[Any], Coroutine[Any, Any, None]], items: list[Any]) -> float:
+    """Items a second, with IN_FLIGHT of them under way."""
+    left = iter(items)
+
+    async def one_after_another() -> None:
+        for item in left:
+            await work(item)
+
+    began = time.perf_counter()
+    await asyncio.gather(*(one_after_another() for _ in range(IN_FLIGHT)))
+    return len(items) / (time.perf_counter() - began)
+
+
+# --- admit and commit against a bare writer ---------------------------------------------
+
+
+def without_http(folder: Path, rounds: int, seconds: float) -> Row:
+    claims = int(4000 * seconds)
+    row = Row(
+        "the claim path without HTTP (price, admit, commit), 256 in flight",
+        "claims/s",
+        "Butie",
+        "one writer: bare unnest insert and one pool update a batch, no Redis",
+        0.4,
+    )
+    furnished(folder)
+    with engines(folder) as urls:
+        asyncio.run(check_durable(urls.database_url))
+        asyncio.run(execute(urls.database_url, BARE_TABLES))
+
+        async def ours() -> Sample:
+            async with a_service(folder, urls.database_url, urls.redis_url) as service:
+                wanted = checkouts(service, claims)
+
+                async def claim(one: tuple[str, Checkout]) -> None:
+                    outcome = await service.path.claim(TILL, *one)
+                    assert isinstance(outcome, Granted), outcome
+
+                return Sample(await _in_flight(claim, wanted))
+
+        return row.rounds(
+            rounds,
+            lambda: uvloop.run(ours()),
+            lambda: uvloop.run(_bare(urls.database_url, claims)),
+        )
+
+
+async def _bare(database_url: str, claims: int) -> Sample:
+    connection = await asyncpg.connect(database_url)
+    rows = [(uuid7(), f"B{n}", STORE_ID, "appliances", 200, None) for n in range(claims)]
+    began = time.perf_counter()
+    for at in range(0, claims, IN_FLIGHT):
+        await connection.execute(BARE, *map(list, zip(*rows[at : at + IN_FLIGHT], strict=True)))
+    took = time.perf_counter() - began
+    await connection.close()
+    return Sample(claims / took)
+
+
+# --- one till alone ---------------------------------------------------------------------
+
+
+def one_at_a_time(folder: Path, rounds: int, seconds: float) -> Row:
+    claims = int(200 * seconds)
+    """The median time of a claim that has the line to itself, batchers in between or not."""
+    row = Row(
+        "p50 of a claim at 1 connection, without HTTP",
+        "ms",
+        "Butie",
+        "the same hops called directly, unbatched",
+        1.3,
+        at_most=True,
+    )
+    furnished(folder)
+    with engines(folder) as urls:
+
+        async def run(batched: bool) -> Sample:
+            async with a_service(folder, urls.database_url, urls.redis_url) as service:
+                step = _by_path if batched else _directly
+                took = []
+                for one in checkouts(service, claims):
+                    began = time.perf_counter()
+                    await step(service, *one)
+                    took.append(time.perf_counter() - began)
+                return Sample(statistics.median(took) * 1000)
+
+        return row.rounds(rounds, lambda: uvloop.run(run(True)), lambda: uvloop.run(run(False)))
+
+
+async def _by_path(service: Service, key: str, checkout: Checkout) -> None:
+    outcome = await service.path.claim(TILL, key, checkout)
+    assert isinstance(outcome, Granted), outcome
+
+
+async def _directly(service: Service, key: str, checkout: Checkout) -> None:
+    claim = pending(key, checkout, service.book, service.clock.now())
+    (admission,) = await service.gate.admit([Candidate(claim, 0)])
+    assert isinstance(admission, Admitted), admission
+    report = await service.ledger.commit([claim], bypassed=False)
+    assert report.verdicts == [Committed()]
+    service.background(_settled(service, claim, report.pools))
+
+
+async def _settled(service: Service, claim: PendingClaim, pools: Any) -> None:
+    await service.gate.settle(pools, done=[claim.claim_id])
+
+
+# --- many writers -----------------------------------------------------------------------
+
+
+def writers(folder: Path, seconds: float) -> dict[int, float]:
+    """Claims a second that so many processes commit together, in batches of 64, each straight
+    into the ledger: what several workers on several hosts do to the pools' rows."""
+    furnished(folder)
+    rates = {}
+    with engines(folder) as urls:
+        for number in WRITERS:
+            rates[number] = _write(urls.database_url, number, seconds)
+    return rates
+
+
+def _write(database_url: str, number: int, seconds: float) -> float:
+    context = multiprocessing.get_context("spawn")
+    start = context.Barrier(number + 1)
+    done: Any = context.Queue()
+    firsts = [next(_numbers) for _ in range(number)]
+    processes = [
+        context.Process(
+            target=_one_writer, args=(database_url, first, seconds, start, done), daemon=True
+        )
+        for first in firsts
+    ]
+    for process in processes:
+        process.start()
+    start.wait()
+    committed = sum(int(done.get()) for _ in processes)
+    for process in processes:
+        process.join()
+    return committed / seconds
+
+
+def _one_writer(database_url: str, first: int, seconds: float, start: Any, done: Any) -> None:
+    uvloop.run(_commits(database_url, first, seconds, start, done))
+
+
+async def _commits(database_url: str, first: int, seconds: float, start: Any, done: Any) -> None:
+    engine = make_engine(database_url, connections_max=1, pre_ping=False)
+    ledger = Ledger(engine, "330402")
+    made = _batches(first)
+    ready = [next(made) for _ in range(int(40 * seconds))]
+    await ledger.pools()
+    start.wait()
+    until, committed = time.perf_counter() + seconds, 0
+    for batch in ready:
+        if time.perf_counter() >= until:
+            break
+        report = await ledger.commit(batch, bypassed=False)
+        committed += sum(verdict == Committed() for verdict in report.verdicts)
+    done.put(committed)
+    await engine.dispose()
+
+
+def _batches(first: int) -> Iterator[list[PendingClaim]]:
+    book, now = read_book("330402", None), datetime(2025, 6, 18, 2, 0, tzinfo=UTC)
+    for start in count(first, WRITER_BATCH):
+        batch = []
+        for n in range(start, start + WRITER_BATCH):
+            checkout = Checkout.model_validate_json(json.dumps(claim_body(n, now.isoformat())))
+            batch.append(pending(f"W{n}", checkout, book, now))
+        yield batch
+
+
+def pending(key: str, checkout: Checkout, book: PolicyBook, now: datetime) -> PendingClaim:
+    """A claim as the path hands it to the gate and the ledger."""
+    return pending_claim(
+        TILL.seller,
+        key,
+        DIGESTER.fingerprint(checkout),
+        checkout,
+        quote(book, checkout, now),
+        now,
+        hold_for=timedelta(minutes=15),
+        digester=DIGESTER,
+    )

@@ -1,0 +1,95 @@
+"""What the bench prints, and the files it leaves: a table, JSON and a plot."""
+
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+from rich.console import Console
+from rich.table import Table
+
+from loadtests.bench.contest import Row, Sample, median
+
+console = Console(width=150)
+
+
+def show(rows: Sequence[Row]) -> None:
+    """The table: medians over the rounds, and each round's ratio."""
+    table = Table(show_lines=True)
+    for name in ("what", "ours", "against", "ratio (by round)", "bar"):
+        table.add_column(name)
+    for row in rows:
+        ratios = " ".join(f"{ratio:.2f}" for ratio in row.ratios)
+        table.add_row(
+            row.name,
+            f"{row.ours}\n{_figures(row.samples['ours'], row.unit)}",
+            f"{row.other}\n{_figures(row.samples['other'], row.unit)}",
+            f"[bold]{row.ratio:.2f}[/bold]\n({ratios})",
+            _bar(row),
+        )
+    console.print(table)
+    for row in rows:
+        for remark in row.remarks:
+            console.print(f"  {row.name}: {remark}")
+
+
+def _figures(samples: Sequence[Sample], unit: str) -> str:
+    value = median(list(samples), "value")
+    lines = [f"{value:,.0f} {unit}" if value and value >= 100 else f"{value:.3f} {unit}"]
+    times = [median(list(samples), name) for name in ("p50_ms", "p95_ms", "p99_ms")]
+    if None not in times:
+        lines.append("p50/95/99 " + "/".join(f"{time:.1f}" for time in times) + " ms")
+    parts = [part for part, spent in samples[0].cpu_s.items() if spent > 0.0005]
+    if parts:
+        cpu = (
+            f"{part} {sum(one.cpu_s[part] for one in samples) / len(samples):.3f}" for part in parts
+        )
+        lines.append("CPU s per 1,000: " + ", ".join(cpu))
+    return "\n".join(lines)
+
+
+def _bar(row: Row) -> str:
+    if row.bar is None:
+        return "-"
+    sign = "≤" if row.at_most else "≥"
+    return f"{sign} {row.bar:g}\n" + ("reached" if row.reached else "[red]not reached[/red]")
+
+
+def show_writers(rates: Mapping[int, float]) -> None:
+    """Commits by so many writers together, and the rate against the fewest."""
+    table = Table("writers", "claims/s together", "against 1 writer")
+    for number, rate in rates.items():
+        table.add_row(str(number), f"{rate:,.0f}", f"{rate / rates[min(rates)]:.2f}")
+    console.print(table)
+
+
+def write_json(path: Path, rows: Sequence[Row], more: Mapping[str, Any]) -> None:
+    machine = {
+        "cores": psutil.cpu_count(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "python": platform.python_version(),
+        "system": platform.system(),
+    }
+    found = {"machine": machine, "rows": [row.as_json() for row in rows], **more}
+    path.write_text(json.dumps(found, indent=1, ensure_ascii=False))
+
+
+def plot(path: Path, curves: Mapping[str, Sequence[Mapping[str, float]]]) -> None:
+    """Latency against offered load. Both axes say what they are in."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
+    for name, points in curves.items():
+        rates = [point["offered"] for point in points]
+        for which, style in (("p50_ms", "-o"), ("p99_ms", "--o")):
+            label = f"{name}, {which[:3]}"
+            axes.plot(rates, [point[which] for point in points], style, label=label, ms=4)
+    axes.set(xlabel="offered load, claims a second", ylabel="answered after, ms", yscale="log")
+    axes.grid(alpha=0.3, which="both")
+    axes.legend()
+    figure.savefig(path)
