@@ -1,0 +1,46 @@
+"""A seeded ledger is one that its claims could have made."""
+
+from datetime import date
+
+import asyncpg
+import pytest
+
+from loadtests.seed import JURISDICTION, seed
+from service.audit.run import audit
+from service.finance.verify import verify
+from service.policies import read_book
+from tests.conftest import NOW
+
+pytestmark = pytest.mark.anyio
+
+CLAIMS = 1_000
+INDEXES = "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1"
+LEFT = "SELECT sum(allocated_fen - spent_fen) FROM pool"
+
+
+async def test_its_books_tie_and_its_days_are_closed(database_url: str) -> None:
+    connection = await asyncpg.connect(database_url)
+    indexes = await connection.fetch(INDEXES)
+    await seed(database_url, CLAIMS, NOW, first=date(2025, 6, 10))
+    assert await connection.fetch(INDEXES) == indexes
+    assert await connection.fetchval("SELECT count(*) FROM claim") == CLAIMS
+    assert await connection.fetchval(LEFT) == 0
+
+    verdicts = [one async for one in audit(connection, JURISDICTION, read_book(JURISDICTION), None)]
+    found = [one.finding for one in verdicts if one.finding is not None]
+    assert len(found) == 6 and not any(finding.breaches for finding in found), found
+    days = [day async for day in verify(connection, JURISDICTION)]
+    assert [day.day.day for day in days] == list(range(10, 18))
+    assert not any(day.findings for day in days)
+    await connection.close()
+
+
+async def test_a_ledger_with_claims_is_left_alone(database_url: str) -> None:
+    await seed(database_url, 10, NOW, first=date(2025, 6, 17), close=False)
+    with pytest.raises(SystemExit, match="has claims already"):
+        await seed(database_url, 10, NOW)
+
+
+async def test_days_must_lie_under_one_policy(database_url: str) -> None:
+    with pytest.raises(SystemExit, match="span of days"):
+        await seed(database_url, 10, NOW, first=date(2024, 12, 31))
