@@ -1,94 +1,151 @@
-"""Every metric of the service, declared in this one place.
+"""Every metric of the service, declared in this one place; `deploy/metrics.md` lists them.
 
-Labels are bounded: outcomes, reason codes, pools and route templates, never an id or a key.
+Labels are bounded: outcomes, reason codes, pools, categories, towns and route templates, never an
+id or a key. What the ledger knows is read from it at each scrape (`AtScrape`), so that it is the
+same from every worker and host and after every restart; what it cannot know, each worker counts.
+Of gauges the modes are chosen so that a worker that is gone says nothing any more.
 """
 
-from collections.abc import Callable
+import os
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Literal
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge, Histogram, multiprocess
 
 # A claim takes milliseconds; a till gives up after some seconds. The steps in between tell
-# "as ever" (up to 10 ms) from "felt at the till" (100 ms) from "being retried" (1 s on).
+# "as ever" (up to 10 ms) from "felt at the till" (100 ms) from "being retried" (1 s on). Each
+# target of `SLOS` is one of them, for only at a bucket's edge a histogram tells the exact share.
 LATENCY_BUCKETS_S = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+# One trip to Redis takes a fraction of a millisecond and is given up after 250.
+GATE_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25)
+# One commit waits for a disk, and is given up after 900 ms.
+LEDGER_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+
+@dataclass(frozen=True, slots=True)
+class Slo:
+    """A promise to the tills: this share of a route's answers comes `within_s`."""
+
+    method: str
+    route: str
+    within_s: float
+    goal_ratio: float
+
+
+# The customer stands there: a quarter of a second is not felt beside the card terminal. A refund
+# waits its turn behind others. A batch is 500 claims, and no customer waits for it.
+SLOS = (
+    Slo("POST", "/v1/claims", 0.25, 0.99),
+    Slo("POST", "/v1/quotes", 0.25, 0.99),
+    Slo("POST", "/v1/claims/{claim_id}/confirm", 0.25, 0.99),
+    Slo("POST", "/v1/claims/{claim_id}/refunds", 0.5, 0.99),
+    Slo("POST", "/v1/claims/batch", 2.5, 0.99),
+)
+assert all(slo.within_s in LATENCY_BUCKETS_S for slo in SLOS)
+# Of all requests to /v1: answered with anything but a 5xx. A till that meets a 503 retries; one
+# in a thousand is what the tills' own networks lose anyway.
+AVAILABILITY_GOAL_RATIO = 0.999
+
+# --- counted by each worker -------------------------------------------------------------
 
 requests = Histogram(
     "butie_http_request_seconds",
     "Time from the request's head to the end of the answer",
-    ["route", "status"],
+    ["method", "route", "status"],
     buckets=LATENCY_BUCKETS_S,
 )
 claims = Counter(
     "butie_claims_total",
     "Claims asked for, by what became of them",
-    ["outcome"],  # granted, replayed, refused, key_reused
+    ["outcome"],  # granted, replayed, refused, keyreused
 )
-subsidy_fen = Counter("butie_granted_fen_total", "Subsidy granted or reserved, in fen", ["pool"])
-refusals = Counter("butie_refusals_total", "Reasons of refused claims", ["code"])
-gate_batch_size = Histogram(
-    "butie_gate_batch_claims", "Claims that shared one call to the gate", buckets=BATCH_BUCKETS
+claim_lines = Counter(
+    "butie_claim_lines_total",
+    "Lines of claims decided, by what became of them; no_money: refused for an empty pool",
+    ["scheme", "category", "outcome"],  # granted, held, refused, no_money
 )
-ledger_batch_size = Histogram(
-    "butie_ledger_batch_claims", "Claims that shared one commit", buckets=BATCH_BUCKETS
+claim_lines_fen = Counter(
+    "butie_claim_lines_fen_total",
+    "Subsidy of the lines granted or held, in fen",
+    ["scheme", "category", "outcome"],  # granted, held
 )
-gate_bypassed = Counter(
-    "butie_gate_bypassed_total", "Claims decided without the gate, because it was away or empty"
-)
-gate_up = Gauge(
-    "butie_gate_up", "1 while the gate answers this worker", multiprocess_mode="livemin"
-)
-admissions_released = Counter(
-    "butie_admissions_released_total", "Overdue admissions that the sweeper resolved", ["fate"]
-)
-admissions_in_flight = Gauge(
-    "butie_admissions_in_flight",
-    "Claims between the gate's yes and the ledger's",
-    multiprocess_mode="mostrecent",
-)
-admissions_overdue = Gauge(
-    "butie_admissions_overdue",
-    "Admissions past their deadline that the sweeper has yet to resolve",
-    multiprocess_mode="mostrecent",
-)
+refusals = Counter("butie_refusals_total", "Refused claims, by each of their reasons", ["code"])
 holds_ended = Counter(
     "butie_holds_ended_total",
     "Holds that ended, by how",
     ["how"],  # confirmed, cancelled, expired
 )
+refunds = Counter("butie_refunds_total", "Refunds made")
+exports = Counter(
+    "butie_exports_total",
+    "Journal exports, by how they ended",
+    ["format", "outcome"],  # whole, left (by the client), failed
+)
 rate_limited = Counter("butie_rate_limited_total", "Requests refused for their key's rate")
 rate_uncounted = Counter(
     "butie_rate_uncounted_total", "Requests that passed because Redis could not count them"
 )
-audit_breaches = Gauge(
-    "butie_audit_breaches",
-    "Breaches that the newest audit found",
-    ["invariant"],
-    multiprocess_mode="mostrecent",
+
+gate_seconds = Histogram(
+    "butie_gate_seconds",
+    "Time of one call to the gate, which carries many claims",
+    ["call"],  # admit, settle, forget, look
+    buckets=GATE_BUCKETS_S,
 )
-audit_finished = Gauge(
-    "butie_audit_finished_timestamp_seconds",
-    "When the newest audit ended, by the business clock",
-    multiprocess_mode="mostrecent",
+gate_batch_size = Histogram(
+    "butie_gate_batch_claims", "Claims that shared one call to the gate", buckets=BATCH_BUCKETS
 )
-refunds = Counter("butie_refunds_total", "Refunds made")
-# Read from the ledger, the same for every worker: the newest reading counts, never a sum.
-pool_fen = Gauge(
-    "butie_pool_fen",
-    "A pool as the ledger has it, in fen",
-    ["pool", "part"],  # allocated, spent, remaining
-    multiprocess_mode="mostrecent",
+gate_bypassed = Counter(
+    "butie_gate_bypassed_total", "Claims decided without the gate, because it was away or empty"
+)
+gate_up = Gauge(
+    "butie_gate_up", "1 while the gate answers every worker", multiprocess_mode="livemin"
+)
+gate_mode = Gauge(
+    "butie_gate_mode",
+    "1 where a worker works so: guarding (gate and ledger), bypassed (ledger alone), refusing",
+    ["mode"],
+    multiprocess_mode="livemax",
+)
+gate_drift_fen = Gauge(
+    "butie_gate_drift_fen",
+    "What the gate takes a pool to have left, less what the ledger has, in fen; known only when "
+    "nothing is on its way between them",
+    ["pool"],
+    multiprocess_mode="livemostrecent",
+)
+admissions_in_flight = Gauge(
+    "butie_admissions_in_flight",
+    "Claims between the gate's yes and the ledger's",
+    multiprocess_mode="livemostrecent",
+)
+admissions_overdue = Gauge(
+    "butie_admissions_overdue",
+    "Admissions past their deadline that the sweeper has yet to resolve",
+    multiprocess_mode="livemostrecent",
+)
+admissions_released = Counter(
+    "butie_admissions_released_total", "Overdue admissions that the sweeper resolved", ["fate"]
 )
 
-
-_observe: dict[tuple[str, int], Callable[[float], None]] = {}
-
-
-def observe_request(route: str, status: int, seconds: float) -> None:
-    """Count a request. prometheus-client's look-up by labels costs more than the counting."""
-    observe = _observe.get((route, status))
-    if observe is None:
-        observe = _observe[route, status] = requests.labels(route, status).observe
-    observe(seconds)
+ledger_seconds = Histogram(
+    "butie_ledger_seconds",
+    "Time of one call to the ledger, which carries many claims, until it is durable",
+    ["call"],  # commit, finish, refund, standing, keys
+    buckets=LEDGER_BUCKETS_S,
+)
+ledger_batch_size = Histogram(
+    "butie_ledger_batch_claims", "Claims that shared one commit", buckets=BATCH_BUCKETS
+)
+queue_items = Gauge(
+    "butie_queue_items",
+    "What waits for the next trip, all workers together, looked at once a second",
+    ["queue"],
+    multiprocess_mode="livesum",
+)
 
 
 # Set by every worker from the same reading of the ledger; which was last does not matter.
@@ -98,11 +155,121 @@ forecast_exhausted = Gauge(
     "10, 50 and 90 % probability not later. +Inf: not before the policy's end; NaN: too early "
     "to tell, or no policy",
     ["pool", "quantile"],  # 0.1, 0.5, 0.9
-    multiprocess_mode="mostrecent",
+    multiprocess_mode="livemostrecent",
 )
 forecast_daily_fen = Gauge(
     "butie_forecast_daily_fen",
     "The usual burn of a day on which the forecast builds, in fen; 0 without a history",
     ["pool"],
-    multiprocess_mode="mostrecent",
+    multiprocess_mode="livemostrecent",
 )
+
+
+@cache
+def _request_seconds(method: str, route: str, status: int) -> Histogram:
+    return requests.labels(method, route, status)
+
+
+def observe_request(method: str, route: str, status: int, seconds: float) -> None:
+    """Count a request. prometheus-client's look-up by labels costs more than the cache's."""
+    _request_seconds(method, route, status).observe(seconds)
+
+
+# --- read or worked out at each scrape --------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class AtScrape:
+    """A metric that is made anew for each scrape."""
+
+    name: str
+    meaning: str
+    labels: tuple[str, ...] = ()
+    kind: Literal["gauge", "counter"] = "gauge"
+
+
+ledger_up = AtScrape("butie_ledger_up", "1 if PostgreSQL answered this scrape")
+pool_fen = AtScrape(
+    "butie_pool_fen",
+    "A pool as the ledger has it, in fen",
+    ("pool", "part"),  # allocated, confirmed, reserved, remaining
+)
+journal_entries = AtScrape(
+    "butie_journal_entries_total",
+    "Grants and refunds booked since the first day",
+    ("kind", "pool", "category"),
+    "counter",
+)
+journal_fen = AtScrape(
+    "butie_journal_fen_total",
+    "Their amounts, in fen; a refund's is positive too",
+    ("kind", "pool", "category"),
+    "counter",
+)
+town_fen = AtScrape(
+    "butie_town_fen_total",
+    "The same by the store's town; the 50 largest, the others together",
+    ("kind", "town"),
+    "counter",
+)
+journal_unsummed = AtScrape(
+    "butie_journal_unsummed_entries",
+    "Journal entries that the sums above do not have yet",
+)
+day_fen = AtScrape(
+    "butie_day_fen",
+    "What is booked on a business day, in fen, exactly",
+    ("day", "kind", "pool"),  # today, yesterday; grant, refund
+)
+holds = AtScrape("butie_holds", "Holds that stand")
+uninvoiced_claims = AtScrape(
+    "butie_uninvoiced_claims",
+    "Confirmed claims without an invoice, by the age of their grant",
+    ("age",),  # week, month, older
+)
+uninvoiced_fen = AtScrape("butie_uninvoiced_fen", "Their subsidy less refunds, in fen", ("age",))
+tranche_fen = AtScrape("butie_tranche_fen", "Planned tranches, in fen", ("pool",))
+tranche_next = AtScrape(
+    "butie_tranche_next_timestamp_seconds",
+    "When the next planned tranche opens, by the business clock",
+    ("pool",),
+)
+audit_breaches = AtScrape(
+    "butie_audit_breaches", "Breaches that the newest audit found", ("invariant",)
+)
+audit_finished = AtScrape(
+    "butie_audit_finished_timestamp_seconds",
+    "When the newest audit ended, by the business clock",
+)
+business_time = AtScrape(
+    "butie_business_time_seconds",
+    "The business clock: the real time but in a sandbox. Compare other instants with this",
+)
+year_elapsed = AtScrape(
+    "butie_year_elapsed_ratio", "How much of the calendar year is over, by the business clock"
+)
+slo_within = AtScrape(
+    "butie_slo_latency_seconds",
+    "Target: the share below of this route's answers comes within this time",
+    ("method", "route"),
+)
+slo_latency_goal = AtScrape(
+    "butie_slo_latency_goal_ratio", "Target: this share comes in time", ("method", "route")
+)
+slo_availability_goal = AtScrape(
+    "butie_slo_availability_goal_ratio", "Target: this share of all answers is no 5xx"
+)
+
+
+def forget_dead_workers() -> None:
+    """Let the live gauges of workers that are gone go too; what they counted stays counted."""
+    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    if folder is None:
+        return
+    for pid in {int(path.stem.rpartition("_")[2]) for path in Path(folder).glob("gauge_live*.db")}:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            multiprocess.mark_process_dead(pid)  # type: ignore[no-untyped-call]
+        except PermissionError:
+            pass  # the number is another user's process by now; it goes with the next start

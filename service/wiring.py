@@ -16,6 +16,7 @@ from service.claims.lifecycle import Lifecycle
 from service.claims.path import ClaimPath
 from service.claims.people import Digester
 from service.claims.sweeper import Sweeper
+from service.claims.tally import Tally
 from service.clock import Clock
 from service.config import Misconfigured, Settings
 from service.core.assumptions import unconfirmed
@@ -24,8 +25,12 @@ from service.db.engine import make_engine
 from service.db.reports import CONNECTIONS_MAX as REPORT_CONNECTIONS
 from service.db.reports import Reports, open_reports
 from service.finance.closing import Closer
+from service.finance.sums import sum_up
 from service.finance.tranches import open_due
+from service.finance.uninvoiced import UninvoicedLately
 from service.finance.watch import BudgetWatch
+from service.ops.figures import Figures
+from service.ops.pulse import Pulse
 from service.policies import read_book
 from service.retailers.directory import Directory
 from service.retailers.last_used import LastUsed
@@ -59,6 +64,8 @@ class Service:
     background: Background
     reports: Reports
     watch: BudgetWatch
+    tally: Tally
+    figures: Figures
 
 
 @asynccontextmanager
@@ -102,6 +109,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
             clock,
             open_due=partial(open_due, claims_engine, settings.jurisdiction),
             openings=openings,
+            without_gate="refusing" if settings.gate_mode == "refuse" else "bypassed",
         )
         sweeping = asyncio.create_task(sweeper.run())
         stack.push_async_callback(_stop, sweeper, sweeping)
@@ -113,6 +121,13 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         watch = BudgetWatch(engine, reports, book, clock)
         watching = asyncio.create_task(watch.run())
         stack.push_async_callback(_stop, watch, watching)
+        uninvoiced = UninvoicedLately(reports, settings.jurisdiction, clock)
+        stack.callback(uninvoiced.close)
+        figures = Figures(
+            engine, settings.jurisdiction, clock, sum_up=sum_up, uninvoiced=uninvoiced
+        )
+        looking = asyncio.create_task(Pulse(lambda: path.queues() | lifecycle.queues()).run())
+        stack.callback(looking.cancel)
         last_used = LastUsed(engine, settings.jurisdiction)
         stack.push_async_callback(last_used.write)
         noting = asyncio.create_task(last_used.run())
@@ -142,6 +157,8 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
             background=background,
             reports=reports,
             watch=watch,
+            tally=Tally(book),
+            figures=figures,
         )
 
 

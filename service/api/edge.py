@@ -32,6 +32,9 @@ GOOD_REQUEST_ID = re.compile(
 # Asked by machines that must get through when everything else has to wait.
 QUIET_PATHS = {"/healthz", "/readyz", "/metrics"}
 
+# A client may send any word as its method: the metrics know these.
+METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+
 SAFE_HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
@@ -173,7 +176,8 @@ class Edge:
 
     def _record(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "none")  # a template, so bounded
-        metrics.observe_request(route, status, seconds)
+        method = scope["method"] if scope["method"] in METHODS else "other"
+        metrics.observe_request(method, route, status, seconds)
         # Probes and scrapes come all day and say nothing.
         say = log.debug if route in QUIET_PATHS else log.info
         say(

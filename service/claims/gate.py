@@ -26,6 +26,7 @@ from redis.backoff import NoBackoff
 from redis.commands.core import AsyncScript
 from redis.exceptions import RedisError
 
+from service import metrics
 from service.claims.claim import Attempt, Footprint, PendingClaim
 from service.claims.commit import PoolState
 from service.claims.outcomes import GateAway
@@ -141,6 +142,12 @@ class Gate:
         self._settle = self._client.register_script((_HERE / "settle.lua").read_text())
         self._forget = self._client.register_script((_HERE / "forget.lua").read_text())
         self._look = self._client.register_script((_HERE / "look.lua").read_text())
+        self._times = {
+            self._admit: metrics.gate_seconds.labels("admit"),
+            self._settle: metrics.gate_seconds.labels("settle"),
+            self._forget: metrics.gate_seconds.labels("forget"),
+            self._look: metrics.gate_seconds.labels("look"),
+        }
 
     async def close(self) -> None:
         await self._client.aclose()
@@ -277,7 +284,7 @@ class Gate:
         if self._away and not probe:
             raise GateAway
         try:
-            with _tells_away():
+            with _tells_away(), self._times[script].time():
                 return await script(keys=keys, args=args)
         except GateAway:
             self._away = True

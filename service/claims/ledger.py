@@ -9,6 +9,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from service import metrics
 from service.claims.claim import Attempt, Claim, PendingClaim, WantedLine
 from service.claims.commit import Commit, Committed, GivenUp, PoolState, Verdict
 from service.claims.finish import Ending, FinishReport, finish
@@ -72,8 +73,9 @@ class Ledger:
         """
         commit = Commit(self._jurisdiction, bypassed)
         try:
-            async with driver(self._engine, within_s=COMMIT_S) as connection:
-                await commit.run(connection, batch)
+            with metrics.ledger_seconds.labels("commit").time():
+                async with driver(self._engine, within_s=COMMIT_S) as connection:
+                    await commit.run(connection, batch)
         except NeverSent:
             raise
         except LedgerAway:
@@ -122,10 +124,11 @@ class Ledger:
 
     async def standing(self, batch: Sequence[Sequence[WantedLine]]) -> list[Standing]:
         """For each claim of the batch: what it would meet, as things stand."""
-        async with driver(self._engine) as connection:
-            lines = [line for wanted in batch for line in wanted]
-            standing = await read_standing(connection, self._jurisdiction, lines)
-        return [standing.copy() for _ in batch]
+        with metrics.ledger_seconds.labels("standing").time():
+            async with driver(self._engine) as connection:
+                lines = [line for wanted in batch for line in wanted]
+                standing = await read_standing(connection, self._jurisdiction, lines)
+            return [standing.copy() for _ in batch]
 
     async def claims(self, wanted: Sequence[OwnClaim]) -> list[Claim | None]:
         """Each retailer's own claim as it stands; None also where it is another's."""
@@ -135,9 +138,10 @@ class Ledger:
 
     async def claims_by_key(self, keys: Sequence[ClaimKey]) -> list[KeyedClaim | None]:
         """For each key the claim that came of it, if one did."""
-        async with driver(self._engine) as connection:
-            found = await claims_by_key(connection, self._jurisdiction, keys)
-        return [found.get(key) for key in keys]
+        with metrics.ledger_seconds.labels("keys").time():
+            async with driver(self._engine) as connection:
+                found = await claims_by_key(connection, self._jurisdiction, keys)
+            return [found.get(key) for key in keys]
 
     # --- after the grant ----------------------------------------------------------------
 
@@ -145,14 +149,16 @@ class Ledger:
         self, endings: Sequence[Ending], now: datetime, *, due_max: int = 0
     ) -> FinishReport:
         """End these holds, and let up to `due_max` expire that are due."""
-        async with driver(self._engine) as connection:
-            return await finish(connection, self._jurisdiction, endings, now, due_max=due_max)
+        with metrics.ledger_seconds.labels("finish").time():
+            async with driver(self._engine) as connection:
+                return await finish(connection, self._jurisdiction, endings, now, due_max=due_max)
 
     async def refunds(self, batch: Sequence[RefundWanted]) -> list[RefundReport | None]:
         """Take lines back, one refund after another; None for one of which not all lines can be,
         or whose key was used before."""
-        async with driver(self._engine) as connection:
-            return [await refund(connection, self._jurisdiction, wanted) for wanted in batch]
+        with metrics.ledger_seconds.labels("refund").time():
+            async with driver(self._engine) as connection:
+                return [await refund(connection, self._jurisdiction, wanted) for wanted in batch]
 
     async def record_invoice(
         self, claim_id: UUID, invoice: Invoice, now: datetime

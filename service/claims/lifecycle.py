@@ -91,6 +91,14 @@ class Lifecycle:
             ledger.claims, batch_max=BATCH_MAX, queue_max=QUEUE_MAX
         )
 
+    def queues(self) -> dict[str, int]:
+        """How many wait for the next trip, by what for."""
+        return {
+            "finish": len(self._endings),
+            "refund": len(self._refunds),
+            "read": len(self._claims),
+        }
+
     async def claim(self, retailer_id: str, claim_id: UUID) -> Claim | None:
         """The retailer's own claim, as it stands; None also where it is another's."""
         return await self._claims.submit((retailer_id, claim_id))

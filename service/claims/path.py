@@ -152,6 +152,15 @@ class ClaimPath:
         """Whether a claim of this key is being decided in this process."""
         return (retailer_id, idempotency_key) in self._under_way
 
+    def queues(self) -> dict[str, int]:
+        """How many wait for the next trip, by what for."""
+        return {
+            "admit": len(self._admissions),
+            "commit": len(self._commits),
+            "standing": len(self._looks),
+            "keys": len(self._keys),
+        }
+
     def _begin(self, request: "_Request", flight: tuple[str, str]) -> asyncio.Task[Outcome]:
         # A task of its own: a till that hangs up, or has waited long enough, does not stop its
         # claim halfway. The retry joins it, or finds what came of it.

@@ -5,13 +5,14 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
 import structlog
 
 from service import metrics
 from service.claims.commit import PoolState
 from service.claims.finish import FinishReport
-from service.claims.gate import OVERDUE_MAX, Gate
+from service.claims.gate import OVERDUE_MAX, Gate, Look
 from service.claims.ledger import Ledger
 from service.claims.outcomes import GateAway
 from service.clock import Clock
@@ -49,12 +50,14 @@ class Sweeper:
         *,
         open_due: Callable[[datetime], Awaitable[int]],
         openings: dict[str, datetime],
+        without_gate: Literal["bypassed", "refusing"],
     ) -> None:
         self._gate = gate
         self._ledger = ledger
         self._clock = clock
         self._open_due = open_due
         self._openings = openings
+        self._without_gate = without_gate
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
@@ -87,11 +90,11 @@ class Sweeper:
         try:
             committed, given_up = await self._heal()
         except GateAway:
-            metrics.gate_up.set(0)
+            self._show_gate(up=False)
             if not was_away:
                 log.warning("gate_away")
             raise
-        metrics.gate_up.set(1)
+        self._show_gate(up=True)
         if was_away:
             log.info("gate_back")
         return Sweep(committed, given_up, expired)
@@ -131,9 +134,7 @@ class Sweeper:
             # In this order: a ledger that is older than a gate seen before was restored.
             look = await self._gate.look(time.time())
             pools = await self._ledger.pools()
-            self._show(pools)
-            metrics.admissions_in_flight.set(look.in_flight)
-            metrics.admissions_overdue.set(look.overdue_count)
+            self._show(look, pools)
             await self._gate.follow(pools, look.versions)
             if not look.overdue:
                 break
@@ -152,9 +153,16 @@ class Sweeper:
             log.warning("admissions_released", committed=committed, given_up=given_up)
         return committed, given_up
 
-    def _show(self, pools: list[PoolState]) -> None:
+    def _show_gate(self, *, up: bool) -> None:
+        metrics.gate_up.set(up)
+        metrics.gate_mode.labels("guarding").set(up)
+        metrics.gate_mode.labels(self._without_gate).set(not up)
+
+    def _show(self, look: Look, pools: list[PoolState]) -> None:
+        metrics.admissions_in_flight.set(look.in_flight)
+        metrics.admissions_overdue.set(look.overdue_count)
         for pool in pools:
-            left_fen = pool.allocated_fen - pool.spent_fen
-            metrics.pool_fen.labels(pool.pool, "allocated").set(pool.allocated_fen)
-            metrics.pool_fen.labels(pool.pool, "spent").set(pool.spent_fen)
-            metrics.pool_fen.labels(pool.pool, "remaining").set(left_fen)
+            # While something is on its way between them nothing can be said.
+            if look.in_flight == 0 and look.versions.get(pool.pool) == pool.version:
+                left_fen = pool.allocated_fen - pool.spent_fen
+                metrics.gate_drift_fen.labels(pool.pool).set(look.left_fen[pool.pool] - left_fen)

@@ -397,6 +397,37 @@ journal_seal = sa.Table(
     sa.UniqueConstraint("jurisdiction", "day", "seq", name="journal_seal_seq_key"),
 )
 
+# A cache of the journal for dashboards: what it has up to `until_entry`. Nobody settles by it.
+journal_sum_day = sa.Table(
+    "journal_sum_day",
+    metadata,
+    _key("jurisdiction"),
+    _key("booked_on", sa.Date()),
+    _key("kind"),
+    _key("pool"),
+    _key("category"),  # empty: an allocation
+    _column("entries", sa.BigInteger),
+    _column("amount_fen", Fen),
+)
+
+journal_sum_store = sa.Table(
+    "journal_sum_store",
+    metadata,
+    _key("jurisdiction"),
+    _key("store_id"),
+    _key("kind"),
+    _key("pool"),
+    _column("entries", sa.BigInteger),
+    _column("amount_fen", Fen),
+)
+
+journal_sum_mark = sa.Table(
+    "journal_sum_mark",
+    metadata,
+    _key("jurisdiction"),
+    _column("until_entry", sa.BigInteger),
+)
+
 # --- settlements ------------------------------------------------------------------------
 
 settlement = sa.Table(

@@ -49,6 +49,7 @@ class Download:
     size: Size
     selection: Selection
     open_from: date | None
+    whole: bool  # all pieces were taken
 
     def __init__(
         self,
@@ -61,7 +62,7 @@ class Download:
         self._layout = layout
         self._compression = compression
         self._place = reports.connection()
-        self._whole = False
+        self.whole = False
         self._making: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -79,7 +80,7 @@ class Download:
             raise
 
     async def close(self) -> None:
-        if not self._whole:
+        if not self.whole:
             self._connection.terminate()
         if self._making is not None:
             self._making.cancel()
@@ -94,7 +95,7 @@ class Download:
             yield piece
         await self._making
         await self._connection.execute("COMMIT")
-        self._whole = True
+        self.whole = True
 
     async def _make(self, queue: "asyncio.Queue[bytes | None]") -> None:
         pending = bytearray()

@@ -16,7 +16,8 @@ import asyncpg
 BOOKERS_WAIT_S = 6
 BOOKERS_POLL_S = 0.01
 
-HIGHEST = "SELECT last_value FROM journal_entry_no_seq"
+# A sequence that nobody has asked yet says 1.
+HIGHEST = "SELECT last_value - (NOT is_called)::int FROM journal_entry_no_seq"
 # Every writer holds this lock from before its first entry number until its transaction ends.
 BOOKERS = """
     SELECT virtualtransaction FROM pg_locks

@@ -318,7 +318,7 @@ async def test_a_client_that_leaves_frees_its_connection_at_once(house: House) -
     for _ in range(CONNECTIONS_MAX + 1):
         download = Download(house.service.reports, Selection(PLACE, TODAY, TODAY), Layout("ndjson"))
         await download.open()
-        answer = ExportAnswer(download, {}, "text/plain")
+        answer = ExportAnswer(download, "csv", {})
         scope = {"type": "http", "asgi": {"spec_version": "2.4"}}
         with pytest.raises(ClientDisconnect):
             await answer(scope, wait_for_ever, leave)  # type: ignore[arg-type]

@@ -78,6 +78,17 @@ def paste(said: Path) -> dict[str, Any]:
     return claim
 
 
+def scrape_until(base_url: str, line: str) -> str:
+    """The metrics, as soon as they have this line."""
+    deadline = time.monotonic() + 60
+    shown = ""
+    while line not in shown:
+        assert time.monotonic() < deadline, shown
+        with suppress(OSError), urllib.request.urlopen(base_url + "/metrics") as answer:
+            shown = answer.read().decode()
+    return shown
+
+
 def read(folder: Path, path: str, role: str = "bureau") -> Any:
     known = json.loads((folder / "data" / "sandbox.json").read_text())
     request = urllib.request.Request(
@@ -131,8 +142,14 @@ def test_two_workers_serve_one_sandbox_and_end_together(tmp_path: Path) -> None:
         claim = paste(said)
         assert confirmed_fen(tmp_path) == claim["subsidy_fen"]
         known = json.loads((tmp_path / "data" / "sandbox.json").read_text())
-        with urllib.request.urlopen(known["base_url"] + "/metrics") as answer:
-            assert b'butie_claims_total{outcome="granted"} 1.0' in answer.read()
+        left = 2_000_000_000 - claim["subsidy_fen"]
+        for ended in (False, True):
+            if ended:  # what a worker counted stays, what it alone was does not
+                next(one for one in family(process) if "spawn_main" in str(one.cmdline())).kill()
+            shown = scrape_until(known["base_url"], "butie_gate_up 1.0")
+            assert 'butie_claims_total{outcome="granted"} 1.0' in shown
+            pool = re.search(r'butie_pool_fen{part="remaining",pool="appliances"} (\S+)', shown)
+            assert pool is not None and float(pool[1]) == left
         children = family(process)
         process.send_signal(signal.SIGTERM)
         process.wait(30)

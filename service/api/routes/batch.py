@@ -21,7 +21,6 @@ from service.api.problems import (
     reason_bodies,
     request_id_of,
 )
-from service.api.routes.claims import count
 from service.batcher import Overloaded
 from service.claims.claim import Claim
 from service.claims.outcomes import (
@@ -150,7 +149,7 @@ class _Answers:
             return self._problem(key, "ledger_unavailable")
         except GateAway:
             return self._problem(key, "gate_unavailable")
-        count(outcome)
+        self.service.tally.count(wanted.checkout, outcome)
         return self._outcome(key, outcome)
 
     def _outcome(self, key: str | None, outcome: Outcome) -> dict[str, Any]:

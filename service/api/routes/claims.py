@@ -6,7 +6,6 @@ from typing import Annotated, assert_never
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import TypeAdapter
 
-from service import metrics
 from service.api.auth import MayClaim, ServiceOf, allowed, caller_of, till
 from service.api.bodies import json_body, read_body, takes
 from service.api.edge import Call
@@ -20,7 +19,7 @@ from service.api.problems import (
     reason_bodies,
 )
 from service.claims.claim import Claim
-from service.claims.outcomes import Granted, KeyReused, Outcome, Refused, Replayed
+from service.claims.outcomes import Granted, KeyReused, Refused, Replayed
 from service.core.checkout import Checkout
 from service.wiring import Service
 
@@ -110,7 +109,7 @@ async def create_claim(request: Call) -> Response:
     checkout = await read_body(request, Checkout)
     seller = await till(service.directory, caller, checkout.store_id)
     outcome = await service.path.claim(seller, key, checkout)
-    count(outcome)
+    service.tally.count(checkout, outcome)
     match outcome:
         case Granted(claim):
             return _claim_response(request, claim, {})
@@ -129,14 +128,3 @@ def _claim_response(request: Call, claim: Claim, headers: dict[str, str]) -> Res
     request.scope["butie.log"] = {"claim_id": claim_id}
     headers = {"Location": f"/v1/claims/{claim_id}", **headers}
     return Response(CLAIM_JSON.dump_json(claim), 201, headers, "application/json")
-
-
-def count(outcome: Outcome) -> None:
-    """What became of a claim, for the metrics."""
-    metrics.claims.labels(type(outcome).__name__.lower()).inc()
-    if isinstance(outcome, Granted):
-        for line in outcome.claim.lines:
-            metrics.subsidy_fen.labels(line.pool).inc(line.subsidy_fen)
-    elif isinstance(outcome, Refused):
-        for code in {reason.code for _, reason in outcome.reasons}:
-            metrics.refusals.labels(code.value).inc()

@@ -7,15 +7,19 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from service import metrics
 from service.api.auth import ServiceOf, allowed
 from service.api.problems import documented
+from service.db.engine import LedgerAway
+from service.db.reports import ReportsBusy
 from service.finance.columns import described
 from service.finance.download import Compression, Download
 from service.finance.export import Format, Layout
-from service.finance.selection import Selection, complete
+from service.finance.selection import BookersHang, Selection, complete
 from service.finance.totals import Totals, read_totals
 
 router = APIRouter(
@@ -105,14 +109,21 @@ class ExportQuery(Filters):
 class ExportAnswer(StreamingResponse):
     """The pieces of a download, which ends with the answer: sent, failed or not wanted."""
 
-    def __init__(self, download: Download, headers: dict[str, str], media_type: str) -> None:
-        super().__init__(download.pieces(), 200, headers, media_type)
+    def __init__(self, download: Download, kind: Format, headers: dict[str, str]) -> None:
+        super().__init__(download.pieces(), 200, headers, MEDIA_TYPES[kind])
         self._download = download
+        self._kind = kind
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        outcome = "failed"
         try:
             await super().__call__(scope, receive, send)
+            outcome = "whole" if self._download.whole else "left"
+        except ClientDisconnect:
+            outcome = "left"
+            raise
         finally:
+            metrics.exports.labels(self._kind, outcome).inc()
             await self._download.close()
 
 
@@ -144,7 +155,11 @@ async def export_journal(
 ) -> Response:
     selection = query.selection(service.settings.jurisdiction)
     download = Download(service.reports, selection, query.layout(), query.compress)
-    await download.open()
+    try:
+        await download.open()
+    except (LedgerAway, ReportsBusy, BookersHang):
+        metrics.exports.labels(query.format, "failed").inc()
+        raise
     name = f"journal-{query.from_on}-{query.to_on}.{query.format}"
     headers = {
         "Butie-Rows": str(download.size.rows),
@@ -156,7 +171,7 @@ async def export_journal(
         headers["Butie-Open-From"] = download.open_from.isoformat()
     if query.compress is not None:
         headers["Content-Encoding"] = query.compress
-    return ExportAnswer(download, headers, MEDIA_TYPES[query.format])
+    return ExportAnswer(download, query.format, headers)
 
 
 @router.get("/totals")

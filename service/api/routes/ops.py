@@ -5,11 +5,18 @@ from typing import Literal
 
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest, multiprocess
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Metric,
+    generate_latest,
+    multiprocess,
+)
 from prometheus_client import REGISTRY as THIS_PROCESS
+from prometheus_client.registry import Collector
 
+from service import metrics
 from service.api.auth import ServiceOf
-from service.audit.kept import show_last_audit
 from service.claims.outcomes import GateAway
 from service.ops.health import ledger_fault
 
@@ -62,10 +69,24 @@ async def readyz(service: ServiceOf) -> Response:
 
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
 async def prometheus_metrics(service: ServiceOf) -> Response:
-    """Prometheus metrics; with several workers, of all of them."""
-    await show_last_audit(service.engine, service.settings.jurisdiction)
+    """Prometheus metrics: what all workers of this host counted, and the ledger's figures."""
     registry: CollectorRegistry = THIS_PROCESS
     if service.settings.workers > 1:
+        metrics.forget_dead_workers()
         registry = CollectorRegistry()
         multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+    read = CollectorRegistry()
+    read.register(_Read(await service.figures.families()))
+    return Response(
+        generate_latest(registry) + generate_latest(read), media_type=CONTENT_TYPE_LATEST
+    )
+
+
+@dataclass(eq=False, slots=True)
+class _Read(Collector):
+    """Families that are made already."""
+
+    families: list[Metric]
+
+    def collect(self) -> list[Metric]:
+        return self.families

@@ -1,0 +1,216 @@
+"""What the metrics say of the ledger: read anew at each scrape, whichever worker is asked.
+
+So there is one source: nothing is summed over workers, and nothing is forgotten at a restart.
+With the ledger away these figures are missing, and `butie_ledger_up` is 0.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import asyncpg
+from prometheus_client import Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from service import metrics
+from service.clock import Clock
+from service.core.calendar import business_day, start_of_day
+from service.db.engine import LedgerAway, driver
+
+# A scraper waits 10 s; a reading takes some milliseconds.
+READ_S = 3.0
+# Who asks again so soon gets the same: a scraper gone wild costs the ledger nothing.
+FRESH_S = 0.5
+TOWNS_MAX = 50
+OTHERS = "others"
+NO_TOWN = "none"
+
+POOLS = "SELECT pool, allocated_fen, confirmed_fen, reserved_fen FROM pool WHERE jurisdiction = $1"
+SUMS = """
+SELECT kind, pool, category, sum(entries)::bigint, abs(sum(amount_fen))::bigint
+FROM journal_sum_day WHERE jurisdiction = $1 AND kind <> 'allocation' GROUP BY 1, 2, 3
+"""
+DAYS = """
+SELECT booked_on, kind, pool, abs(sum(amount_fen))::bigint FROM journal_sum_day
+WHERE jurisdiction = $1 AND booked_on = ANY ($2) AND kind <> 'allocation' GROUP BY 1, 2, 3
+"""
+TOWNS = """
+SELECT coalesce(nullif(store.town, ''), $2), kind, abs(sum(amount_fen))::bigint
+FROM journal_sum_store JOIN store USING (jurisdiction, store_id)
+WHERE jurisdiction = $1 GROUP BY 1, 2 ORDER BY 3 DESC
+"""
+HOLDS = "SELECT count(*) FROM claim WHERE jurisdiction = $1 AND state = 'reserved'"
+TRANCHES = """
+SELECT pool, sum(amount_fen)::bigint, min(opens_at) FROM tranche
+WHERE jurisdiction = $1 AND state = 'planned' GROUP BY 1
+"""
+AUDIT = """
+SELECT finished_at, key, value::bigint
+FROM (SELECT finished_at, breaches FROM audit_run WHERE jurisdiction = $1
+      ORDER BY run_no DESC LIMIT 1) AS newest, jsonb_each_text(breaches)
+"""
+
+# By the values of the labels: a tuple of as many strings as the metric has labels.
+Samples = Mapping[Any, float]
+
+
+class Figures:
+    """Reads the figures of one jurisdiction. `sum_up` brings the journal's sums up to date and
+    says how many entries they lack; `uninvoiced` reads (claims, fen) by age, or None while
+    that is not known."""
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        jurisdiction: str,
+        clock: Clock,
+        *,
+        sum_up: Callable[[asyncpg.Connection, str], Awaitable[int]],
+        uninvoiced: Callable[[], Awaitable[Mapping[str, tuple[int, int]] | None]],
+    ) -> None:
+        self._engine = engine
+        self._jurisdiction = jurisdiction
+        self._clock = clock
+        self._sum_up = sum_up
+        self._uninvoiced = uninvoiced
+        self._reading = asyncio.Lock()
+        self._read: list[Metric] = []
+        self._read_at = -FRESH_S
+
+    async def families(self) -> list[Metric]:
+        """Every metric that is made at a scrape, those of the ledger if it answers."""
+        async with self._reading:
+            if time.monotonic() - self._read_at >= FRESH_S:
+                self._read = [*_targets(), *_clock(self._clock.now()), *await self._of_ledger()]
+                self._read_at = time.monotonic()
+            return self._read
+
+    async def _of_ledger(self) -> list[Metric]:
+        today = business_day(self._clock.now())
+        try:
+            async with driver(self._engine, within_s=READ_S) as connection:
+                found = await self._ask(connection, today)
+            uninvoiced = await self._uninvoiced()
+        except LedgerAway:
+            return [_one(metrics.ledger_up, 0)]
+        found.append(_one(metrics.ledger_up, 1))
+        if uninvoiced is not None:
+            claims = {(age,): claims for age, (claims, _) in uninvoiced.items()}
+            fen = {(age,): fen for age, (_, fen) in uninvoiced.items()}
+            found.append(family(metrics.uninvoiced_claims, claims))
+            found.append(family(metrics.uninvoiced_fen, fen))
+        return found
+
+    async def _ask(self, connection: asyncpg.Connection, today: date) -> list[Metric]:
+        unsummed = await self._sum_up(connection, self._jurisdiction)
+        days = {"today": today, "yesterday": today - timedelta(days=1)}
+
+        async def rows(query: str, *more: Any) -> list[asyncpg.Record]:
+            return list(await connection.fetch(query, self._jurisdiction, *more))
+
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            pools = await rows(POOLS)
+            sums = await rows(SUMS)
+            return [
+                family(metrics.pool_fen, _pools(pools)),
+                family(metrics.journal_entries, {tuple(row)[:3]: row[3] for row in sums}),
+                family(metrics.journal_fen, {tuple(row)[:3]: row[4] for row in sums}),
+                family(metrics.day_fen, _days(pools, days, await rows(DAYS, list(days.values())))),
+                family(metrics.town_fen, _towns(await rows(TOWNS, NO_TOWN))),
+                _one(metrics.holds, (await rows(HOLDS))[0][0]),
+                *_tranches(await rows(TRANCHES)),
+                *_audit(await rows(AUDIT)),
+                _one(metrics.journal_unsummed, unsummed),
+            ]
+
+
+# --- from rows to samples ---------------------------------------------------------------
+
+
+def family(metric: metrics.AtScrape, samples: Samples) -> Metric:
+    """The metric with its samples, by the values of its labels."""
+    kind = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
+    made = kind(metric.name, metric.meaning, labels=metric.labels)
+    for labels, value in samples.items():
+        made.add_metric(labels, value)
+    return made
+
+
+def _one(metric: metrics.AtScrape, value: float) -> Metric:
+    return family(metric, {(): value})
+
+
+def _pools(rows: Iterable[asyncpg.Record]) -> Samples:
+    return {
+        (pool, part): fen
+        for pool, allocated, confirmed, reserved in rows
+        for part, fen in {
+            "allocated": allocated,
+            "confirmed": confirmed,
+            "reserved": reserved,
+            "remaining": allocated - confirmed - reserved,
+        }.items()
+    }
+
+
+def _days(
+    pools: Iterable[asyncpg.Record], days: Mapping[str, date], rows: Iterable[asyncpg.Record]
+) -> Samples:
+    """A day on which nothing was booked says so."""
+    booked = {tuple(row)[:3]: row[3] for row in rows}
+    return {
+        (name, kind, pool["pool"]): booked.get((day, kind, pool["pool"]), 0)
+        for name, day in days.items()
+        for kind in ("grant", "refund")
+        for pool in pools
+    }
+
+
+def _towns(rows: Iterable[asyncpg.Record]) -> Samples:
+    """The largest come first."""
+    samples: dict[tuple[str, ...], float] = {}
+    shown: set[str] = set()
+    for town, kind, fen in rows:
+        if town in shown or len(shown) < TOWNS_MAX:
+            shown.add(town)
+        else:
+            town = OTHERS
+        samples[kind, town] = samples.get((kind, town), 0) + fen
+    return samples
+
+
+def _tranches(rows: Iterable[asyncpg.Record]) -> list[Metric]:
+    planned = [(tuple(row)[:1], *tuple(row)[1:]) for row in rows]
+    return [
+        family(metrics.tranche_fen, {pool: fen for pool, fen, _ in planned}),
+        family(metrics.tranche_next, {pool: at.timestamp() for pool, _, at in planned}),
+    ]
+
+
+def _audit(rows: list[asyncpg.Record]) -> list[Metric]:
+    found = [family(metrics.audit_breaches, {(name,): count for _, name, count in rows})]
+    if rows:
+        found.append(_one(metrics.audit_finished, rows[0]["finished_at"].timestamp()))
+    return found
+
+
+def _targets() -> list[Metric]:
+    within = {(slo.method, slo.route): slo.within_s for slo in metrics.SLOS}
+    goal = {(slo.method, slo.route): slo.goal_ratio for slo in metrics.SLOS}
+    return [
+        family(metrics.slo_within, within),
+        family(metrics.slo_latency_goal, goal),
+        _one(metrics.slo_availability_goal, metrics.AVAILABILITY_GOAL_RATIO),
+    ]
+
+
+def _clock(now: datetime) -> list[Metric]:
+    year = business_day(now).year
+    begin, end = (start_of_day(date(year + more, 1, 1)) for more in (0, 1))
+    return [
+        _one(metrics.business_time, now.timestamp()),
+        _one(metrics.year_elapsed, (now - begin) / (end - begin)),
+    ]
