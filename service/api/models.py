@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date, datetime
 from typing import Literal
 from uuid import UUID
 
 from service.api.problems import ProblemReason
 from service.claims.claim import Claim
+from service.core.forecast import Outlook
 from service.finance.budgets import Budget
 
 
@@ -59,3 +61,25 @@ class Budgets:
     """Every pool as the ledger has it."""
 
     budgets: Sequence[Budget]
+
+
+@dataclass(frozen=True, slots=True)
+class PoolOutlook:
+    """The day on which a pool is first empty, tranches counted from the day they open. It comes
+    before `earliest_on` in one case of ten, by `median_on` in every second, by `latest_on` in nine
+    of ten; null: not before the policy's last day, `ends_on`. `daily_fen` is the usual burn of
+    a day, by the last `days` whole days of history (at most 56; few of them make the range wide).
+
+    `outlook`: `runs_out` (in half of all cases or more), `may_run_out` (in a tenth or more),
+    `lasts`; `empty` now; `idle`: nothing is being taken; `too_early`: no whole day to go by yet;
+    `no_policy`: none in force today pays from this pool."""
+
+    pool: str
+    made_at: datetime
+    outlook: Outlook
+    earliest_on: date | None
+    median_on: date | None
+    latest_on: date | None
+    ends_on: date | None
+    daily_fen: int
+    days: int

@@ -54,6 +54,7 @@ MATRIX: dict[tuple[str, str], tuple[Any, dict[str, int]]] = {
     ),
     ("GET", "/v1/budgets"): (None, OFFICE),
     ("GET", "/v1/budgets/ebike"): (None, OFFICE),
+    ("GET", "/v1/budgets/ebike/forecast"): (None, OFFICE),
     ("POST", "/v1/budgets/ebike/adjustments"): (ADJUSTMENT, ADMIN_MAKES),
     ("GET", "/v1/budgets/ebike/tranches"): (None, OFFICE),
     ("POST", "/v1/budgets/ebike/tranches"): (TRANCHE, ADMIN_MAKES),

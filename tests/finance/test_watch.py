@@ -1,5 +1,6 @@
 """What the watch reads of the burn is what the journal says, and its forecast is the metrics'."""
 
+import asyncio
 from datetime import date, datetime, timedelta
 from math import inf, isnan
 
@@ -7,6 +8,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from service.core.calendar import SHANGHAI
+from service.db.engine import LedgerAway
 from service.finance.burn import PoolBurn, reading_due
 from service.finance.closing import closes_at
 from service.finance.watch import BudgetWatch, Look, last_day
@@ -151,6 +153,49 @@ async def test_a_forecast_is_the_metrics_and_more_money_moves_it(house: House) -
     assert shown("cars", "0.5") == inf
     too_early = shown("digital", "0.5")
     assert too_early is not None and isnan(too_early)
+
+
+async def test_the_api_tells_the_forecast_that_the_metrics_show(house: House) -> None:
+    """After twelve days of burn, and not before a whole one."""
+    async with house.client("bureau") as bureau, house.client("pos") as till:
+        early = (await bureau.get("/v1/budgets/cars/forecast")).json()
+        assert (early["outlook"], early["days"], early["median_on"]) == ("idle", 0, None)
+        await burn_days(house, "cars", 12, 50_000_000)
+        watch = watch_at(house, at(LATER, 8))
+        made = (await watch.run_once()).forecasts["cars"].forecast
+        object.__setattr__(house.service, "watch", watch)
+        told = (await bureau.get("/v1/budgets/cars/forecast")).json()
+        assert (await bureau.get("/v1/budgets/nope/forecast")).status_code == 404
+        assert (await till.get("/v1/budgets/cars/forecast")).status_code == 403
+    assert told == {
+        "pool": "cars",
+        "made_at": "2025-06-30T08:00:00+08:00",
+        "outlook": "runs_out",
+        "earliest_on": str(made.earliest_on),
+        "median_on": str(made.median_on),
+        "latest_on": str(made.latest_on),
+        "ends_on": "2025-12-31",
+        "daily_fen": 50_000_000,
+        "days": 12,
+    }
+
+
+async def test_without_a_ledger_a_look_is_the_last_one_or_a_503(house: House) -> None:
+    worker = await house.open_worker(database_url="postgresql://x:y@127.0.0.1:1/none")
+    watch = worker.state.service.watch
+    with pytest.raises(LedgerAway):
+        await watch.look()
+    assert watch.last is None
+    async with house.client("bureau", app=worker) as bureau:
+        assert (await bureau.get("/v1/budgets/cars/forecast")).status_code == 503
+
+
+async def test_however_many_look_the_ledger_is_asked_once(house: House) -> None:
+    await house.service.watch.run_once()
+    watch = watch_at(house, NOW)
+    looks = await asyncio.gather(*(watch.look() for _ in range(200)))
+    assert len({id(look) for look in looks}) == 1
+    assert await watch.look() is looks[0]
 
 
 async def test_yesterday_and_today_are_told_apart_before_yesterday_closes(house: House) -> None:

@@ -14,9 +14,10 @@ from service.api.auth import Refusal, ServiceOf, allowed
 from service.api.bodies import json_body, takes
 from service.api.idempotency import REPLAYED, IdempotencyKey
 from service.api.invalid import invalid_field
-from service.api.models import Budgets
+from service.api.models import Budgets, PoolOutlook
 from service.api.office import office_of
 from service.api.problems import documented, problem
+from service.core.calendar import SHANGHAI
 from service.core.checkout import Instant, Strict, Text
 from service.core.money import yuan
 from service.db.engine import connect
@@ -62,6 +63,28 @@ async def read_budget(service: ServiceOf, pool: str) -> Budget:
         if budget.pool == pool:
             return budget
     raise Refusal("not_found")
+
+
+@router.get("/{pool}/forecast", dependencies=[MayRead], responses=documented("not_found"))
+async def read_forecast(service: ServiceOf, pool: str) -> PoolOutlook:
+    """The day on which the pool is first empty: a median and an 80 % range. It is made anew every
+    quarter of a minute, and is the one that `/board` and `/metrics` show."""
+    look = await service.watch.look()
+    found = look.forecasts.get(pool)
+    if found is None:
+        raise Refusal("not_found")
+    made = found.forecast
+    return PoolOutlook(
+        pool=pool,
+        made_at=look.forecast_at.astimezone(SHANGHAI),
+        outlook=made.outlook,
+        earliest_on=made.earliest_on,
+        median_on=made.median_on,
+        latest_on=made.latest_on,
+        ends_on=found.ends_on,
+        daily_fen=made.daily_fen,
+        days=made.days,
+    )
 
 
 # --- adjustments ------------------------------------------------------------------------
