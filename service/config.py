@@ -1,6 +1,8 @@
 """Every setting, read in this one place from `BUTIE_*` variables or secret files."""
 
+from collections.abc import Mapping
 from datetime import timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +17,43 @@ SANDBOX_PII_KEY = "sandbox-key-for-made-up-people-only"
 
 class Misconfigured(Exception):
     """A setting is wrong; the text says which, and what to do."""
+
+
+TraceExporter = Literal["otlp", "console"]
+
+
+def trace_exporter(environment: Mapping[str, str]) -> TraceExporter | None:
+    """Where OpenTelemetry's standard variables want traces to go; None: nowhere, as by default.
+    Raises Misconfigured. All else of them is read by OpenTelemetry's own SDK."""
+    exporter = _trace_exporter(environment)
+    if exporter is not None and find_spec("opentelemetry.sdk") is None:
+        raise Misconfigured(
+            "Traces are asked for (OTEL_…) and OpenTelemetry's SDK is not installed: "
+            "pip install 'butie[tracing]', or set OTEL_SDK_DISABLED=true."
+        )
+    return exporter
+
+
+def _trace_exporter(environment: Mapping[str, str]) -> TraceExporter | None:
+    if environment.get("OTEL_SDK_DISABLED", "").lower() == "true":
+        return None
+    endpoints = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+    default = "otlp" if any(environment.get(name) for name in endpoints) else "none"
+    match environment.get("OTEL_TRACES_EXPORTER") or default:
+        case "none":
+            return None
+        case "console":
+            return "console"
+        case "otlp":
+            _check_protocol(environment)
+            return "otlp"
+    raise Misconfigured("OTEL_TRACES_EXPORTER is otlp, console or none.")
+
+
+def _check_protocol(environment: Mapping[str, str]) -> None:
+    for name in ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"):
+        if environment.get(name, "http/protobuf") != "http/protobuf":
+            raise Misconfigured(f"{name}: only http/protobuf is spoken here (port 4318 mostly).")
 
 
 class Settings(BaseSettings):

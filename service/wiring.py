@@ -1,7 +1,7 @@
 """Wires everything together: for the server, the command line and the tests alike."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -69,9 +69,12 @@ class Service:
 
 
 @asynccontextmanager
-async def open_service(settings: Settings) -> AsyncIterator[Service]:
+async def open_service(
+    settings: Settings, claim_path: Callable[..., ClaimPath] = ClaimPath
+) -> AsyncIterator[Service]:
     """Make everything, begin to sweep; at the end answer what is under way, and close in
-    reverse order. The settings name both engines (`butie serve` fills in the sandbox's)."""
+    reverse order. The settings name both engines (`butie serve` fills in the sandbox's).
+    `claim_path` makes the path from its parts: a traced one where traces are wanted."""
     clock = Clock(settings.clock_offset)
     book = read_book(settings.jurisdiction, settings.policies_dir)
     async with AsyncExitStack() as stack:
@@ -89,7 +92,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         background = Background()
         stack.push_async_callback(background.drain)
         openings: dict[str, datetime] = {}
-        path = ClaimPath(
+        path = claim_path(
             book=book,
             gate=gate,
             ledger=ledger,

@@ -1,8 +1,9 @@
 """The HTTP application: routes, error handlers, and the life of what stands behind them."""
 
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from typing import Any
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from fastapi import FastAPI, Request
@@ -36,7 +37,8 @@ from service.api.routes.lifecycle import InvoiceBody, RefundRequest
 from service.api.routes.settlements import PaymentBody, SettlementBody
 from service.batcher import Overloaded
 from service.claims.outcomes import GateAway
-from service.config import Settings
+from service.claims.path import ClaimPath
+from service.config import Settings, trace_exporter
 from service.core.checkout import Checkout
 from service.db.engine import LedgerAway
 from service.db.reports import ReportsBusy
@@ -45,6 +47,9 @@ from service.finance.selection import BookersHang
 from service.ops.logs import set_up_logs
 from service.retailers.limiter import TooMany
 from service.wiring import open_service
+
+if TYPE_CHECKING:
+    from service.api.tracing import Tracing
 
 log = structlog.get_logger()
 
@@ -81,10 +86,15 @@ def make_app(settings: Settings) -> FastAPI:
         settings.log_format or ("console" if settings.sandbox else "json"), settings.log_level
     )
 
+    tracing = _tracing()
+
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with open_service(settings) as service:
-            app.state.service = service
+        async with AsyncExitStack() as stack:
+            if tracing:
+                stack.callback(tracing.close)
+            claim_path = tracing.claim_path if tracing else ClaimPath
+            app.state.service = await stack.enter_async_context(open_service(settings, claim_path))
             yield
 
     app = FastAPIOffline(
@@ -93,13 +103,16 @@ def make_app(settings: Settings) -> FastAPI:
         version="1",
         summary="Trade-in subsidies at the till",
         lifespan=lifespan,
+        # It would tell errors' messages, and bodies' fields by name.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     for routes in (claims, batch, finding, lifecycle, budgets, exports, settlements, admin, ops):
         app.include_router(routes.router)
     for fault, answer in FAULTS.items():
         app.add_exception_handler(fault, answer)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
-    app.middleware_stack = Edge(
+    edge = tracing.edge if tracing else Edge
+    app.middleware_stack = edge(
         app=app.build_middleware_stack(),
         bounds=Bounds(
             body_max_bytes=settings.body_max_bytes,
@@ -112,6 +125,16 @@ def make_app(settings: Settings) -> FastAPI:
         on_fault=_answer_fault,
     )
     return app
+
+
+def _tracing() -> "Tracing | None":
+    """What makes traces, if the environment asks for them; else not even its code is loaded."""
+    exporter = trace_exporter(os.environ)
+    if exporter is None:
+        return None
+    from service.api.tracing import Tracing
+
+    return Tracing(exporter)
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:

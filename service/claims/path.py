@@ -100,7 +100,7 @@ class ClaimPath:
         self._background = background
         self._openings = openings
         self._admissions = MicroBatcher[Candidate, Admission](
-            gate.admit,
+            self._admit_batch,
             batch_max=BATCH_MAX,
             queue_max=QUEUE_MAX,
             on_batch=metrics.gate_batch_size.observe,
@@ -281,6 +281,9 @@ class ClaimPath:
         )
 
     # --- the two hops -------------------------------------------------------------------
+
+    async def _admit_batch(self, batch: Sequence[Candidate]) -> Sequence[Admission]:
+        return await self._gate.admit(batch)
 
     async def _commit_batch(self, batch: Sequence[tuple[PendingClaim, bool]]) -> Sequence[Verdict]:
         claims = [claim for claim, _ in batch]

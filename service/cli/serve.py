@@ -23,7 +23,7 @@ from rich.markup import escape
 from service import sandbox
 from service.api.protocol import GuardedProtocol
 from service.cli.faults import told
-from service.config import Misconfigured, Settings
+from service.config import Misconfigured, Settings, trace_exporter
 from service.core.calendar import SHANGHAI
 from service.db.engine import make_engine, migrate
 from service.embedded import engines
@@ -46,6 +46,7 @@ def serve() -> None:
         read_book(settings.jurisdiction, settings.policies_dir)  # before anything is started
         check_assumptions(settings)
         settings.personal_data_key()
+        trace_exporter(os.environ)
         with _stops_on_signals(), _listening(settings) as listener:
             if settings.sandbox:
                 with engines(settings.data_dir) as urls:

@@ -1,0 +1,183 @@
+"""OpenTelemetry traces: of each request, of each claim's two hops, and of the batches that carry
+them. Imported only when the environment asks for traces; without it nothing of this runs.
+
+    POST /v1/claims            the request: route, status, request id, claim id
+      claim.admit              one claim at the gate, from the moment it queues
+        claim.commit           and in the ledger
+    gate.admit                 a batch, in a trace of its own, linked to each claim it carries
+    ledger.commit              so, too
+
+Nothing of a person is in a span: ids, routes, codes and counts only.
+"""
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+from uuid import UUID
+
+from opentelemetry.context import Context
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SpanExporter
+from opentelemetry.trace import Link, Span, SpanContext, SpanKind, StatusCode, Tracer
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from starlette.responses import Response
+from starlette.types import Message, Receive, Scope, Send
+
+from service.api.edge import QUIET_PATHS, Edge, Endpoint
+from service.claims.claim import PendingClaim
+from service.claims.commit import Verdict
+from service.claims.gate import Admission, Candidate
+from service.claims.path import ClaimPath
+from service.config import TraceExporter
+
+# A collector that is away must not hold up the end.
+STOP_S = 2
+
+_propagator = TraceContextTextMapPropagator()
+
+
+class Tracing:
+    """One process's tracer; the SDK reads the standard variables (OTEL_…) by itself."""
+
+    def __init__(self, exporter: TraceExporter) -> None:
+        self._provider = TracerProvider(resource=Resource.create())
+        self._provider.add_span_processor(BatchSpanProcessor(_exporter(exporter)))
+        self.tracer = self._provider.get_tracer("butie")
+
+    def edge(self, **parts: Any) -> "TracedEdge":
+        """The outermost layer, with a span around each request."""
+        made = TracedEdge(**parts)
+        made.tracer = self.tracer
+        return made
+
+    def claim_path(self, **parts: Any) -> "TracedPath":
+        """The claim path, with spans of its hops."""
+        return TracedPath(self.tracer, **parts)
+
+    def close(self) -> None:
+        """Send what is left, if that can be done soon."""
+        # Of its own, and not waited for at the very end as an executor's threads are.
+        last = threading.Thread(target=self._provider.shutdown, daemon=True)
+        last.start()
+        last.join(STOP_S)
+
+
+def _exporter(exporter: TraceExporter) -> SpanExporter:
+    if exporter == "console":
+        return ConsoleSpanExporter()
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+
+    return OTLPSpanExporter()
+
+
+@contextmanager
+def _span(tracer: Tracer, name: str, **how: Any) -> Iterator[Span]:
+    """A span that tells an error's type alone: what else an error says may be about a person."""
+    quiet: dict[str, Any] = {"record_exception": False, "set_status_on_exception": False}
+    with tracer.start_as_current_span(name, **quiet, **how) as span:
+        try:
+            yield span
+        except Exception as error:
+            span.set_attribute("error.type", type(error).__name__)
+            span.set_status(StatusCode.ERROR)
+            raise
+
+
+class TracedEdge(Edge):
+    tracer: Tracer
+
+    async def answer(self, endpoint: Endpoint, scope: Scope, receive: Receive) -> Response:
+        with self._request(scope) as span:
+            response = await Edge.answer(self, endpoint, scope, receive)
+            _tell(span, scope, response.status_code)
+        return response
+
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] in QUIET_PATHS:
+            await Edge._pass_on(self, scope, receive, send)
+            return
+        status = 0
+
+        async def noting(message: Message) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            await send(message)
+
+        with self._request(scope) as span:
+            await Edge._pass_on(self, scope, receive, noting)
+            _tell(span, scope, status)
+
+    def _request(self, scope: Scope) -> Any:
+        carrier = {
+            name.decode("latin-1"): text.decode("latin-1") for name, text in scope["headers"]
+        }
+        return self.tracer.start_as_current_span(
+            scope["method"],
+            context=_propagator.extract(carrier, Context()),
+            kind=SpanKind.SERVER,
+            attributes={"http.request.method": scope["method"]},
+        )
+
+
+def _tell(span: Span, scope: Scope, status: int) -> None:
+    """What is known of a request once it is answered. Its path may name a person's numbers, its
+    route cannot."""
+    route = getattr(scope.get("route"), "path", "none")
+    span.update_name(f"{scope['method']} {route}")
+    span.set_attribute("http.route", route)
+    span.set_attribute("http.response.status_code", status)
+    span.set_attribute("butie.request_id", scope["butie.request_id"])
+    for name, value in scope.get("butie.log", {}).items():
+        span.set_attribute(f"butie.{name}", value)
+    if status >= 500:
+        span.set_status(StatusCode.ERROR)
+
+
+class TracedPath(ClaimPath):
+    def __init__(self, tracer: Tracer, **parts: Any) -> None:
+        super().__init__(**parts)
+        self._tracer = tracer
+        self._spans: dict[UUID, SpanContext] = {}  # of the claims that are under way
+
+    async def _admit(self, claim: PendingClaim) -> Any:
+        with self._hop("claim.admit", claim):
+            return await super()._admit(claim)
+
+    async def _commit(self, claim: PendingClaim, *, bypassed: bool = False) -> Any:
+        with self._hop("claim.commit", claim):
+            return await super()._commit(claim, bypassed=bypassed)
+
+    async def _admit_batch(self, batch: Sequence[Candidate]) -> Sequence[Admission]:
+        with self._batch("gate.admit", [candidate.claim for candidate in batch]):
+            return await super()._admit_batch(batch)
+
+    async def _commit_batch(self, batch: Sequence[tuple[PendingClaim, bool]]) -> Sequence[Verdict]:
+        with self._batch("ledger.commit", [claim for claim, _ in batch]):
+            return await super()._commit_batch(batch)
+
+    @contextmanager
+    def _hop(self, name: str, claim: PendingClaim) -> Iterator[None]:
+        attributes = {"butie.claim_id": str(claim.claim_id)}
+        before = self._spans.get(claim.claim_id)
+        with _span(self._tracer, name, attributes=attributes) as span:
+            self._spans[claim.claim_id] = span.get_span_context()
+            try:
+                yield
+            finally:
+                if before is None:
+                    del self._spans[claim.claim_id]
+                else:
+                    self._spans[claim.claim_id] = before
+
+    def _batch(self, name: str, claims: Sequence[PendingClaim]) -> AbstractContextManager[Span]:
+        spans = (self._spans.get(claim.claim_id) for claim in claims)
+        return _span(
+            self._tracer,
+            name,
+            context=Context(),  # whoever came first is not its parent
+            kind=SpanKind.CLIENT,
+            links=[Link(span) for span in spans if span is not None],
+            attributes={"butie.batch_size": len(claims)},
+        )
