@@ -125,7 +125,7 @@ async def _in_flight(work: Callable[[Any], Coroutine[Any, Any, None]], items: li
 def without_http(folder: Path, rounds: int, seconds: float) -> Row:
     claims = int(4000 * seconds)
     row = Row(
-        "the claim path without HTTP (price, admit, commit), 256 in flight",
+        "the claim path without HTTP (admit and commit), 256 in flight",
         "claims/s",
         "Butie",
         "one writer: bare unnest insert and one pool update a batch, no Redis",
@@ -138,10 +138,11 @@ def without_http(folder: Path, rounds: int, seconds: float) -> Row:
 
         async def ours() -> Sample:
             async with a_service(folder, urls.database_url, urls.redis_url) as service:
-                wanted = checkouts(service, claims)
+                now = service.clock.now()
+                wanted = [pending(*one, service.book, now) for one in checkouts(service, claims)]
 
-                async def claim(one: tuple[str, Checkout]) -> None:
-                    outcome = await service.path.claim(TILL, *one)
+                async def claim(one: PendingClaim) -> None:
+                    outcome = await service.path.admit_and_commit(one)
                     assert isinstance(outcome, Granted), outcome
 
                 return Sample(await _in_flight(claim, wanted))

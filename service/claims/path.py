@@ -195,7 +195,7 @@ class ClaimPath:
             if not doubt.reasons:
                 claim = self._pending(request, priced, now)
                 # 2. Admit; 3. commit; 4. settle the gate (beside the answer).
-                found = await self._admit(claim)
+                found = await self.admit_and_commit(claim)
                 if not isinstance(found, _Doubt):
                     return found  # 5. Answer.
                 doubt = found
@@ -209,7 +209,9 @@ class ClaimPath:
             await asyncio.sleep(LOOK_AGAIN_S * look)
         raise Overloaded
 
-    async def _admit(self, claim: PendingClaim) -> "Granted | Refused | _Doubt":
+    async def admit_and_commit(self, claim: PendingClaim) -> "Granted | Refused | _Doubt":
+        """The two hops of a claim that the rules allow; without the ledger's word on its key, a
+        refusal is only a doubt. Raises as `claim` does."""
         try:
             admission = await self._admissions.submit(self._candidate(claim))
         except GateAway:
