@@ -141,9 +141,9 @@ class TracedPath(ClaimPath):
         self._tracer = tracer
         self._spans: dict[UUID, SpanContext] = {}  # of the claims that are under way
 
-    async def _admit(self, claim: PendingClaim) -> Any:
+    async def admit_and_commit(self, claim: PendingClaim) -> Any:
         with self._hop("claim.admit", claim):
-            return await super()._admit(claim)
+            return await super().admit_and_commit(claim)
 
     async def _commit(self, claim: PendingClaim, *, bypassed: bool = False) -> Any:
         with self._hop("claim.commit", claim):
