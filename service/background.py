@@ -1,7 +1,8 @@
-"""Work that no answer waits for, but the end of the process does."""
+"""Work that no answer waits for, but the end of the process does, and that end itself."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from typing import Any
 
 
@@ -20,3 +21,22 @@ class Background:
         """Wait until all of it is done."""
         while self._tasks:
             await asyncio.wait(set(self._tasks))
+
+
+class Closing:
+    """Closes one thing after another, all of them within `within_s` of the first.
+
+    What takes longer hangs on an engine that is lost, and the process ends without it: that is
+    what the claim protocol is made for.
+    """
+
+    def __init__(self, within_s: float) -> None:
+        self._within_s = within_s
+        self._until: float | None = None
+
+    async def __call__(self, close: Callable[..., Awaitable[Any]], *args: Any) -> None:
+        if self._until is None:
+            self._until = asyncio.get_running_loop().time() + self._within_s
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(self._until):
+                await close(*args)

@@ -33,8 +33,8 @@ from service.wiring import check_assumptions
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-# Longer than any statement may take, shorter than an orchestrator's patience (30 s).
-DRAIN_S = 8
+# Longer than any answer may take: with what is closed then, the process ends within 10 s.
+DRAIN_S = 6
 
 console = Console(stderr=True, highlight=False)
 
