@@ -1,5 +1,6 @@
 """Every setting, read in this one place from `BUTIE_*` variables or secret files."""
 
+import os
 from collections.abc import Mapping
 from datetime import timedelta
 from importlib.util import find_spec
@@ -7,7 +8,12 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, PostgresDsn, RedisDsn, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SecretsSettingsSource,
+    SettingsConfigDict,
+)
 
 PII_KEY_LENGTH_MIN = 32
 
@@ -101,9 +107,31 @@ class Settings(BaseSettings):
     )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
+    secrets_dir: Path | None = Field(
+        None, description="folder of secrets, a file each, named like the variable"
+    )
+    service_role: str | None = Field(
+        None, description="the role that `butie migrate` lets do the service's work, and no more"
+    )
+
     sandbox_offset_s: int | None = Field(
         None, description="set by `butie serve` for its workers in the sandbox; not for you"
     )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then variables, then secret files. Raises Misconfigured."""
+        folder = os.environ.get("BUTIE_SECRETS_DIR")
+        if not folder:
+            return init_settings, env_settings
+        return init_settings, env_settings, _secret_files(settings_cls, Path(folder))
 
     @property
     def sandbox(self) -> bool:
@@ -130,3 +158,14 @@ class Settings(BaseSettings):
         if len(key) < PII_KEY_LENGTH_MIN:
             raise Misconfigured(f"BUTIE_PII_KEY needs {PII_KEY_LENGTH_MIN} characters or more.")
         return key
+
+
+def _secret_files(settings_cls: type[BaseSettings], folder: Path) -> SecretsSettingsSource:
+    if not folder.is_dir():
+        raise Misconfigured(f"BUTIE_SECRETS_DIR is {folder}, which is no folder.")
+    for file in folder.iterdir():
+        if file.is_file() and not os.access(file, os.R_OK):
+            raise Misconfigured(
+                f"{file} cannot be read by user {os.geteuid()}: let that user read it."
+            )
+    return SecretsSettingsSource(settings_cls, secrets_dir=folder)

@@ -1,10 +1,13 @@
 """What goes wrong on the command line: one sentence, and an exit code that is not 0."""
 
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import asyncpg
 import typer
 from pydantic import ValidationError
+from sqlalchemy.exc import DBAPIError
 
 from service.config import Misconfigured
 from service.core.assumptions import ConfirmationError
@@ -22,6 +25,26 @@ FAULTS = (
     ConfirmationError,
 )
 
+# What PostgreSQL, or the way to it, says when the settings or the schema are wrong.
+DATABASE_FAULTS: tuple[tuple[type[Exception], str], ...] = (
+    (
+        asyncpg.InvalidAuthorizationSpecificationError,
+        "PostgreSQL does not let in the user of BUTIE_DATABASE_URL",
+    ),
+    (asyncpg.InvalidCatalogNameError, "BUTIE_DATABASE_URL names a database that is not there"),
+    (
+        asyncpg.InsufficientPrivilegeError,
+        "The role in BUTIE_DATABASE_URL may not do this: `butie migrate` is for the owner of the "
+        "schema, and grants BUTIE_SERVICE_ROLE what the service needs",
+    ),
+    (asyncpg.UndefinedTableError, "The schema is not this release's: run `butie migrate`"),
+    (asyncpg.UndefinedColumnError, "The schema is not this release's: run `butie migrate`"),
+    (socket.gaierror, "The host in BUTIE_DATABASE_URL is not known"),
+    (ConnectionError, "PostgreSQL cannot be reached at BUTIE_DATABASE_URL"),
+    (TimeoutError, "PostgreSQL does not answer at BUTIE_DATABASE_URL"),
+)
+CAUSES_MAX = 5  # an asyncpg error lies at most this deep under SQLAlchemy's
+
 
 @contextmanager
 def told(exit_code: int = 1) -> Iterator[None]:
@@ -33,6 +56,22 @@ def told(exit_code: int = 1) -> Iterator[None]:
             name = "_".join(str(step) for step in fault["loc"]).upper()
             typer.echo(f"BUTIE_{name}: {fault['msg']}", err=True)
         raise typer.Exit(exit_code) from None
-    except FAULTS as error:
-        typer.echo(str(error), err=True)
+    except (*FAULTS, DBAPIError, asyncpg.PostgresError, OSError) as error:
+        sentence = database_fault(error) or (str(error) if isinstance(error, FAULTS) else None)
+        if sentence is None:
+            raise
+        typer.echo(sentence, err=True)
         raise typer.Exit(exit_code) from None
+
+
+def database_fault(error: BaseException) -> str | None:
+    """The sentence for what lies behind an error, if the operator can mend it."""
+    cause: BaseException | None = error
+    for _ in range(CAUSES_MAX):
+        if cause is None:
+            return None
+        for kind, sentence in DATABASE_FAULTS:
+            if isinstance(cause, kind):
+                return f"{sentence} ({cause or type(cause).__name__})."
+        cause = getattr(cause, "orig", None) or cause.__cause__
+    return None

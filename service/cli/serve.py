@@ -13,8 +13,9 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
 import uvicorn
 import uvicorn.supervisors
 from rich.console import Console
@@ -25,8 +26,10 @@ from service.api.protocol import GuardedProtocol
 from service.cli.faults import told
 from service.config import Misconfigured, Settings, trace_exporter
 from service.core.calendar import SHANGHAI
-from service.db.engine import make_engine, migrate
+from service.db.engine import LedgerAway, make_engine, migrate
+from service.db.role import grant_to_service
 from service.embedded import engines
+from service.ops.health import ledger_fault, schema_fault
 from service.policies import read_book
 from service.wiring import check_assumptions
 
@@ -64,13 +67,38 @@ def serve() -> None:
                 _run(settings, listener)
 
 
-def migrate_command() -> None:
-    """Bring the database's schema to this release's version."""
+def migrate_command(
+    wait_s: Annotated[
+        int,
+        typer.Option(
+            "--wait", min=0, help="Migrate nothing: wait this many seconds for whoever does."
+        ),
+    ] = 0,
+) -> None:
+    """Bring the database's schema to this release's version, and let BUTIE_SERVICE_ROLE use it."""
     with told():
         settings = Settings()
         if settings.database_url is None:
             raise Misconfigured("Set BUTIE_DATABASE_URL. The sandbox migrates by itself.")
-        migrate(str(settings.database_url))
+        database_url = str(settings.database_url)
+        if wait_s:
+            asyncio.run(_wait_for_schema(database_url, wait_s))
+            return
+        migrate(database_url)
+        if settings.service_role is not None:
+            asyncio.run(grant_to_service(database_url, settings.service_role))
+
+
+async def _wait_for_schema(database_url: str, wait_s: int) -> None:
+    engine = make_engine(database_url, connections_max=1)
+    deadline = time.monotonic() + wait_s
+    try:
+        while fault := await ledger_fault(engine):
+            if time.monotonic() > deadline:
+                raise LedgerAway(f"Waited {wait_s} s for the schema: {fault}")
+            await asyncio.sleep(1)
+    finally:
+        await engine.dispose()
 
 
 def _check_production(settings: Settings) -> None:
@@ -80,6 +108,22 @@ def _check_production(settings: Settings) -> None:
         )
     if settings.clock not in (None, "now"):
         raise Misconfigured("BUTIE_CLOCK is for the sandbox; here the clock is the real one.")
+    asyncio.run(_check_schema(str(settings.database_url)))
+
+
+async def _check_schema(database_url: str) -> None:
+    """Raises Misconfigured when there is work for `butie migrate`. A PostgreSQL that is away is
+    waited for by serving: 503 until it is there."""
+    engine = make_engine(database_url, connections_max=1)
+    try:
+        fault = await schema_fault(engine)
+    except LedgerAway as away:
+        console.print(f"{away}: serving all the same, and not ready until it does.")
+        return
+    finally:
+        await engine.dispose()
+    if fault:
+        raise Misconfigured(f"Not started: {fault}.")
 
 
 # --- the sandbox ------------------------------------------------------------------------

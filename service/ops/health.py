@@ -12,7 +12,15 @@ _READ_ONLY = sa.text("SELECT current_setting('transaction_read_only')")
 
 
 async def ledger_fault(engine: AsyncEngine) -> str:
-    """What keeps the ledger from being used; empty when it answers and has this schema.
+    """What keeps the ledger from being used; empty when it answers and has this schema."""
+    try:
+        return await schema_fault(engine)
+    except LedgerAway:
+        return "PostgreSQL does not answer"
+
+
+async def schema_fault(engine: AsyncEngine) -> str:
+    """What this release misses in the schema, or nothing. Raises LedgerAway.
 
     A newer schema will do: while a release is rolled out the old one must go on serving, and
     migrations only add what it does not look at.
@@ -22,8 +30,6 @@ async def ledger_fault(engine: AsyncEngine) -> str:
             if await connection.scalar(_READ_ONLY) == "on":
                 return "PostgreSQL may only be read: a standby, or a failover is under way"
             revision = await connection.run_sync(_revision)
-    except LedgerAway:
-        return "PostgreSQL does not answer"
     except sa.exc.ProgrammingError:
         revision = None
     if revision is None or revision < released_revision():

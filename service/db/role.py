@@ -1,0 +1,91 @@
+"""The service's own role in PostgreSQL: what it may do to each table, and no more.
+
+The schema belongs to the role that migrates. Whoever gets hold of the service's password then
+cannot rewrite the books: no update of an entry, no drop, no trigger switched off.
+"""
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from service.config import Misconfigured
+from service.db.engine import connect, make_engine
+
+# Some sixty statements on the catalogue; a till's patience is not the measure.
+GRANT_S = 30
+
+# Rows of these are written once. Their triggers refuse changes too; a trigger's owner could
+# switch it off, this role cannot.
+APPEND_ONLY = frozenset(
+    {
+        "adjustment",
+        "admin_act",
+        "audit_run",
+        "journal",
+        "journal_day",
+        "journal_seal",
+        "policy_funding",
+        "refund",
+        "settled_entry",
+    }
+)
+# A serial is free again when its line is given back.
+MAY_DELETE = frozenset({"serial_claimed"})
+READ_ONLY = frozenset({"alembic_version"})
+
+# Tables (partitioned ones too), views, sequences.
+RELATIONS = """
+SELECT c.relname, c.relkind::text FROM pg_class AS c
+WHERE c.relnamespace = current_schema()::regnamespace
+  AND c.relkind IN ('r', 'p', 'v', 'S') AND pg_has_role(current_user, c.relowner, 'USAGE')
+ORDER BY c.relname
+"""
+
+
+def privileges(relation: str, *, table: bool = True) -> str:
+    """What the service does to a relation, as GRANT spells it."""
+    if not table or relation in READ_ONLY:
+        return "SELECT"
+    if relation in APPEND_ONLY:
+        return "SELECT, INSERT"
+    return "SELECT, INSERT, UPDATE" + (", DELETE" if relation in MAY_DELETE else "")
+
+
+async def grant_to_service(database_url: str, role: str) -> None:
+    """Let the role do the service's work on a migrated schema, whatever it could do before.
+
+    `database_url` is the owner's. Raises Misconfigured when there is no such role, or when it
+    may do all that the owner may; LedgerAway.
+    """
+    engine = make_engine(database_url, connections_max=1)
+    try:
+        async with connect(engine, within_s=GRANT_S) as connection:
+            await _check(connection, role)
+            await _grant(connection, role)
+    finally:
+        await engine.dispose()
+
+
+async def _check(connection: AsyncConnection, role: str) -> None:
+    known = sa.text("SELECT 1 FROM pg_roles WHERE rolname = :role")
+    if await connection.scalar(known, {"role": role}) is None:
+        raise Misconfigured(
+            f"BUTIE_SERVICE_ROLE is {role}, and PostgreSQL has no such role: "
+            f"CREATE ROLE {role} LOGIN PASSWORD '…'; then migrate again."
+        )
+    mighty = sa.text("SELECT pg_has_role(:role, current_user, 'USAGE')")
+    if await connection.scalar(mighty, {"role": role}):
+        raise Misconfigured(
+            f"BUTIE_SERVICE_ROLE is {role}, which may do all that the tables' owner may: make a "
+            "role of its own for the service, and migrate as another."
+        )
+
+
+async def _grant(connection: AsyncConnection, role: str) -> None:
+    quoted = connection.dialect.identifier_preparer.quote
+    schema = quoted(str(await connection.scalar(sa.text("SELECT current_schema()"))))
+    await connection.execute(sa.text(f"GRANT USAGE ON SCHEMA {schema} TO {quoted(role)}"))
+    for relation, kind in (await connection.execute(sa.text(RELATIONS))).all():
+        what = f"{'SEQUENCE ' if kind == 'S' else ''}{schema}.{quoted(relation)}"
+        granted = privileges(relation, table=kind in ("r", "p"))
+        await connection.execute(sa.text(f"REVOKE ALL ON {what} FROM {quoted(role)}"))
+        await connection.execute(sa.text(f"GRANT {granted} ON {what} TO {quoted(role)}"))

@@ -1,0 +1,112 @@
+"""The service's own role does all of its work, and cannot rewrite the books by any means."""
+
+import os
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from service.db.role import APPEND_ONLY, MAY_DELETE, READ_ONLY, grant_to_service
+from service.db.tables import metadata
+from service.embedded import Engines
+from tests.builders import item_json, serial
+from tests.conftest import House, open_house
+from tests.finance.books import close
+
+pytestmark = pytest.mark.anyio
+
+SOURCES = [
+    path.read_text()
+    for path in Path("service").rglob("*.*")
+    if path.suffix in (".py", ".sql") and path.name != "role.py"
+]
+
+
+@pytest.fixture
+async def service_url(database_url: str) -> AsyncIterator[str]:
+    """The test's database as a role of the service's sees it."""
+    role = f"service_{os.urandom(6).hex()}"
+    owner = await asyncpg.connect(database_url)
+    await owner.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'service'")
+    await grant_to_service(database_url, role)
+    yield f"postgresql://{role}:service@{database_url.rsplit('@', 1)[1]}"
+    await owner.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
+    await owner.close()
+
+
+@pytest.fixture
+async def limited_house(
+    service_url: str, engine_urls: Engines, tmp_path: Path
+) -> AsyncIterator[House]:
+    async with open_house(service_url, engine_urls.redis_url, tmp_path) as opened:
+        yield opened
+
+
+async def test_the_role_sells_holds_refunds_closes_and_exports(limited_house: House) -> None:
+    house = limited_house
+    sold = await house.claim("k1")
+    held = await house.claim("k2", hold=True, items=[item_json(serial_no=serial(2))])
+    assert (sold.status_code, held.status_code) == (201, 201), sold.text + held.text
+    claim = f"/v1/claims/{sold.json()['claim_id']}"
+    async with house.client() as till:
+        cancelled = await till.post(f"/v1/claims/{held.json()['claim_id']}/cancel")
+        refunded = await till.post(
+            f"{claim}/refunds",
+            json={"lines": [1], "reason": "returned"},
+            headers={"Idempotency-Key": "r1"},
+        )
+    assert (cancelled.status_code, refunded.status_code) == (200, 201), refunded.text
+    assert await close(house)
+    async with house.client("finance") as finance:
+        export = await finance.get(
+            "/v1/exports/journal", params={"from": "2025-06-01", "to": "2025-06-30"}
+        )
+    assert export.status_code == 200
+    assert export.text.count(sold.json()["claim_id"]) == 2
+    await house.service.sweeper.run_once()
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        "UPDATE journal SET amount_fen = 1",
+        "DELETE FROM journal",
+        "TRUNCATE journal",
+        "ALTER TABLE journal DISABLE TRIGGER ALL",
+        "DROP TRIGGER journal_append_only ON journal",
+        "SET session_replication_role = replica",
+        "UPDATE journal_day SET digest = ''",
+        "UPDATE admin_act SET actor = 'somebody'",
+        "DELETE FROM claim",
+        "DROP TABLE journal",
+        "CREATE TABLE mine (a int)",
+        "UPDATE alembic_version SET version_num = '0001'",
+        "ALTER TABLE pool DROP CONSTRAINT pool_not_overspent",
+    ],
+)
+async def test_the_role_cannot_rewrite_the_books(service_url: str, act: str) -> None:
+    connection = await asyncpg.connect(service_url)
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await connection.execute(act)
+    await connection.close()
+
+
+def touched(verb: str) -> set[str]:
+    """The tables that any statement of ours does this to."""
+    written = {name for text in SOURCES for name in re.findall(rf"\b{verb} ([a-z_]+)", text)}
+    built = {
+        name
+        for text in SOURCES
+        for name in re.findall(rf"\bsa\.{verb.split()[0].lower()}\((\w+)\)", text)
+    }
+    return (written | built) & set(metadata.tables)
+
+
+def test_what_is_granted_is_what_the_statements_do() -> None:
+    """A new UPDATE or DELETE in the code names its table in service/db/role.py, or is refused
+    in production and nowhere else."""
+    assert touched("DELETE FROM") <= MAY_DELETE
+    assert not touched("UPDATE") & (APPEND_ONLY | READ_ONLY)
+    assert set(metadata.tables) >= (APPEND_ONLY | MAY_DELETE)
