@@ -22,10 +22,10 @@ async def _find(patient: Patient) -> AsyncIterator[Finding]:
 
 
 def _secret_files(patient: Patient) -> Iterator[Path]:
-    folder = patient.settings.model_config.get("secrets_dir")
-    if isinstance(folder, str | Path) and Path(folder).is_dir():
+    folder = patient.settings.secrets_dir
+    if folder is not None and folder.is_dir():
         # An orchestrator's secrets are links into a folder that it swaps.
-        yield from sorted(path.resolve() for path in Path(folder).iterdir())
+        yield from sorted(path.resolve() for path in folder.iterdir())
     if patient.settings.sandbox:
         yield patient.settings.data_dir / "sandbox.json"
     for url in (patient.database_url, patient.redis_url):
