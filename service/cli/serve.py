@@ -39,6 +39,10 @@ if TYPE_CHECKING:
 # Longer than any answer may take: with what is closed then, the process ends within 10 s.
 DRAIN_S = 6
 
+# A worker that answers its supervisor no sooner is replaced. On a busy machine it takes a while
+# until it has loaded everything; replaced before that, it would never come up.
+WORKER_SILENT_S = 60
+
 console = Console(stderr=True, highlight=False)
 
 
@@ -227,7 +231,11 @@ def _run(settings: Settings, listener: socket.socket) -> None:
     with tempfile.TemporaryDirectory(prefix="butie-metrics-") as folder:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
         config = uvicorn.Config(
-            "service.cli.serve:worker_app", factory=True, workers=settings.workers, **options
+            "service.cli.serve:worker_app",
+            factory=True,
+            workers=settings.workers,
+            timeout_worker_healthcheck=WORKER_SILENT_S,
+            **options,
         )
         uvicorn.supervisors.Multiprocess(config, sockets=[listener]).run()
 

@@ -28,8 +28,8 @@ APPEND_ONLY = frozenset(
         "settled_entry",
     }
 )
-# A serial is free again when its line is given back.
-MAY_DELETE = frozenset({"serial_claimed"})
+# A serial is free again when its line is given back; old readings of the pools are thinned out.
+MAY_DELETE = frozenset({"pool_reading", "serial_claimed"})
 READ_ONLY = frozenset({"alembic_version"})
 
 # Tables (partitioned ones too), views, sequences.
