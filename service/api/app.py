@@ -99,6 +99,7 @@ def make_app(settings: Settings) -> FastAPI:
 
     app = FastAPIOffline(
         redoc_url=None,
+        redirect_slashes=False,  # a client that follows leaves its key or its body behind
         title="Butie 补贴",
         version="1",
         summary="Trade-in subsidies at the till",

@@ -66,16 +66,7 @@ SENTENCES: dict[str, dict[Language, str]] = {
         "zh": "应为上一页返回的 next_cursor",
         "en": "must be the next_cursor of the page before",
     },
-    "date_type": {"zh": "应为日期，如 2021-03-01", "en": "must be a day like 2021-03-01"},
-    "date_parsing": {"zh": "应为日期，如 2021-03-01", "en": "must be a day like 2021-03-01"},
-    "date_from_datetime_parsing": {
-        "zh": "应为日期，如 2021-03-01",
-        "en": "must be a day like 2021-03-01",
-    },
-    "date_from_datetime_inexact": {
-        "zh": "应为日期，如 2021-03-01",
-        "en": "must be a day like 2021-03-01",
-    },
+    "day": {"zh": "应为日期，如 2021-03-01", "en": "must be a day like 2021-03-01"},
     "gtin": {
         "zh": "商品条码有误，应为 8、12、13 或 14 位数字并通过校验",
         "en": "is not a GTIN: 8, 12, 13 or 14 digits with a check digit",
@@ -147,17 +138,18 @@ def invalid_fields(errors: Sequence[Mapping[str, Any]], language: Language) -> l
             "field": ".".join(str(step) for step in error["loc"]) or "body",
             "detail": _sentence(error, language),
         }
-        for error in _telling(errors)[:FIELDS_MAX]
+        for error in telling(errors)[:FIELDS_MAX]
     ]
 
 
-def _telling(errors: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def telling(errors: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Without "too short" of an array whose entries were sent, but none of them is good."""
-    inside = {tuple(error["loc"])[:1] for error in errors if len(error["loc"]) > 1}
+    places = [tuple(error["loc"]) for error in errors]
+    inside = {place[:depth] for place in places for depth in range(1, len(place))}
     return [
         error
-        for error in errors
-        if not (error["type"] == "too_short" and tuple(error["loc"]) in inside)
+        for error, place in zip(errors, places, strict=True)
+        if not (error["type"] == "too_short" and place in inside)
     ]
 
 

@@ -1,15 +1,14 @@
 """Days and instants in a query, as whole spans of time."""
 
 import re
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Annotated
 
 from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
 
-from service.core.calendar import parse_instant, start_of_day
+from service.core.calendar import DAY, parse_day, parse_instant, start_of_day
 
-DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 # A plus sign that was not escaped comes out of a query as a space.
 SPACE_FOR_PLUS = re.compile(r" (?=\d\d:\d\d$)")
 
@@ -17,7 +16,7 @@ SPACE_FOR_PLUS = re.compile(r" (?=\d\d:\d\d$)")
 def _instant(text: object, *, days: int) -> datetime:
     try:
         if DAY.fullmatch(str(text)):
-            day = date.fromisoformat(str(text))
+            day = parse_day(str(text))
             if not 2000 <= day.year <= 2100:
                 raise ValueError
             return start_of_day(day) + timedelta(days=days)

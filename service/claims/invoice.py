@@ -15,6 +15,10 @@ ON CONFLICT ON CONSTRAINT invoice_claim_key DO UPDATE SET
     number = excluded.number, code = excluded.code, dated_on = excluded.dated_on,
     buyer = excluded.buyer, total_fen = excluded.total_fen, recorded_at = excluded.recorded_at
 """
+_READ_SQL = """
+SELECT number, code, dated_on, buyer, total_fen FROM invoice
+WHERE jurisdiction = $1 AND claim_id = $2
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,3 +60,11 @@ async def record_invoice(
     except asyncpg.UniqueViolationError:
         return InvoiceTaken()
     return invoice
+
+
+async def read_invoice(
+    connection: asyncpg.Connection, jurisdiction: str, claim_id: UUID
+) -> Invoice | None:
+    """The claim's invoice, if it has one. Raises asyncpg's errors."""
+    row = await connection.fetchrow(_READ_SQL, jurisdiction, claim_id)
+    return Invoice(*row) if row else None

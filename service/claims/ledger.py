@@ -13,7 +13,7 @@ from service import metrics
 from service.claims.claim import Attempt, Claim, PendingClaim, WantedLine
 from service.claims.commit import Commit, Committed, GivenUp, PoolState, Verdict
 from service.claims.finish import Ending, FinishReport, finish
-from service.claims.invoice import Invoice, InvoiceTaken, record_invoice
+from service.claims.invoice import Invoice, InvoiceTaken, read_invoice, record_invoice
 from service.claims.refund import Refund, RefundReport, RefundWanted, refund, refund_by_key
 from service.claims.standing import Standing, read_standing
 from service.claims.stored import ClaimKey, KeyedClaim, OwnClaim, claims_by_id, claims_by_key
@@ -166,6 +166,11 @@ class Ledger:
         """Keep the claim's invoice."""
         async with driver(self._engine) as connection:
             return await record_invoice(connection, self._jurisdiction, claim_id, invoice, now)
+
+    async def invoice(self, claim_id: UUID) -> Invoice | None:
+        """The claim's invoice, if it has one."""
+        async with driver(self._engine) as connection:
+            return await read_invoice(connection, self._jurisdiction, claim_id)
 
     async def refund_by_key(
         self, retailer_id: str, idempotency_key: str

@@ -167,14 +167,11 @@ class Lifecycle:
         claim = await self.claim(retailer_id, claim_id)
         if claim is None:
             return NoSuchClaim()
-        standing = [line for line in claim.lines if line.state == "confirmed"]
-        if claim.state != "confirmed" or not standing:
-            return WrongState(claim)
-        paid_fen = sum(line.payable_fen for line in standing)
-        subsidy_fen = sum(line.subsidy_fen for line in standing)
-        if invoice.total_fen != paid_fen + subsidy_fen:
-            return WrongTotal(paid_fen, subsidy_fen, invoice.total_fen)
-        return await self._ledger.record_invoice(claim_id, invoice, self._clock.now())
+        wrong = _does_not_fit(claim, invoice)
+        if wrong is None:
+            return await self._ledger.record_invoice(claim_id, invoice, self._clock.now())
+        # A repeat of what is kept is harmless, whatever was refunded since.
+        return invoice if await self._ledger.invoice(claim_id) == invoice else wrong
 
     async def _end(self, batch: Sequence[Ending]) -> list[bool]:
         wanted: dict[OwnClaim, Ending] = {}
@@ -197,3 +194,15 @@ class Lifecycle:
             await self._gate.settle(pools, freed=freed)
         except GateAway:
             pass  # the sweeper brings the view, and what the gate remembers is only a hint
+
+
+def _does_not_fit(claim: Claim, invoice: Invoice) -> WrongState | WrongTotal | None:
+    """What is against this invoice of the claim, whose lines may have been refunded."""
+    standing = [line for line in claim.lines if line.state == "confirmed"]
+    if claim.state != "confirmed" or not standing:
+        return WrongState(claim)
+    paid_fen = sum(line.payable_fen for line in standing)
+    subsidy_fen = sum(line.subsidy_fen for line in standing)
+    if invoice.total_fen != paid_fen + subsidy_fen:
+        return WrongTotal(paid_fen, subsidy_fen, invoice.total_fen)
+    return None

@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime, timedelta, timezone
 # China keeps one time zone and no summer time: a fixed offset needs no zone database.
 SHANGHAI = timezone(timedelta(hours=8), "Asia/Shanghai")
 
+DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 # RFC 3339. `datetime` alone reads much more: week days, no zone, no seconds.
 RFC_3339 = re.compile(
     r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII
@@ -19,6 +20,13 @@ def business_day(instant: datetime) -> date:
 def start_of_day(day: date) -> datetime:
     """The first instant of a business day."""
     return datetime(day.year, day.month, day.day, tzinfo=SHANGHAI)
+
+
+def parse_day(text: str) -> date:
+    """A day as RFC 3339 writes it, and in no other way. Raises ValueError."""
+    if not DAY.fullmatch(text):
+        raise ValueError("not RFC 3339")
+    return date.fromisoformat(text)
 
 
 def parse_instant(text: str) -> datetime:

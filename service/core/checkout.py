@@ -26,7 +26,7 @@ from stdnum.cn import ric
 from stdnum.exceptions import ValidationError as InvalidNumber
 from vininfo import Vin
 
-from service.core.calendar import parse_instant
+from service.core.calendar import parse_day, parse_instant
 
 # Dearer than any car on sale (100 million yuan): a price above it is a slip of the hand,
 # and sums of 20 lines stay far inside what JSON, Lua and bigint hold exactly.
@@ -66,6 +66,20 @@ def _instant_schema(source: object, handler: object) -> CoreSchema:
     )
 
 
+def _day(text: object) -> date:
+    try:
+        return parse_day(str(text))
+    except ValueError:
+        raise PydanticCustomError("day", "not a day (RFC 3339)") from None
+
+
+def _day_schema(source: object, handler: object) -> CoreSchema:
+    # Not pydantic's own reading of a date, which takes "1614556800" for one.
+    return core_schema.no_info_plain_validator_function(
+        _day, serialization=core_schema.plain_serializer_function_ser_schema(date.isoformat)
+    )
+
+
 def _gtin(value: str) -> str:
     if len(value) not in (8, 12, 13, 14) or not ean.is_valid(value):
         raise PydanticCustomError("gtin", "not a GTIN: 8, 12, 13 or 14 digits, one a check digit")
@@ -78,9 +92,15 @@ def _imei(value: str) -> str:
     return value
 
 
-# No control characters, and so no NUL, which PostgreSQL cannot store.
+# No control characters, and so no NUL, which PostgreSQL cannot store; and not blank.
 Text = Annotated[
-    str, StringConstraints(min_length=1, max_length=120, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")
+    str,
+    StringConstraints(
+        min_length=1,
+        max_length=120,
+        pattern=r"^[^\x00-\x1f\x7f-\x9f]*[^\x00-\x20\x7f-\xa0\u3000]"
+        r"[^\x00-\x1f\x7f-\x9f]*$",
+    ),
 ]
 StoreId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,32}$")]
 Category = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
@@ -96,6 +116,11 @@ Instant = Annotated[
     datetime,
     GetPydanticSchema(_instant_schema),
     WithJsonSchema({"type": "string", "format": "date-time"}),
+]
+Day = Annotated[
+    date,
+    GetPydanticSchema(_day_schema),
+    WithJsonSchema({"type": "string", "format": "date"}),
 ]
 EnergyGrade = Literal["1", "2", "3", "4", "5", "none"]
 IdType = Literal["resident_id", "hk_macao_permit", "taiwan_permit", "passport"]
@@ -146,7 +171,7 @@ class TradeIn(Strict):
     kind: Literal["car", "e_bike"]
     serial_no: Serial = Field(description="the old VIN (by format) or frame number")
     document_no: Text | None = Field(None, description="transfer or scrapping paper")
-    owned_since: date | None = Field(None, description="cars: in the buyer's own name since")
+    owned_since: Day | None = Field(None, description="cars: in the buyer's own name since")
 
     @field_validator("serial_no")
     @classmethod

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.builders import checkout_json, item_json, resident_id, serial
+from tests.builders import checkout_json, item_json, old_car_json, resident_id, serial, vin
 from tests.conftest import House
 
 pytestmark = pytest.mark.anyio
@@ -19,6 +19,12 @@ def with_item(**overrides: Any) -> dict[str, Any]:
 def with_consumer(**overrides: Any) -> dict[str, Any]:
     consumer = {"id_type": "resident_id", "id_number": resident_id(1), **overrides}
     return checkout_json(consumer=consumer)
+
+
+def with_old_car(**overrides: Any) -> dict[str, Any]:
+    return with_item(
+        category="fuel_car", serial_no=vin(1), trade_in=old_car_json(**overrides), energy_grade=None
+    )
 
 
 CAR = {"category": "fuel_car", "serial_no": "LSGJA52U3BH123459"}
@@ -44,6 +50,7 @@ INVALID: dict[str, Any] = {
     "newline in a text": checkout_json(order_no="a\nb"),
     "NUL in a serial": with_item(serial_no="a\x00b"),
     "lone surrogate": checkout_json(order_no="a\ud800b"),
+    "blank text": checkout_json(order_no=" \u3000 "),
     "text too long": checkout_json(order_no="x" * 121),
     "ID with a wrong check digit": with_consumer(id_number="330402196003071235"),
     "ID with an impossible birthday": with_consumer(id_number="330402196013071233"),
@@ -55,6 +62,11 @@ INVALID: dict[str, Any] = {
     "IMEI with a wrong check digit": with_item(category="phone", imei="860123040000010"),
     "sale without a zone": checkout_json(sold_at="2025-06-18T10:15:00"),
     "sale as a number": checkout_json(sold_at=1750000000),
+    "sale as digits": checkout_json(sold_at="1750212000"),
+    "owned since as digits": with_old_car(owned_since="1614556800"),
+    "owned since as a number": with_old_car(owned_since=1614556800),
+    "owned since a moment": with_old_car(owned_since="2021-03-01T00:00:00Z"),
+    "owned since no day": with_old_car(owned_since="2021-02-30"),
     "sale in the year 9999": checkout_json(sold_at="9999-12-31T23:59:59-14:00"),
     "sale in the year 1": checkout_json(sold_at="0001-01-01T00:00:00+14:00"),
     "grade 6": with_item(energy_grade="6"),
@@ -163,6 +175,15 @@ async def test_a_strange_name_in_a_path_is_a_404(house: House, name: str) -> Non
     async with house.client("bureau") as bureau, house.client() as till:
         assert_problem(await bureau.get(f"/v1/budgets/{name}"), 404, "not_found")
         assert_problem(await till.get(f"/v1/claims/{name}"), 404, "not_found")
+
+
+async def test_an_address_with_a_slash_too_many_is_a_404(house: House) -> None:
+    """And no redirect, on which a client may lose its key or its body."""
+    async with house.client() as till:
+        headers = {"Idempotency-Key": "k"}
+        answer = await till.post("/v1/claims/", json=checkout_json(), headers=headers)
+        assert_problem(answer, 404, "not_found")
+        assert_problem(await till.get("/v1/claims/"), 404, "not_found")
 
 
 async def test_revoked_and_expired_keys_are_refused(house: House) -> None:

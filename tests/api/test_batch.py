@@ -67,6 +67,12 @@ async def test_results_stand_in_order_and_one_bad_claim_spoils_no_other(house: H
     assert [row[0] for row in rows] == ["k1", "k11"]
 
 
+async def test_a_bad_item_of_a_batch_is_told_by_itself_alone(house: House) -> None:
+    (result,) = (await send(house, [one(1, items=[item_json(price_fen="1")])])).json()["results"]
+    fields = [field["field"] for field in result["problem"]["fields"]]
+    assert fields == ["checkout.items.0.price_fen"]
+
+
 async def test_a_batch_says_what_the_claim_alone_would_have_been_told(house: House) -> None:
     (result,) = (await send(house, [one(1)])).json()["results"]
     alone = await house.claim(

@@ -277,6 +277,7 @@ async def test_more_rows_than_a_sheet_holds_are_refused_with_a_way_out(
     [
         {"from": "2025-13-01"},
         {"from": "2025-07-01"},
+        {"from": "1748736000"},
         {"format": "pdf"},
         {"retailr": "sandbox"},
         {"pool": "a'b"},

@@ -217,6 +217,7 @@ async def test_settlements_are_listed_and_read(office: House) -> None:
         ({"retailer_id": "sandbox", **PERIOD, "advance_bp": 10_001}, 422),
         ({"retailer_id": "sandbox", **PERIOD, "advance_bp": "50"}, 422),
         ({"retailer_id": "sandbox", **PERIOD, "colour": "red"}, 422),
+        ({"retailer_id": "sandbox", **PERIOD, "from": "1748736000"}, 422),
         ({"retailer_id": "other", **PERIOD}, 409),
     ],
 )

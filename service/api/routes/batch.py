@@ -12,7 +12,7 @@ from pydantic_core import from_json, to_json
 from service.api.auth import MayClaim, Refusal, ServiceOf, till
 from service.api.bodies import InvalidBody, takes
 from service.api.idempotency import KEY_PATTERN
-from service.api.invalid import invalid_fields, summary
+from service.api.invalid import invalid_fields, summary, telling
 from service.api.problems import (
     Problem,
     documented,
@@ -108,7 +108,7 @@ def read_batch(body: bytes) -> list[KeyedCheckout | BadClaim]:
     try:
         return list(BatchBody.model_validate_json(body).claims)
     except ValidationError as error:
-        errors = error.errors(include_url=False, include_input=False)
+        errors = telling(error.errors(include_url=False, include_input=False))
         if any(len(one["loc"]) < 2 or one["loc"][0] != "claims" for one in errors):
             raise InvalidBody(error) from None
     # Some are bad: the others are read again without them.

@@ -1,6 +1,5 @@
 """The journal for finance: the entries as a file, and their control totals."""
 
-from datetime import date
 from typing import Annotated, Literal, Self
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -14,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 from service import metrics
 from service.api.auth import ServiceOf, allowed
 from service.api.problems import documented
+from service.core.checkout import Day
 from service.db.engine import LedgerAway
 from service.db.reports import ReportsBusy
 from service.finance.columns import described
@@ -49,8 +49,8 @@ class Filters(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    from_on: date = Field(alias="from", description="first booking day")
-    to_on: date = Field(alias="to", description="last booking day, included")
+    from_on: Day = Field(alias="from", description="first booking day")
+    to_on: Day = Field(alias="to", description="last booking day, included")
     retailer: Name | None = None
     store: StoreName | None = None
     pool: Name | None = None

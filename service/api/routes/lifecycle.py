@@ -1,6 +1,5 @@
 """A claim after its grant: confirm, cancel, refund, invoice."""
 
-from datetime import date
 from typing import Annotated, Any, assert_never
 from uuid import UUID
 
@@ -27,7 +26,7 @@ from service.claims.lifecycle import (
 from service.claims.outcomes import KeyReused
 from service.claims.refund import Refund
 from service.core.calendar import business_day
-from service.core.checkout import PRICE_MAX_FEN, Strict, Text
+from service.core.checkout import PRICE_MAX_FEN, Day, Strict, Text
 from service.core.money import yuan
 
 router = APIRouter(prefix="/v1/claims/{claim_id}", tags=["claims"])
@@ -153,7 +152,7 @@ class InvoiceBody(Strict):
 
     number: InvoiceNo
     code: InvoiceNo | None = None
-    date: date
+    date: Day
     buyer: Text = Field(repr=False)
     total_fen: int = Field(gt=0, le=PRICE_MAX_FEN * 20)
 

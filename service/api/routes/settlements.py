@@ -1,7 +1,6 @@
 """Settlements: drafted with one key, approved with another, paid."""
 
 import asyncio
-from datetime import date
 from typing import Annotated, Self, assert_never
 from uuid import UUID
 
@@ -13,7 +12,7 @@ from service.api.auth import Refusal, ServiceOf, allowed
 from service.api.bodies import json_body, takes
 from service.api.problems import documented
 from service.api.routes.exports import Name
-from service.core.checkout import Text
+from service.core.checkout import Day, Text
 from service.core.money import WHOLE_BP
 from service.finance.settlements import (
     Act,
@@ -52,8 +51,8 @@ class SettlementBody(Strict):
     """`advance_bp`: pay this share of what is due in advance, instead of settling it."""
 
     retailer_id: Name
-    from_on: date = Field(alias="from")
-    to_on: date = Field(alias="to")
+    from_on: Day = Field(alias="from")
+    to_on: Day = Field(alias="to")
     advance_bp: int | None = Field(None, strict=True, gt=0, le=WHOLE_BP)
 
     @model_validator(mode="after")
