@@ -118,6 +118,28 @@ async def test_fourth_air_conditioner_is_refused(house: House) -> None:
     assert [r["line_no"] for r in four.json()["reasons"]] == [4]
 
 
+@pytest.mark.parametrize(
+    ("id_type", "first", "renewed"),
+    [
+        ("hk_macao_permit", "H1234567801", "h1234567802"),
+        ("hk_macao_permit", "H12345678", "H1234567801"),
+        ("taiwan_permit", "0123456701A", "01234567"),
+    ],
+)
+async def test_a_renewed_permit_brings_no_new_right(
+    house: House, id_type: str, first: str, renewed: str
+) -> None:
+    def fridge(n: int) -> dict[str, object]:
+        return item_json(category="refrigerator", serial_no=serial(n))
+
+    buyer = {"id_type": id_type, "id_number": first}
+    assert (await house.claim("k1", consumer=buyer, items=[fridge(1)])).status_code == 201
+    again = await house.claim("k2", consumer=buyer | {"id_number": renewed}, items=[fridge(2)])
+    assert again.json()["reasons"][0]["code"] == "quota_used"
+    other = buyer | {"id_number": first.replace("7", "6")}
+    assert (await house.claim("k3", consumer=other, items=[fridge(3)])).status_code == 201
+
+
 async def test_old_car_counts_once_a_year_and_person_once_for_both_kinds(house: House) -> None:
     def car(n: int, old: str, category: str = "fuel_car") -> dict[str, object]:
         return {
