@@ -75,7 +75,8 @@ def decide_clock(
     if kept is not None and start in (None, kept.started_at):
         now = max(real_now + kept.offset, newest or kept.started_at)
         return kept if now == real_now + kept.offset else KeptClock(now, real_now)
-    start = start or STARTS_AT
+    if start is None:  # the file that kept the clock is lost: time goes on where it came to
+        return KeptClock(max(STARTS_AT, newest or STARTS_AT), real_now)
     if newest is not None and start < newest:
         raise Misconfigured(
             f"BUTIE_CLOCK is {_text(start)}, but this data folder has entries up to "
@@ -119,7 +120,9 @@ def read_clock(folder: Path) -> KeptClock | None:
     except PermissionError:
         raise Misconfigured(f"{path} belongs to somebody else: {_OWN_FOLDER}") from None
     except (ValueError, KeyError, TypeError):
-        raise Misconfigured(f"{path} is spoilt: delete it, and the clock begins anew.") from None
+        raise Misconfigured(
+            f"{path} is spoilt: delete it, and the clock goes on from the newest entry."
+        ) from None
 
 
 def write_clock(folder: Path, clock: KeptClock) -> None:
@@ -215,7 +218,15 @@ def _read(path: Path) -> dict[str, dict[str, str]]:
 
 
 def _write(path: Path, content: object) -> None:
-    """Whole or not at all, and for the owner's eyes only: there are keys in it."""
+    """Whole or not at all, and for the owner's eyes only: there are keys in it. Raises
+    Misconfigured when the folder does not let us."""
+    try:
+        _put(path, content)
+    except OSError as error:
+        raise Misconfigured(f"{path} cannot be written ({error.strerror}): {_OWN_FOLDER}") from None
+
+
+def _put(path: Path, content: object) -> None:
     draft = path.with_suffix(".new")
     with open(draft, "w", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
         json.dump(content, file, ensure_ascii=False, indent=2)

@@ -4,8 +4,10 @@ import asyncio
 import gc
 import math
 import os
+import shutil
 import signal
 import socket
+import sys
 import tempfile
 import threading
 import time
@@ -13,6 +15,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -196,12 +199,18 @@ def _welcome(settings: Settings, base_url: str, key: str) -> str:
 {escape(curl)}
 
   API        {base_url}/docs
-  policy     {policy.id if policy else "none in force today"} (`butie policy show` has its rates)
+  policy     {policy.id if policy else "none in force today"} (rates: `{_butie()} policy show`)
   clock      {now.isoformat(timespec="seconds")}: the sandbox's, not the real one
   data       {settings.data_dir} (all keys are in {settings.data_dir / "sandbox.json"})
 
   Ctrl-C stops everything.
 """
+
+
+def _butie() -> str:
+    """The command as it can be typed here."""
+    beside_us = Path(sys.executable).with_name("butie")
+    return "butie" if shutil.which("butie") else os.path.relpath(beside_us)
 
 
 # --- the server -------------------------------------------------------------------------

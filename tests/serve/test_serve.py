@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -110,6 +111,8 @@ def test_the_line_shown_at_the_start_gets_a_claim_granted_and_ctrl_c_leaves_noth
         assert claim["state"] == "confirmed"
         assert claim["created_at"].startswith("2025-06-18T10:0")
         assert "nanhu-2025" in said.read_text()
+        command = re.search(r"`(\S+) policy show`", said.read_text())
+        assert command is not None and shutil.which(command[1])
         assert paste(said) == claim
         children = family(process)
         assert {"postgres", "valkey-server"} <= {child.name() for child in children}
