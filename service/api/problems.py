@@ -175,8 +175,16 @@ KINDS: dict[str, ProblemKind] = {
     ),
     "not_http": _kind(
         400,
-        ("不是有效的 HTTP 请求", "收到的内容不是有效的 HTTP 请求，请检查收银系统的网络设置。"),
-        ("Not HTTP", "What came is no valid HTTP request: check the till's connection."),
+        (
+            "不是有效的 HTTP 请求",
+            "收到的内容不是有效的 HTTP 请求，请检查请求头（如 Idempotency-Key）中有无控制字符，"
+            "以及收银系统的网络设置。",
+        ),
+        (
+            "Not HTTP",
+            "What came is no valid HTTP request: look for a control character in a header, "
+            "Idempotency-Key for one, and check the till's connection.",
+        ),
     ),
     "too_slow": _kind(
         408,

@@ -16,7 +16,8 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 
 from service.api.edge import Edge, Endpoint
-from service.api.problems import MEDIA_TYPE, problem_body
+from service.api.problems import MEDIA_TYPE, preferred_language, problem_body
+from service.core.sentences import Language
 
 # Ten times what a till with a proxy or two in front of it sends.
 HEAD_MAX_BYTES = 32 * 1024
@@ -151,7 +152,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         request_id = str(uuid7())
-        body: dict[str, Any] = problem_body(code, "zh", request_id)
+        body: dict[str, Any] = problem_body(code, self._language(), request_id)
         content = json.dumps(body, ensure_ascii=False).encode()
         head = (
             f"content-type: {MEDIA_TYPE}\r\ncontent-length: {len(content)}\r\n"
@@ -159,3 +160,8 @@ class GuardedProtocol(HttpToolsProtocol):
         )
         self.transport.write(STATUS_LINE[body["status"]] + head.encode() + content)
         self.transport.close()
+
+    def _language(self) -> Language:
+        """As far as the head has come."""
+        asked = dict(self.headers or ()).get(b"accept-language", b"")
+        return preferred_language(asked.decode("latin-1"))
