@@ -92,7 +92,7 @@ def store_add(
     """Enrol a store."""
 
     async def work(office: Office) -> None:
-        await add_stores(office, retailer, [NewStore(_text(store_id), _text(name), town)])
+        await add_stores(office, retailer, [NewStore(store_id, _text(name), town and _text(town))])
 
     act(work)
     _say(f"Enrolled store {store_id}.")

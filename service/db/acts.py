@@ -11,6 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from service.core.calendar import SHANGHAI
 from service.db.tables import admin_act
 
 
@@ -70,4 +71,9 @@ async def read_acts(
     if before_no is not None:
         query = query.where(admin_act.c.act_no < before_no)
     query = query.order_by(admin_act.c.act_no.desc()).limit(limit)
-    return [Act(*row) for row in await connection.execute(query)]
+    return [_act(row) for row in await connection.execute(query)]
+
+
+def _act(row: sa.Row[Any]) -> Act:
+    told = dict(row._mapping)
+    return Act(at=told.pop("at").astimezone(SHANGHAI), **told)

@@ -1,6 +1,7 @@
 """Enrolling retailers and their stores, and suspending them. Each in the caller's transaction,
 and on record."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -15,6 +16,10 @@ from service.db.tables import retailer, store
 
 State = Literal["active", "suspended"]
 Kind = Literal["retailer", "store"]
+
+# Ids stand in paths, files and checkouts.
+GOOD_ID = re.compile(r"[A-Za-z0-9_-]{1,32}")
+ID_WORDS = "1 to 32 letters, digits, - or _"
 
 
 class NotEnrolled(Exception):
@@ -42,8 +47,14 @@ def good_uscc(number: str) -> str:
         raise ValueError("18 characters with a check digit (GB 32100)") from None
 
 
+def _check_id(text: str) -> None:
+    if not GOOD_ID.fullmatch(text):
+        raise NotEnrolled("invalid_id", f"{text!r}: an id is {ID_WORDS}.")
+
+
 async def add_retailer(office: Office, *, retailer_id: str, uscc_number: str, name: str) -> None:
     """Enrol a retailer. Raises NotEnrolled when its id or USCC is taken, or the USCC is wrong."""
+    _check_id(retailer_id)
     try:
         number = good_uscc(uscc_number)
     except ValueError as error:
@@ -65,6 +76,8 @@ async def add_retailer(office: Office, *, retailer_id: str, uscc_number: str, na
 
 async def add_stores(office: Office, retailer_id: str, stores: Sequence[NewStore]) -> None:
     """Enrol stores of a retailer, all or none. Raises NotEnrolled."""
+    for one in stores:
+        _check_id(one.store_id)
     rows = [asdict(one) | {"retailer_id": retailer_id, "state": "active"} for one in stores]
     fixed = {"jurisdiction": office.jurisdiction, "created_at": office.now}
     try:

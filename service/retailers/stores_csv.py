@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from service.retailers.enrol import NewStore
+from service.retailers.enrol import GOOD_ID, ID_WORDS, NewStore
 
 COLUMNS = ["store_id", "name", "town"]
-STORE_ID = re.compile(r"[A-Za-z0-9_-]{1,32}")
 PRINTABLE = re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,120}")
 
 
@@ -67,8 +66,8 @@ def _fault(row: list[str]) -> str:
     if len(row) != len(COLUMNS):
         return f"has {len(row)} fields and should have {len(COLUMNS)}: {', '.join(COLUMNS)}"
     store_id, name, town = row
-    if not STORE_ID.fullmatch(store_id):
-        return "store_id must be 1 to 32 letters, digits, - or _"
+    if not GOOD_ID.fullmatch(store_id):
+        return f"store_id must be {ID_WORDS}"
     if not PRINTABLE.fullmatch(name):
         return "name must be 1 to 120 printable characters"
     if town and not PRINTABLE.fullmatch(town):

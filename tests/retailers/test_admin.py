@@ -179,6 +179,13 @@ async def test_a_keys_last_use_is_noted(house: House) -> None:
     assert used[0][0] is not None
 
 
+async def test_the_list_of_keys_knows_a_use_of_just_now(house: House) -> None:
+    await house.claim("k1")
+    keys = (await call(house, "GET", "/v1/keys")).json()["keys"]
+    used = {key["label"] for key in keys if key["last_used_at"]}
+    assert used == {"sandbox pos", "sandbox admin"}
+
+
 async def test_lists_come_in_pages(house: House) -> None:
     await enrol(house)
     for n in range(5):

@@ -115,7 +115,10 @@ async def test_budgets_are_adjusted_and_released_in_parts(house: House) -> None:
     [
         ("retailer", "add", "r1", "--uscc", "91330402MA0000000A", "--name", "x"),
         ("retailer", "suspend", "nobody", "--reason", "x"),
+        ("retailer", "add", "r 1", "--uscc", uscc(8), "--name", "x"),
         ("store", "add", "S1", "--retailer", "nobody", "--name", "x"),
+        ("store", "add", "店 1", "--retailer", "other", "--name", "x"),
+        ("store", "add", "S1", "--retailer", "other", "--name", "x", "--town", " "),
         ("key", "create", "--role", "root", "--label", "x"),
         ("key", "create", "--role", "pos", "--label", "x"),
         ("key", "revoke", "nothing", "--reason", "x"),

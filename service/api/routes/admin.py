@@ -342,6 +342,7 @@ async def list_keys(
     limit: Limit = 100,
 ) -> Any:
     """Every key, or one retailer's, by id; never a secret."""
+    await service.directory.last_used.write()  # what other workers noted comes within seconds
     rows, more = await _page(service, api_key, Key, cursor, limit, retailer_id)
     return Keys(rows, more)
 
