@@ -37,33 +37,34 @@ def fen(yuan: str) -> int:
     return int(Decimal(yuan) * 100)
 
 
-def trade_in(case: dict[str, Any]) -> dict[str, Any] | None:
+def trade_in(case: dict[str, Any], n: int) -> dict[str, Any] | None:
     told = case.get("trade_in", {})
     if told == "none":
         return None
     if case["category"] in CAR_CATEGORIES:
-        return old_car_json(**told)
+        return old_car_json(**{"serial_no": vin(9_000_000 + n), **told})
     return old_bike_json(**told) if case["category"] == "e_bike" else None
 
 
-def consumer(case: dict[str, Any]) -> dict[str, str]:
+def consumer(case: dict[str, Any], n: int) -> dict[str, str]:
     buyer = case.get("buyer", {})
     if buyer.get("document") == "passport":
-        return {"id_type": "passport", "id_number": "E12345678"}
+        return {"id_type": "passport", "id_number": f"E{n:08d}"}
     birth = f"{buyer['birth']:%Y%m%d}" if "birth" in buyer else "19600307"
-    return {"id_type": "resident_id", "id_number": resident_id(1, birth)}
+    return {"id_type": "resident_id", "id_number": resident_id(n, birth)}
 
 
-def checkout(case: dict[str, Any]) -> Checkout:
+def checkout(case: dict[str, Any], n: int = 1) -> Checkout:
+    """The case as a sale. Another n: another buyer, piece of goods and old car."""
     item = item_json(
         category=case["category"],
         price_fen=fen(case["price"]),
         energy_grade=case.get("grade"),
-        trade_in=trade_in(case),
-        serial_no=vin(1) if case["category"] in CAR_CATEGORIES else "SN-1",
+        trade_in=trade_in(case, n),
+        serial_no=vin(n) if case["category"] in CAR_CATEGORIES else f"SN-{n}",
     )
     return make_checkout(
-        sold_at=f"{case['sold_on']}T10:15:00+08:00", consumer=consumer(case), items=[item]
+        sold_at=f"{case['sold_on']}T10:15:00+08:00", consumer=consumer(case, n), items=[item]
     )
 
 
