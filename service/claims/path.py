@@ -123,11 +123,16 @@ class ClaimPath:
     async def quote(self, till: Till, checkout: Checkout) -> tuple[Quote, LineReasons]:
         """What the checkout would get, and every reason against it as things stand. No effect."""
         priced = quote(self._book, checkout, self._clock.now())
+        return priced, await self._all_reasons(till, checkout, priced)
+
+    async def _all_reasons(self, till: Till, checkout: Checkout, priced: Quote) -> LineReasons:
+        """What the rules say, and of the lines that they let pass what the ledger says."""
+        reasons = _rule_reasons(till, priced)
         person = self._digester.person(checkout.consumer)
-        wanted = wanted_lines(checkout, priced, person, self._digester)
-        standing = await self._looks.submit(wanted)
-        reasons = (*_rule_reasons(till, priced), *standing.admit(till.seller.retailer_id, wanted))
-        return priced, tuple(sorted(reasons, key=lambda reason: reason[0]))
+        if wanted := wanted_lines(checkout, priced, person, self._digester):
+            standing = await self._looks.submit(wanted)
+            reasons += standing.admit(till.seller.retailer_id, wanted)
+        return tuple(sorted(reasons, key=lambda reason: reason[0]))
 
     # --- claim --------------------------------------------------------------------------
 
@@ -191,8 +196,8 @@ class ClaimPath:
             # 1. Price: policy and checkout make amounts, or reasons.
             now = self._clock.now()
             priced = quote(self._book, request.checkout, now)
-            doubt = _Doubt(_rule_reasons(request.till, priced))
-            if not doubt.reasons:
+            doubt = ruled_out = _Doubt(_rule_reasons(request.till, priced))
+            if not ruled_out.reasons:
                 claim = self._pending(request, priced, now)
                 # 2. Admit; 3. commit; 4. settle the gate (beside the answer).
                 found = await self.admit_and_commit(claim)
@@ -202,6 +207,8 @@ class ClaimPath:
             # No refusal before it is sure that the key has no claim.
             if doubt.ask and (replay := await self._replay(request)) is not None:
                 return replay
+            if doubt is ruled_out:  # told with the other lines' reasons: all is mended at once
+                return Refused(await self._all_reasons(request.till, request.checkout, priced))
             if doubt.reasons:
                 return Refused(doubt.reasons)
             if doubt.stale:

@@ -248,3 +248,25 @@ async def test_a_claim_on_a_pool_that_does_not_exist_is_refused(gateless_house: 
     refused = await gateless_house.claim("k1")
     assert refused.json()["reasons"][0]["code"] == "budget_exhausted"
     assert await gateless_house.footprint_rows() == 0
+
+
+async def test_a_claim_is_refused_for_the_reasons_that_its_quote_shows(house: House) -> None:
+    """All of them at once, whether a rule or the ledger is against a line."""
+    await house.claim("k1", items=[item_json(category="refrigerator")])
+    lines = [
+        item_json(line_no=1, category="refrigerator", serial_no=serial(2)),  # the right is used
+        item_json(line_no=2, serial_no=serial(1)),  # the serial is taken
+        item_json(line_no=3, serial_no=serial(3), energy_grade="3"),
+        item_json(line_no=4, serial_no=serial(4)),
+    ]
+    for wanted in ([0, 1, 2, 3], [1, 3], [2, 3], [0, 2]):
+        body = checkout_json(items=[lines[n] for n in wanted])
+        async with house.client() as till:
+            quoted = (await till.post("/v1/quotes", json=body)).json()
+        refused = await house.claim("k2", items=body["items"])
+        shown = [reason for line in quoted["lines"] for reason in line["reasons"]]
+        told = refused.json()["reasons"]
+        assert [(r["line_no"], r["code"]) for r in shown] == [
+            (r["line_no"], r["code"]) for r in told
+        ]
+        assert {r["line_no"] for r in told} == {n + 1 for n in wanted if n != 3}
