@@ -1,9 +1,12 @@
 """Days and instants in a query, as whole spans of time."""
 
 import re
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Annotated
 
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
 from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
 
@@ -11,6 +14,18 @@ from service.core.calendar import DAY, parse_day, parse_instant, start_of_day
 
 # A plus sign that was not escaped comes out of a query as a space.
 SPACE_FOR_PLUS = re.compile(r" (?=\d\d:\d\d$)")
+
+
+def only(*names: str) -> Callable[[Request], Awaitable[None]]:
+    """A dependency: the query has no other parameters. A misspelt filter would let all through."""
+
+    async def check(request: Request) -> None:
+        unknown = sorted(request.query_params.keys() - set(names))
+        if unknown:
+            errors = [{"type": "extra_forbidden", "loc": ("query", name)} for name in unknown]
+            raise RequestValidationError(errors)
+
+    return check
 
 
 def _instant(text: object, *, days: int) -> datetime:

@@ -119,6 +119,7 @@ async def test_pages_stay_right_while_claims_arrive(house: House) -> None:
     "bad",
     [
         {"limit": 0},
+        {"serial": "SN1"},
         {"limit": 201},
         {"limit": "all"},
         {"cursor": "next"},

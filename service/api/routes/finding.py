@@ -4,14 +4,14 @@ import re
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 from fastapi.responses import JSONResponse
 
 from service.api.auth import MayClaim, Refusal, ServiceOf, own_retailer
 from service.api.idempotency import KEY_PATTERN
 from service.api.models import ClaimPage, InFlight
 from service.api.problems import documented
-from service.api.query import End, Start
+from service.api.query import End, Start, only
 from service.claims.claim import Claim
 from service.claims.finding import PAGE_MAX, Wanted, find_claims
 from service.claims.outcomes import GateAway
@@ -20,6 +20,8 @@ from service.db.engine import driver
 router = APIRouter(prefix="/v1/claims", tags=["claims"])
 
 ALWAYS = ("unauthorized", "missing_scope", "ledger_unavailable", "overloaded")
+
+FILTERS = ("order_no", "serial_no", "state", "from", "to", "cursor", "limit")
 
 PLAIN = r"^[^\x00-\x1f\x7f-\x9f]{1,120}$"
 
@@ -86,6 +88,7 @@ async def list_claims(
     ] = None,
     cursor: Annotated[UUID | None, Query(description="`next_cursor` of the page before")] = None,
     limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = 50,
+    _: Annotated[None, Depends(only(*FILTERS))] = None,
 ) -> ClaimPage:
     """Your own claims, newest first."""
     wanted = Wanted(
