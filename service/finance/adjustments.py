@@ -11,6 +11,8 @@ from service.db.acts import Office
 from service.db.tables import adjustment, pool
 from service.finance.budgets import Allocation, allocate, open_pool
 
+_LOCK_KEY = sa.text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
+
 # A trillion yuan: above every budget there is, and exact in JSON, Lua and bigint.
 BUDGET_MAX_FEN = 10**14
 
@@ -57,7 +59,9 @@ async def adjust(
     if allocation.pool not in known_pools:
         return NoSuchPool()
     await open_pool(office.connection, office.jurisdiction, allocation.pool)
-    # The lock lets a repeat that arrives meanwhile find what the first has done.
+    # These locks let a repeat that arrives meanwhile, for another pool too, find what the first
+    # has done.
+    await office.connection.execute(_LOCK_KEY, {"name": f"{office.jurisdiction}:{key}"})
     query = sa.select(pool.c.allocated_fen, pool.c.spent_fen).where(
         pool.c.jurisdiction == office.jurisdiction, pool.c.pool == allocation.pool
     )
