@@ -6,7 +6,7 @@ BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test test-long faults bench lint check lock clean
+.PHONY: help run test test-long faults bench bench-large scenario lint check lock clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile
@@ -34,6 +34,12 @@ faults: $(TEST) ## kill, stop and cut everything under load; FAULTS=1000 SEED=7 
 
 bench: $(TEST) ## measure Butie beside its yardsticks; BENCH_ARGS="--only one_worker" for some rows
 	@.venv/bin/python -m loadtests.bench $(BENCH_ARGS)
+
+bench-large: $(TEST) ## the same with ten million claims in the tables, against none; takes 20 minutes, 20 GB
+	@.venv/bin/python -m loadtests.bench.large $(BENCH_ARGS)
+
+scenario: $(TEST) ## play one of loadtests/ with Locust: NAME=day, opening, gateway, storm, week or all
+	@.venv/bin/python -m loadtests.scenario $(or $(NAME),all) $(SCENARIO_ARGS)
 
 lint: $(TEST) ## style, types and import contracts
 	@.venv/bin/ruff check .

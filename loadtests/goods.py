@@ -60,6 +60,7 @@ GOODS = (
     Good("new_energy_car", 6.9, 69_800, 289_800),
     Good("fuel_car", 4.6, 79_800, 259_800),
 )
+APPLIANCES = tuple(good for good in GOODS if good.grades == _GRADED)
 CARS = ("new_energy_car", "fuel_car")
 _SHARES = [good.share for good in GOODS]
 

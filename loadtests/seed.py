@@ -180,6 +180,8 @@ def _say(what: str) -> None:
 
 def seed_sandbox(folder: Path, claims: int, *, close: bool = True) -> None:
     """Make a sandbox on `folder`, if there is none, and seed it. None may be running on it."""
+    # Each day that closes would be a line.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     with servers.sandbox(folder):
         pass  # it has its tables, money and keys now
     clock = sandbox.read_clock(folder)
@@ -195,7 +197,6 @@ def main() -> None:
     parser.add_argument("--database-url", help="a migrated ledger instead, with pools")
     parser.add_argument("--leave-open", action="store_true", help="do not close the days")
     wanted = parser.parse_args()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     began = time.monotonic()
     if wanted.database_url:
         now = sandbox.STARTS_AT

@@ -1,0 +1,251 @@
+"""`make bench-large`, or `python -m loadtests.bench.large [--claims N] [--rounds N] [--seconds S]`.
+
+Is a ledger with ten million claims as quick as an empty one? Both run side by side, one measured
+while the other rests. Needs 20 GB of disk and, on two quiet cores, about 20 minutes, most of them
+for the seeding; with --data-dir the seeded ledger stays there for the next run. Writes
+`loadtests/results/large.json`.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import count
+from pathlib import Path
+from random import Random
+from uuid import UUID
+
+import asyncpg
+import psutil
+import redis
+from rich.table import Table
+
+from loadtests.bench import over_http, report
+from loadtests.bench.contest import Row, Sample
+from loadtests.bench.servers import Server, Target, sandbox
+from loadtests.bench.traffic import claim_body, http_post
+from loadtests.seed import seed_sandbox
+from service.embedded import postgres, valkey
+
+RESULTS = Path(__file__).parents[1] / "results"
+BYTES_A_CLAIM = 2_500
+_numbers = count(1_000_000_000, 1_000_000)
+
+# In the order of size. Rows as the last ANALYZE counted them.
+SIZES = """
+SELECT c.relname AS name, c.reltuples::bigint AS rows, pg_table_size(c.oid) AS heap,
+    coalesce((SELECT jsonb_object_agg(i.indexrelid::regclass::text, pg_relation_size(i.indexrelid))
+        FROM pg_index AS i WHERE i.indrelid = c.oid), '{}') AS indexes
+FROM pg_class AS c
+WHERE c.relkind = 'r' AND c.relnamespace = 'public'::regnamespace
+    AND pg_total_relation_size(c.oid) > 1000000
+ORDER BY pg_total_relation_size(c.oid) DESC
+"""
+WAL = "SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint"
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """What `butie audit` took of a whole ledger. `peak_mib` is the process's own; PostgreSQL sorts
+    on disk beyond its work_mem, and `spilled_mib` is how much it wrote there."""
+
+    seconds: float
+    peak_mib: float
+    spilled_mib: float
+    said: str
+
+
+def scattered(target: Target, numbers: Sequence[int]) -> list[bytes]:
+    """Claims whose keys and serials fall anywhere in the indexes, as real ones do."""
+    random = Random(numbers[0])
+    made = []
+    for n in numbers:
+        body = claim_body(n, target.sold_at, serial_no=f"{random.getrandbits(32):08X}-B{n}")
+        key = str(UUID(int=random.getrandbits(128)))
+        made.append(http_post("/v1/claims", target.key, key, json.dumps(body).encode()))
+    return made
+
+
+def speed(full: Server, empty: Server, urls: tuple[str, str], claims: int, wanted) -> Row:  # type: ignore[no-untyped-def]
+    """Claims a second with so many claims in the tables, against none."""
+    row = Row(
+        f"claims, durable, 1 worker, 256 connections, {claims:,} claims in the tables",
+        "claims/s",
+        f"with {claims:,}",
+        "with none",
+        0.9,
+    )
+    wal: tuple[list[float], list[float]] = ([], [])
+
+    def claimed(server: Server, url: str, log: list[float]) -> Sample:
+        first = next(_numbers)
+        numbers = range(first, first + int(over_http.REQUESTS_PER_S * (wanted.seconds + 1)))
+        before = asyncio.run(value(url, WAL))
+        sample = over_http.measured(
+            server,
+            partial(scattered, server.target, numbers),
+            201,
+            connections=over_http.CONNECTIONS,
+            seconds=wanted.seconds,
+        )
+        written = asyncio.run(value(url, WAL)) - before
+        log.append(written / (sample.value * (wanted.seconds + 1)))
+        return sample
+
+    for server, url in zip((full, empty), urls, strict=True):
+        claimed(server, url, [])  # both are warm then
+    row.rounds(
+        wanted.rounds,
+        lambda: claimed(full, urls[0], wal[0]),
+        lambda: claimed(empty, urls[1], wal[1]),
+    )
+    for name, log in zip(("full", "empty"), wal, strict=True):
+        row.remarks.append(f"{name}: write-ahead log by round, kB a claim: {_kilobytes(log)}")
+    return row
+
+
+def _kilobytes(sizes: Sequence[float]) -> str:
+    return " ".join(f"{size / 1000:.1f}" for size in sizes)
+
+
+def refill(server: Server, redis_url: str, claims: int, rounds: int) -> Row:
+    """How long an emptied gate takes, however many claims there are."""
+    row = Row(
+        f"an emptied gate back in service, {claims:,} claims in the tables",
+        "s",
+        "Butie",
+        "1 second",
+        1.0,
+        inverse=True,
+    )
+    gate = redis.from_url(redis_url)
+
+    def emptied() -> Sample:
+        time.sleep(1.0)
+        gate.flushall()
+        began = time.perf_counter()
+        while not gate.hget("butie:{330402}:pool:appliances", "version"):
+            time.sleep(0.001)
+        return Sample(time.perf_counter() - began)
+
+    return row.rounds(rounds, emptied, lambda: Sample(1.0))
+
+
+def audit(folder: Path, database_url: str) -> Audit:
+    """Run `butie audit` on the running ledger. Raises AssertionError when the books do not tie."""
+    spilled = "SELECT temp_bytes FROM pg_stat_database WHERE datname = current_database()"
+    before = asyncio.run(value(database_url, spilled))
+    began = time.monotonic()
+    with tempfile.TemporaryFile() as output:
+        process = psutil.Popen(
+            [sys.executable, "-m", "service", "audit"],
+            env=os.environ | {"BUTIE_DATA_DIR": str(folder), "COLUMNS": "100"},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+        peak = 0
+        while process.poll() is None:
+            try:
+                peak = max(peak, process.memory_info().rss)
+            except psutil.NoSuchProcess:
+                break
+            time.sleep(0.05)
+        seconds = time.monotonic() - began
+        output.seek(0)
+        said = output.read().decode()
+    assert process.wait() == 0, said
+    written = asyncio.run(value(database_url, spilled)) - before
+    return Audit(seconds, peak / 2**20, written / 2**20, said)
+
+
+async def value(database_url: str, query: str) -> int:
+    connection = await asyncpg.connect(database_url)
+    found = await connection.fetchval(query)
+    await connection.close()
+    return int(found)
+
+
+async def sizes(database_url: str) -> list[dict[str, object]]:
+    connection = await asyncpg.connect(database_url)
+    await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=str, decoder=json.loads)
+    rows = [dict(row) for row in await connection.fetch(SIZES)]
+    await connection.close()
+    return rows
+
+
+def show_sizes(tables: Sequence[dict[str, object]], claims: int) -> None:
+    """Each table and index, in MB and in bytes a claim."""
+    shown = Table("table or index", "rows", "MB", "bytes a claim")
+    total = 0
+    for one in tables:
+        parts = {one["name"]: one["heap"], **one["indexes"]}  # type: ignore[dict-item]
+        for name, size in parts.items():
+            rows = f"{one['rows']:,}" if name == one["name"] else ""
+            shown.add_row(str(name), rows, f"{size / 1e6:,.0f}", f"{size / claims:,.0f}")
+            total += size
+    shown.add_row("all", "", f"{total / 1e6:,.0f}", f"{total / claims:,.0f}")
+    report.console.print(shown)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--claims", type=int, default=10_000_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=8.0, help="of each run")
+    parser.add_argument("--data-dir", type=Path, help="keep the seeded ledger there, or find it")
+    wanted = parser.parse_args()
+    RESULTS.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="butie-bench-") as folder:
+        full = (wanted.data_dir or Path(folder)) / "full"
+        if not full.exists():
+            _check_room(full, wanted.claims)
+            seed_sandbox(full, wanted.claims)
+        _measure(full, Path(folder) / "empty", wanted)
+
+
+def _check_room(folder: Path, claims: int) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder.parent).free
+    if free < claims * BYTES_A_CLAIM:
+        raise SystemExit(
+            f"{claims:,} claims need {claims * BYTES_A_CLAIM / 1e9:.0f} GB of disk, and "
+            f"{folder.parent} has {free / 1e9:.0f}: name another with --data-dir."
+        )
+
+
+def _measure(full_at: Path, empty_at: Path, wanted: argparse.Namespace) -> None:
+    with ExitStack() as stack:
+        # As slow as they are, all claims are answered: a 503 here would only hide a figure.
+        patient = {"BUTIE_ANSWER_WITHIN_MS": "10000"}
+        full = stack.enter_context(sandbox(full_at, **patient))
+        empty = stack.enter_context(sandbox(empty_at, **patient))
+        urls = str(postgres.running_url(full_at)), str(postgres.running_url(empty_at))
+        for url in urls:
+            asyncio.run(over_http.check_durable(url))
+        tables = asyncio.run(sizes(urls[0]))
+        rows = [
+            speed(full, empty, urls, wanted.claims, wanted),
+            refill(full, str(valkey.running_url(full_at)), wanted.claims, wanted.rounds),
+        ]
+        checked = audit(full_at, urls[0])
+    report.show(rows)
+    show_sizes(tables, wanted.claims)
+    report.console.print(checked.said, markup=False)
+    report.console.print(
+        f"audit: {checked.seconds:.0f} s, {checked.peak_mib:.0f} MiB resident at most, "
+        f"{checked.spilled_mib:,.0f} MiB sorted on disk"
+    )
+    report.write_json(RESULTS / "large.json", rows, {"tables": tables, "audit": asdict(checked)})
+
+
+if __name__ == "__main__":
+    main()
