@@ -82,6 +82,12 @@ class Settings(BaseSettings):
     pii_key: SecretStr | None = Field(
         None, description="key of the personal-data digests, at least 32 characters"
     )
+    pii_keys_former: SecretStr | None = Field(
+        None, description="earlier personal-data keys, oldest first, parted by blanks"
+    )
+    pii_rotating: bool = Field(
+        False, description="the newest key is being brought in: book under the one before, too"
+    )
     policies_dir: Path | None = Field(None, description="policy files instead of the shipped ones")
     refuse_assumed: bool = Field(False, description="refuse to start on an unconfirmed value")
     confirmations: Path | None = Field(None, description="file of the confirmed assumed values")
@@ -144,6 +150,20 @@ class Settings(BaseSettings):
     def clock_offset(self) -> timedelta:
         """How far the business clock is ahead of the real one (mostly behind, so negative)."""
         return timedelta(seconds=self.sandbox_offset_s or 0)
+
+    def personal_data_keys(self) -> tuple[str, ...]:
+        """All keys of the personal-data digests, oldest first. Raises Misconfigured."""
+        told = self.pii_keys_former.get_secret_value() if self.pii_keys_former else ""
+        keys = (*told.split(), self.personal_data_key())
+        if min(map(len, keys)) < PII_KEY_LENGTH_MIN:
+            raise Misconfigured(
+                f"BUTIE_PII_KEYS_FORMER: a key has {PII_KEY_LENGTH_MIN} characters or more."
+            )
+        if len(set(keys)) < len(keys):
+            raise Misconfigured("BUTIE_PII_KEY is also in BUTIE_PII_KEYS_FORMER: each key once.")
+        if self.pii_rotating and len(keys) == 1:
+            raise Misconfigured("BUTIE_PII_ROTATING needs the former key in BUTIE_PII_KEYS_FORMER.")
+        return keys
 
     def personal_data_key(self) -> str:
         """The key of the personal-data digests. Raises Misconfigured."""

@@ -15,6 +15,7 @@ from service.claims.ledger import Ledger
 from service.claims.lifecycle import Lifecycle
 from service.claims.path import ClaimPath
 from service.claims.people import Digester
+from service.claims.rotation import check_keys
 from service.claims.sweeper import Sweeper
 from service.claims.tally import Tally
 from service.clock import Clock
@@ -91,7 +92,8 @@ async def open_service(
         gate = Gate(str(settings.redis_url), settings.jurisdiction, sorted(pools))
         stack.push_async_callback(closing, gate.close)
         ledger = Ledger(claims_engine, settings.jurisdiction)
-        digester = Digester(settings.personal_data_key())
+        digester = Digester(*settings.personal_data_keys(), rotating=settings.pii_rotating)
+        await check_keys(engine, settings.jurisdiction, digester)
         background = Background()
         stack.push_async_callback(closing, background.drain)
         openings: dict[str, datetime] = {}

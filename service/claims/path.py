@@ -268,7 +268,7 @@ class ClaimPath:
         stored = await self._keys.submit(key)
         if stored is None:
             return None
-        if stored.fingerprint != request.fingerprint:
+        if not self._digester.matches(request.checkout, stored.fingerprint):
             return KeyReused()
         return Replayed(stored.claim.as_first_answered())
 

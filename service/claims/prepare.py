@@ -29,7 +29,7 @@ def pending_claim(
         seller=seller,
         idempotency_key=idempotency_key,
         fingerprint=fingerprint,
-        consumer_digest=person,
+        consumer_digest=person[-1],
         checkout=checkout,
         quote=priced,
         lines=wanted_lines(checkout, priced, person, digester),
@@ -39,9 +39,9 @@ def pending_claim(
 
 
 def wanted_lines(
-    checkout: Checkout, quote: Quote, person: bytes, digester: Digester
+    checkout: Checkout, quote: Quote, person: tuple[bytes, ...], digester: Digester
 ) -> tuple[WantedLine, ...]:
-    """What the eligible lines want, in the checkout's order. `person`: the buyer's digest."""
+    """What the eligible lines want, in the checkout's order. `person`: the buyer's digests."""
     items = {item.line_no: item for item in checkout.items}
     return tuple(
         _wanted(line, items[line.line_no], person, digester)
@@ -50,22 +50,33 @@ def wanted_lines(
     )
 
 
-def _wanted(line: LineQuote, item: Item, person: bytes, digester: Digester) -> WantedLine:
+def _wanted(
+    line: LineQuote, item: Item, person: tuple[bytes, ...], digester: Digester
+) -> WantedLine:
     assert line.pool is not None, "Bug! An eligible line has a pool."
     return WantedLine(
         line_no=line.line_no,
         pool=line.pool,
         subsidy_fen=line.subsidy_fen,
         serials=item.serials(),
-        rights=tuple(_right(use, item, person, digester) for use in line.quotas),
+        rights=tuple(
+            _right(use, subject)
+            for use in line.quotas
+            for subject in _subjects(use, item, person, digester)
+        ),
     )
 
 
-def _right(use: QuotaUse, item: Item, person: bytes, digester: Digester) -> RightUse:
-    subject = person
-    if use.subject == "trade_in":
-        assert item.trade_in is not None, "Bug! The rules let a line without its old vehicle in."
-        subject = digester.vehicle(item.trade_in.serial_no)
+def _subjects(
+    use: QuotaUse, item: Item, person: tuple[bytes, ...], digester: Digester
+) -> tuple[bytes, ...]:
+    if use.subject == "person":
+        return person
+    assert item.trade_in is not None, "Bug! The rules let a line without its old vehicle in."
+    return digester.vehicle(item.trade_in.serial_no)
+
+
+def _right(use: QuotaUse, subject: bytes) -> RightUse:
     return RightUse(
         subject=subject,
         kind=use.subject,

@@ -64,7 +64,7 @@ class Standing:
     def _take(self, retailer_id: str, line: WantedLine) -> list[Reason]:
         reasons = [
             *self._serials_taken(retailer_id, line.serials),
-            *(reason for right in line.rights if (reason := self._right_used(right))),
+            *self._rights_used(line.rights),
         ]
         left = self.left_fen.get(line.pool, 0)
         if line.subsidy_fen > left:
@@ -84,6 +84,14 @@ class Standing:
                 facts = {"claim_id": str(claim_id)} if claim_id and owner == retailer_id else {}
                 return [Reason(ReasonCode.SERIAL_ALREADY_CLAIMED, facts=dict(facts))]
         return []
+
+    def _rights_used(self, rights: Iterable[RightUse]) -> Iterable[Reason]:
+        """One reason for each right, though it may be booked under two digests."""
+        found: dict[tuple[str, str], Reason] = {}
+        for right in rights:
+            if reason := self._right_used(right):
+                found.setdefault((right.kind, right.quota), reason)
+        return found.values()
 
     def _right_used(self, right: RightUse) -> Reason | None:
         left = right.limit - self.used.get(right.key, 0)

@@ -2,12 +2,13 @@
 
 import typer
 
-from service.cli import audit, budget, doctor, enrol, journal, policy, serve
+from service.cli import audit, budget, doctor, enrol, journal, pii, policy, serve
 
 app = typer.Typer(name="butie", no_args_is_help=True, add_completion=False)
 app.add_typer(policy.app)
 app.add_typer(budget.app)
 app.add_typer(journal.app)
+app.add_typer(pii.app)
 for group in (enrol.retailers, enrol.stores, enrol.keys):
     app.add_typer(group)
 app.command("acts")(enrol.acts)

@@ -26,6 +26,8 @@ from rich.markup import escape
 
 from service import sandbox
 from service.api.protocol import GuardedProtocol
+from service.claims.people import Digester
+from service.claims.rotation import check_keys
 from service.cli.faults import told
 from service.config import Misconfigured, Settings, trace_exporter
 from service.core.calendar import SHANGHAI
@@ -55,7 +57,7 @@ def serve() -> None:
         settings = Settings()
         read_book(settings.jurisdiction, settings.policies_dir)  # before anything is started
         check_assumptions(settings)
-        settings.personal_data_key()
+        settings.personal_data_keys()
         trace_exporter(os.environ)
         with _stops_on_signals(), _listening(settings) as listener:
             if settings.sandbox:
@@ -71,6 +73,7 @@ def serve() -> None:
                     )
             else:
                 _check_production(settings)
+                asyncio.run(_check_keys(settings))
                 _run(settings, listener)
 
 
@@ -131,6 +134,14 @@ async def _check_schema(database_url: str) -> None:
         await engine.dispose()
     if fault:
         raise Misconfigured(f"Not started: {fault}.")
+
+
+async def _check_keys(settings: Settings) -> None:
+    """Each worker does so, too; here it is told in a sentence."""
+    engine = make_engine(str(settings.database_url), connections_max=1)
+    digester = Digester(*settings.personal_data_keys(), rotating=settings.pii_rotating)
+    await check_keys(engine, settings.jurisdiction, digester)
+    await engine.dispose()
 
 
 # --- the sandbox ------------------------------------------------------------------------

@@ -23,6 +23,7 @@ APPEND_ONLY = frozenset(
         "journal",
         "journal_day",
         "journal_seal",
+        "pii_key",
         "policy_funding",
         "refund",
         "settled_entry",

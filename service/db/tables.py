@@ -307,6 +307,16 @@ audit_run = sa.Table(
     _column("breaches", JSONB),  # how many, by invariant
 )
 
+# With which personal-data keys the digests are made; see service/claims/rotation.py.
+pii_key = sa.Table(
+    "pii_key",
+    metadata,
+    _key("jurisdiction"),
+    _column("generation", sa.SmallInteger),  # how many keys there have been
+    _column("check_value", BYTEA),
+    _column("since", Instant),
+)
+
 # --- the books --------------------------------------------------------------------------
 
 journal = sa.Table(

@@ -21,7 +21,7 @@ async def _find(patient: Patient) -> AsyncIterator[Finding]:
         if settings.clock not in (None, "now"):
             yield fault("BUTIE_CLOCK sets the clock", "unset it: here the clock is the real one")
     try:
-        key = settings.personal_data_key()
+        key = settings.personal_data_keys()[-1]
     except Misconfigured as error:
         yield fault("the personal-data key cannot be used", str(error))
     else:

@@ -17,10 +17,12 @@ from tests.finance.books import close
 
 pytestmark = pytest.mark.anyio
 
+# `butie pii` replaces the digests as the tables' owner, as `butie migrate` does.
+THE_OWNERS = {"role.py", "rotation.py", "rotate.sql", "forget.sql"}
 SOURCES = [
     path.read_text()
     for path in Path("service").rglob("*.*")
-    if path.suffix in (".py", ".sql") and path.name != "role.py"
+    if path.suffix in (".py", ".sql") and path.name not in THE_OWNERS
 ]
 
 
