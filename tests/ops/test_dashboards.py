@@ -1,0 +1,100 @@
+"""The dashboards are what their source makes, can be read, and ask for metrics that exist."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from deploy.grafana.source.dashboards import BOARDS, FOLDER, dashboards
+from deploy.grafana.source.words import NAMES
+from service.core.reasons import ReasonCode
+from tests.ops.declared import declared, names_in
+from tests.ops.test_alerts import rules
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+SCREEN_WIDE = 24
+
+
+def boards(language: str = "*") -> Iterator[dict[str, Any]]:
+    for path in sorted(FOLDER.glob(f"{language}/*.json")):
+        yield json.loads(path.read_text())
+
+
+def queries() -> list[str]:
+    return [
+        target["expr"]
+        for board in boards()
+        for panel in board["panels"]
+        for target in panel["targets"]
+    ]
+
+
+def test_the_dashboards_are_what_their_source_makes() -> None:
+    files = {str(path.relative_to(FOLDER)): path.read_text() for path in FOLDER.glob("*/*.json")}
+    assert files == dashboards(), "run: python -m deploy.grafana.source"
+
+
+def test_every_metric_is_on_a_dashboard_or_in_an_alert_and_no_other_is_asked_for() -> None:
+    asked = {name for expr in queries() for name in names_in(expr)}
+    asked |= {name for rule in rules() for name in names_in(rule["expr"])}
+    assert asked == set(declared())
+
+
+@pytest.mark.parametrize("board", list(boards()), ids=lambda board: board["uid"])
+def test_a_panel_has_a_title_a_unit_words_of_advice_and_its_place(board: dict[str, Any]) -> None:
+    taken: set[tuple[int, int]] = set()
+    for panel in board["panels"]:
+        assert panel["title"] and panel["description"]
+        assert panel["fieldConfig"]["defaults"]["unit"], panel["title"]
+        place = panel["gridPos"]
+        assert place["x"] + place["w"] <= SCREEN_WIDE, panel["title"]
+        cells = {
+            (x, y)
+            for x in range(place["x"], place["x"] + place["w"])
+            for y in range(place["y"], place["y"] + place["h"])
+        }
+        assert not cells & taken, panel["title"]
+        taken |= cells
+        for target in panel["targets"]:
+            assert target["datasource"]["uid"] == "${source}"
+
+
+def test_both_languages_ask_the_same() -> None:
+    for zh, en in zip(boards("zh"), boards("en"), strict=True):
+        assert zh["uid"][:-2] == en["uid"][:-2]
+        assert len(zh["panels"]) == len(en["panels"])
+        for one, other in zip(zh["panels"], en["panels"], strict=True):
+            assert re.search(r"[\u4e00-\u9fff]", one["title"])
+            assert other["title"].isascii()
+            asked = [
+                [re.sub(r" / (1e6|100)$", "", target["expr"]) for target in panel["targets"]]
+                for panel in (one, other)
+            ]
+            assert asked[0] == asked[1]
+
+
+def test_every_reason_has_a_name() -> None:
+    assert set(NAMES["code"]) == {code.value for code in ReasonCode}
+
+
+def test_grafana_is_given_the_source_and_the_folders_that_the_dashboards_need() -> None:
+    provisioning = DEPLOY / "grafana" / "provisioning"
+    (source,) = yaml.safe_load((provisioning / "datasources" / "prometheus.yaml").read_text())[
+        "datasources"
+    ]
+    for board in boards():
+        (variable,) = board["templating"]["list"]
+        assert (variable["name"], variable["query"]) == ("source", source["type"])
+        assert variable["current"]["value"] == source["uid"]
+        assert board["timezone"] == "Asia/Shanghai"
+    providers = yaml.safe_load((provisioning / "dashboards" / "butie.yaml").read_text())[
+        "providers"
+    ]
+    folders = [Path(one["options"]["path"]).name for one in providers]
+    assert sorted(folders) == sorted(path.name for path in FOLDER.iterdir())
+    uids = [board["uid"] for board in boards()]
+    assert len(set(uids)) == len(uids) == 2 * len(BOARDS)
