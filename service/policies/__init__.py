@@ -1,5 +1,6 @@
 """The rules as data. Policy files are read here and nowhere else."""
 
+from functools import lru_cache
 from pathlib import Path
 
 from service.core.policy import PolicyBook
@@ -19,4 +20,10 @@ def read_book(jurisdiction: str, folder: Path | None = None) -> PolicyBook:
         texts = {path.name: path.read_text(encoding="utf-8") for path in files}
     except (OSError, UnicodeDecodeError) as fault:
         raise PolicyFileError([f"{folder} cannot be read: {fault}"]) from fault
-    return parse_book(jurisdiction, texts)
+    return _parsed(jurisdiction, tuple(texts.items()))
+
+
+@lru_cache(maxsize=4)
+def _parsed(jurisdiction: str, texts: tuple[tuple[str, str], ...]) -> PolicyBook:
+    # Reading the same texts again would take longer than all the rest of a start.
+    return parse_book(jurisdiction, dict(texts))
