@@ -34,18 +34,38 @@ class Office:
         after: Mapping[str, Any] | None = None,
     ) -> None:
         """Put the act on record. No secret may stand in `before` or `after`."""
-        await self.connection.execute(
-            sa.insert(admin_act).values(
-                jurisdiction=self.jurisdiction,
-                at=self.now,
-                actor=self.actor,
-                act=act,
-                subject_kind=subject_kind,
-                subject_id=subject_id,
-                before=before,
-                after=after,
-            )
-        )
+        row = self._row(act, subject_kind, subject_id, before, after)
+        await self.connection.execute(sa.insert(admin_act), [row])
+
+    async def record_each(
+        self, act: str, subject_kind: str, after: Mapping[str, Mapping[str, Any]]
+    ) -> None:
+        """Put the same act on record for several subjects: what became of each, by its id."""
+        rows = [
+            self._row(act, subject_kind, subject_id, None, became)
+            for subject_id, became in after.items()
+        ]
+        if rows:
+            await self.connection.execute(sa.insert(admin_act), rows)
+
+    def _row(
+        self,
+        act: str,
+        subject_kind: str,
+        subject_id: str,
+        before: Mapping[str, Any] | None,
+        after: Mapping[str, Any] | None,
+    ) -> dict[str, Any]:
+        return {
+            "jurisdiction": self.jurisdiction,
+            "at": self.now,
+            "actor": self.actor,
+            "act": act,
+            "subject_kind": subject_kind,
+            "subject_id": subject_id,
+            "before": before,
+            "after": after,
+        }
 
 
 @dataclass(frozen=True, slots=True)

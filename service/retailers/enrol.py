@@ -89,8 +89,7 @@ async def add_stores(office: Office, retailer_id: str, stores: Sequence[NewStore
                 "unknown_retailer", f"No retailer {retailer_id} is enrolled."
             ) from None
         raise NotEnrolled("already_exists", "A store of this id is enrolled already.") from None
-    for row in rows:
-        await office.record("store.add", "store", row["store_id"], after=row)
+    await office.record_each("store.add", "store", {row["store_id"]: row for row in rows})
 
 
 async def set_state(office: Office, kind: Kind, subject_id: str, state: State, reason: str) -> bool:
