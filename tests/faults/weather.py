@@ -25,8 +25,8 @@ KINDS = (
     "gate stranded",
 )
 # Long enough for timeouts to pass, short enough for the next fault to meet what this one left.
-LASTS_S = (0.1, 1.5)
-THEN_S = (0.1, 0.6)
+LASTS_S = (0.1, 1.0)
+THEN_S = (0.2, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
