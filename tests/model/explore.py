@@ -15,6 +15,8 @@ def broken(state: State) -> str:
         return "a key has two claims"
     made = {attempt for _, attempt in state.keys}
     for n, word in state.answered:
+        if word not in ("granted", "refused"):
+            return f"{n} was {word}"
         if word == "granted" and n not in made:
             return f"{n} was answered granted and is not in the ledger"
         if word == "refused" and _is_over(state) and state.claim_of(state.attempts[n].key) == n:

@@ -19,6 +19,9 @@ class Mutation(NamedTuple):
     answer_first: bool = False  # the till is answered before the commit is durable
     no_version: bool = False  # whatever view comes last is stored
     no_constraint: bool = False  # the ledger trusts the gate's balance
+    settle_first: bool = False  # the gate is settled before the commit is durable
+    no_key: bool = False  # the ledger does not keep what key a claim came under
+    no_ask: bool = False  # a refusal for want of money leaves without looking for the key's claim
 
 
 class Attempt(NamedTuple):
@@ -78,8 +81,12 @@ def _attempt_steps(
     state: State, n: int, attempt: Attempt, mutation: Mutation
 ) -> Iterator[tuple[str, State]]:
     if attempt.at == "new":
-        yield from _admit(state, n, attempt)
+        yield from _admit(state, n, attempt, mutation)
     elif attempt.at == "admitted":
+        if mutation.settle_first and state.gate is not None:
+            early = _settle(state._replace(spent=state.spent + 1, version=state.version + 1), n)
+            settled = state._replace(gate=early.gate, attempts=_put(state, n, at="sent"))
+            yield f"{n} settles early", settled
         yield f"{n} sends its commit", state._replace(attempts=_put(state, n, at="sent"))
         if mutation.answer_first:
             early = _answer(state, n, "granted")
@@ -90,9 +97,14 @@ def _attempt_steps(
         yield f"{n} settles", _settle(state, n)
 
 
-def _admit(state: State, n: int, attempt: Attempt) -> Iterator[tuple[str, State]]:
-    replayed = state.claim_of(attempt.key)
-    if replayed is not None:
+def _admit(
+    state: State, n: int, attempt: Attempt, mutation: Mutation
+) -> Iterator[tuple[str, State]]:
+    claimed = state.claim_of(attempt.key) is not None
+    if claimed and mutation.no_ask and state.gate and state.gate.spent >= state.allocated:
+        wronged = _answer(state, n, "refused though its key has a claim")
+        yield f"{n} is refused", wronged._replace(attempts=_put(state, n, at="refused"))
+    elif claimed and not mutation.no_key:
         yield f"{n} is a replay", state._replace(attempts=_put(state, n, at="replayed"))
     elif state.gate is None:  # away or empty: the ledger decides alone
         yield f"{n} bypasses the gate", state._replace(attempts=_put(state, n, at="admitted"))
@@ -112,7 +124,7 @@ def _commit(
     if n in state.fenced:
         if alive:
             yield f"{n} finds itself given up", state._replace(attempts=_put(state, n, at="ended"))
-    elif state.claim_of(attempt.key) is not None:
+    elif state.claim_of(attempt.key) is not None and not mutation.no_key:
         if alive:
             yield f"{n} finds its key taken", state._replace(attempts=_put(state, n, at="new"))
     elif state.spent >= state.allocated and not mutation.no_constraint:

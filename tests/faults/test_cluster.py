@@ -1,0 +1,117 @@
+"""The gate on a server in cluster mode: every script names its keys, and one slot has them all."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from tests.builders import item_json, resident_id, serial
+from tests.conftest import House, open_house
+from tests.faults.engines import Valkey
+
+pytestmark = pytest.mark.anyio
+
+UP_WITHIN_S = 60
+LAST = "butie-test-last"
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Valkey]:
+    """A node that has all slots."""
+    server = Valkey(tmp_path / "valkey", "--cluster-enabled", "yes")
+    server.start()
+    server.client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+    deadline = time.monotonic() + UP_WITHIN_S
+    while b"cluster_state:ok" not in server.client.execute_command(
+        "CLUSTER", "INFO", NEVER_DECODE=1
+    ):
+        assert time.monotonic() < deadline, "the cluster does not come up"
+        time.sleep(0.1)
+    yield server
+    server.kill()
+
+
+class Monitor(threading.Thread):
+    """Every command that the server runs, those of scripts apart."""
+
+    def __init__(self, client: "redis.Redis[bytes]") -> None:
+        super().__init__(daemon=True)
+        self.undeclared: list[str] = []
+        self.scripts: set[str] = set()
+        self.keys: set[str] = set()
+        self._client = client  # or it closes the connection
+        self._monitor = client.monitor()
+        self._monitor.__enter__()
+
+    def run(self) -> None:
+        declared: set[str] = set()
+        for told in self._monitor.listen():
+            name, *words = told["command"].split(" ")
+            if LAST in words:
+                return
+            if told["client_type"] == "lua":
+                if name.upper() != "TIME" and words[0] not in declared:
+                    self.undeclared.append(told["command"])
+            elif name.upper() in ("EVAL", "EVALSHA"):
+                declared = self._declared(told["command"])
+                self.keys |= declared
+
+    def _declared(self, command: str) -> set[str]:
+        # A script's own text may have words that look like the count of keys; a hash has none.
+        _, script, count, *words = command.split(" ")
+        if not count.isdigit():
+            return {word for word in command.split(" ") if word.startswith("butie:")}
+        self.scripts.add(script)
+        return set(words[: int(count)])
+
+
+async def test_scripts_declare_their_keys_and_run_on_a_cluster(
+    database_url: str, cluster: Valkey, tmp_path: Path
+) -> None:
+    monitor = Monitor(cluster.client)
+    monitor.start()
+    url = f"redis://127.0.0.1:{cluster.port}/0"
+    async with open_house(database_url, url, tmp_path, rate_limit_per_s=1000) as house:
+        await exercise(house)
+        await house.service.sweeper.run_once()
+        left = "SELECT allocated_fen - spent_fen FROM pool WHERE pool = 'appliances'"
+        in_ledger = (await house.sql(left))[0][0]
+        view = cluster.client.hgetall("butie:{330402}:pool:appliances")
+        assert int(view[b"allocated"]) - int(view[b"spent"]) == in_ledger
+        assert cluster.client.hlen("butie:{330402}:admissions") == 0
+        assert not house.service.gate.away
+    cluster.client.get(LAST)
+    await asyncio.to_thread(monitor.join, UP_WITHIN_S)
+    assert monitor.undeclared == []
+    assert len(monitor.scripts) == 5  # admit, settle, forget, look, take; greet comes as text
+    slots = {cluster.client.execute_command("CLUSTER", "KEYSLOT", key) for key in monitor.keys}
+    assert len(slots) == 1
+
+
+async def exercise(house: House) -> None:
+    """Claims, a hold that is cancelled, a refund, a refusal, and a memory that is out of date."""
+    stale = house.service.gate._client
+    await stale.set(f"butie:{{330402}}:serial:{serial(9)}", "0" * 36)
+    for n in (1, 2, 3, 9, 1):
+        answer = await house.claim(
+            f"k{n}-{n}",
+            hold=n == 2,
+            consumer={"id_type": "resident_id", "id_number": resident_id(n)},
+            items=[item_json(serial_no=serial(n))],
+        )
+        assert answer.status_code == 201
+        claim_id = answer.json()["claim_id"]
+        async with house.client() as client:
+            if n == 2:
+                await client.post(f"/v1/claims/{claim_id}/cancel")
+            elif n == 3:
+                body = {"lines": [1], "reason": "returned"}
+                path = f"/v1/claims/{claim_id}/refunds"
+                await client.post(path, json=body, headers={"Idempotency-Key": "r"})
+    taken = await house.claim("other", items=[item_json(serial_no=serial(1))])
+    assert taken.status_code == 409
+    await house.quiet()

@@ -1,0 +1,94 @@
+"""What is secret stands in no answer, no log line and no metric, also while everything breaks."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.builders import resident_id
+from tests.faults.storm import PII_KEY, Storm, checkout_of
+
+PERSON, MISTYPED, STRANGER = resident_id(7), resident_id(8)[:-1] + "?", "butie_nobodys-own-key-0000"
+
+# Banners that would tell an attacker what to look up.
+BANNERS = ("server", "x-powered-by", "via")
+SAFE_HEADERS = {
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cache-control": "no-store",
+}
+
+
+class Caller:
+    """Keeps everything that it was answered."""
+
+    def __init__(self, storm: Storm) -> None:
+        self._storm = storm
+        self.heard: list[str] = []
+
+    def ask(self, method: str, path: str, **how: Any) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {self._storm.key}", **how.pop("headers", {})}
+        url = f"http://127.0.0.1:{self._storm.port}{path}"
+        answer = httpx.request(method, url, headers=headers, timeout=30, **how)
+        self.heard.append(f"{answer.headers}\n{answer.text}")
+        for banner in BANNERS:
+            assert banner not in answer.headers, path
+        for name, value in SAFE_HEADERS.items():
+            assert answer.headers[name] == value, path
+        assert "content-security-policy" in answer.headers, path
+        return answer
+
+    def claim(self, key: str, **overrides: Any) -> httpx.Response:
+        body = {**checkout_of(key), **overrides}
+        headers = {"Idempotency-Key": key}
+        return self.ask("POST", "/v1/claims", content=json.dumps(body), headers=headers)
+
+
+def talk(caller: Caller, name: str) -> None:
+    """Good claims, bad ones and nonsense, with secrets in every place where one can be put."""
+    person = {"id_type": "resident_id", "id_number": PERSON}
+    caller.claim(f"{name}-good", consumer=person)
+    caller.claim(f"{name}-bad", consumer={"id_type": "resident_id", "id_number": MISTYPED})
+    caller.claim(f"{name}-worse", consumer=PERSON, order_no=PERSON * 20)
+    caller.ask("POST", "/v1/claims", content=f'{{"consumer": "{PERSON}', headers={})
+    caller.ask("POST", "/v1/quotes", json=checkout_of(name) | {"consumer": person})
+    caller.ask("GET", f"/v1/claims/by-key/{PERSON}")
+    caller.ask("GET", f"/v1/claims/{PERSON}", headers={"X-Request-Id": PERSON})
+    caller.ask("GET", "/v1/claims", params={"order_no": PERSON, "cursor": PERSON})
+    caller.ask("GET", "/v1/budgets", headers={"Authorization": f"Bearer {STRANGER}"})
+    caller.ask("GET", f"/{PERSON}")
+    for path in ("/healthz", "/readyz", "/metrics"):
+        caller.ask("GET", path)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_no_secret_is_told_whatever_breaks(tmp_path: Path) -> None:
+    storm = Storm(tmp_path, seed=4, BUTIE_LOG_LEVEL="debug")
+    with storm.up():
+        caller = Caller(storm)
+        talk(caller, "sound")
+        storm.valkey.freeze(True)
+        talk(caller, "no-gate")
+        storm.valkey.freeze(False)
+        storm.postgres.kill()
+        talk(caller, "no-ledger")
+        storm._start_postgres()
+        secrets = {
+            "API key": storm.key,
+            "stranger's key": STRANGER,
+            "ID number": PERSON,
+            "mistyped ID number": MISTYPED,
+            "PII key": PII_KEY,
+            "database password": storm.postgres.password,
+            "Redis password": storm.valkey.password,
+        }
+    told = {"the log": storm.log(), "an answer": "\n".join(caller.heard)}
+    assert '"status": 201' in told["the log"]
+    assert '"status": 503' in told["the log"]
+    for name, secret in secrets.items():
+        for place, text in told.items():
+            assert secret not in text, f"{name} in {place}"
