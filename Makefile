@@ -6,7 +6,7 @@ BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test test-long faults bench bench-large scenario lint check lock clean
+.PHONY: help run test test-long test-browser faults bench bench-large scenario lint check lock clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile
@@ -28,6 +28,11 @@ test: $(TEST) ## run the tests; PYTEST_ARGS="-k budget" runs some
 
 test-long: $(TEST) ## run the tests that take minutes
 	@.venv/bin/python -m pytest -m long $(PYTEST_ARGS)
+
+test-browser: $(TEST) ## the budget page in headless Chromium; needs chromium, a Chinese font and npm
+	@$(pip) install -qq --root-user-action=ignore --require-hashes --no-deps -r requirements/browser.txt
+	@cd tests/browser && npm ci --silent --no-audit --no-fund
+	@.venv/bin/python -m pytest -n 0 -m browser tests/browser $(PYTEST_ARGS)
 
 faults: $(TEST) ## kill, stop and cut everything under load; FAULTS=1000 SEED=7 for a longer one
 	@.venv/bin/python -m tests.faults
@@ -92,6 +97,7 @@ lock: $(TEST) ## write requirements/ anew from pyproject.toml; LOCK_ARGS=--upgra
 	@$(compile) --extra sandbox --group build -c requirements/serve.txt -o requirements/sandbox.txt
 	@$(compile) --extra sandbox --extra tracing --group build --group test \
 		-c requirements/serve.txt -c requirements/sandbox.txt -o requirements/test.txt
+	@$(compile:pyproject.toml=) --group browser -c requirements/test.txt -o requirements/browser.txt
 
 clean: ## remove .venv and all caches; the sandbox's data in .butie stay
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .schemathesis

@@ -108,6 +108,11 @@ class Settings(BaseSettings):
     rate_limit_burst: int | None = Field(
         None, ge=1, description="how many a key may send at once; unset: ten seconds' worth"
     )
+    board: Literal["open", "private", "public", "off"] | None = Field(
+        None,
+        description="who sees /board: everybody all of it, keys with budgets:read, everybody the "
+        "public view, nobody; unset: private, and open in the sandbox",
+    )
     log_format: Literal["json", "console"] | None = Field(
         None, description="one JSON object a line, or text for people (the sandbox's default)"
     )
@@ -145,6 +150,11 @@ class Settings(BaseSettings):
         return self.sandbox_offset_s is not None or (
             self.database_url is None and self.redis_url is None
         )
+
+    @property
+    def board_mode(self) -> Literal["open", "private", "public", "off"]:
+        """Who sees the budget page."""
+        return self.board or ("open" if self.sandbox else "private")
 
     @property
     def clock_offset(self) -> timedelta:

@@ -24,6 +24,7 @@ from service.api.problems import Problem, language_of, problem
 from service.api.routes import (
     admin,
     batch,
+    board,
     budgets,
     claims,
     exports,
@@ -55,6 +56,8 @@ log = structlog.get_logger()
 
 # A batch of 500 checkouts of the usual size, and then some.
 BATCH_BODY_FACTOR = 16
+
+ROUTES = (claims, batch, finding, lifecycle, budgets, exports, settlements, admin, ops, board)
 
 # Models that no route names in a way FastAPI sees: bodies read from the bytes, and problems.
 UNSEEN_MODELS: tuple[type[BaseModel], ...] = (
@@ -107,7 +110,8 @@ def make_app(settings: Settings) -> FastAPI:
         # It would tell errors' messages, and bodies' fields by name.
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
-    for routes in (claims, batch, finding, lifecycle, budgets, exports, settlements, admin, ops):
+    app.state.pages = board.Pages()
+    for routes in ROUTES:
         app.include_router(routes.router)
     for fault, answer in FAULTS.items():
         app.add_exception_handler(fault, answer)
@@ -225,6 +229,7 @@ async def _answer_fault(request: Request, error: Exception) -> Response:
 
 FAULTS: dict[type[Exception], Callable[[Request, Any], Awaitable[Response]]] = {
     Refusal: _refusal,
+    board.NeedsKey: board.needs_key,
     BodyTooLarge: _body_too_large,
     ClientDisconnect: _hung_up,
     InvalidBody: _invalid_body,

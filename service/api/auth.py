@@ -41,7 +41,7 @@ def allowed(scope: Scope) -> Callable[..., Awaitable[Caller]]:
         bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
     ) -> Caller:
         secret = bearer.credentials if bearer else None
-        return await _checked(request, service, secret, scope)
+        return await check_key(request, service, secret, scope)
 
     return caller
 
@@ -50,10 +50,11 @@ async def caller_of(request: Call, service: Service, scope: Scope) -> Caller:
     """The caller, if the key is good and has the scope. Raises Refusal or TooMany."""
     scheme, _, secret = request.header(b"authorization").partition(" ")
     good = scheme.lower() == "bearer"
-    return await _checked(request, service, secret.strip() if good else None, scope)
+    return await check_key(request, service, secret.strip() if good else None, scope)
 
 
-async def _checked(request: Request, service: Service, secret: str | None, scope: Scope) -> Caller:
+async def check_key(request: Request, service: Service, secret: str | None, scope: Scope) -> Caller:
+    """Whose key it is, if it is good and has the scope. Raises Refusal, TooMany or LedgerAway."""
     found = await service.directory.caller(secret) if secret else None
     if found is None:
         raise Refusal("unauthorized")

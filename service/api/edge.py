@@ -41,7 +41,8 @@ SAFE_HEADERS = (
     (b"referrer-policy", b"no-referrer"),
 )
 NO_STORE = (b"cache-control", b"no-store")
-# Nothing of ours is a page, but for the API's documentation with its own script.
+# Nothing of ours is a page, but for the API's documentation with its own script, and those that
+# bring a stricter policy of their own.
 NO_PAGE = b"default-src 'none'; frame-ancestors 'none'"
 DOCS_PAGE = (
     b"default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
@@ -194,7 +195,9 @@ def _add_headers(scope: Scope, message: Message, request_id: str) -> None:
     headers = message["headers"] = list(message["headers"])
     known = dict(headers)
     page = known.get(b"content-type", b"").startswith(b"text/html")
-    headers += _headers_of(scope, request_id, DOCS_PAGE if page else NO_PAGE)
+    own = known.get(b"content-security-policy")
+    headers[:] = [one for one in headers if one[0] != b"content-security-policy"]
+    headers += _headers_of(scope, request_id, own or (DOCS_PAGE if page else NO_PAGE))
     if NO_STORE[0] not in known:
         headers.append(NO_STORE)
 

@@ -210,6 +210,7 @@ def _welcome(settings: Settings, base_url: str, key: str) -> str:
 {escape(curl)}
 
   API        {base_url}/docs
+  board      {base_url}/board
   policy     {policy.id if policy else "none in force today"} (rates: `{_butie()} policy show`)
   clock      {now.isoformat(timespec="seconds")}: the sandbox's, not the real one
   data       {settings.data_dir} (all keys are in {settings.data_dir / "sandbox.json"})

@@ -24,7 +24,8 @@ HISTORY_DAYS = 56
 OPENS_HOUR, TRADING_HOURS = 9, 12
 
 # A day that ended with less than this part of the busiest day's burn left was cut short by the
-# budget: what would have been bought nobody knows, so it does not count as a quiet day.
+# budget: what would have been bought nobody knows, so it does not count as a quiet day. (Less than
+# nothing left: the budget was booked late, and cut nothing short.)
 DRY_PART = 20
 
 Outlook = Literal["runs_out", "may_run_out", "lasts", "empty", "idle", "too_early", "no_policy"]
@@ -102,7 +103,7 @@ def _telling(days: Sequence[BurnDay]) -> Sequence[BurnDay]:
     days = days[-HISTORY_DAYS:]
     first = next((at for at, day in enumerate(days) if day.burn_fen > 0), len(days))
     busiest_fen = max((day.burn_fen for day in days), default=0)
-    return [day for day in days[first:] if day.left_fen * DRY_PART >= busiest_fen]
+    return [day for day in days[first:] if not 0 <= day.left_fen * DRY_PART < busiest_fen]
 
 
 def _run(

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
+from uuid import UUID
 
 import asyncpg
 
@@ -20,8 +21,12 @@ READING_EVERY = timedelta(minutes=5)
 READINGS_KEPT = timedelta(days=2)
 # Yesterday closes within this time; until then the first reading of today tells them apart.
 DAY_CLOSES_WITHIN = timedelta(minutes=30)
+# Claims of the last minute are counted up to here: what a screen need not know more exactly.
+CLAIMS_MAX = 20_000
 # Days that one statement adds up: of a million entries each it takes some seconds.
 FILL_DAYS_MAX = 7
+
+MINUTE = timedelta(minutes=1)
 
 _HERE = Path(__file__).parent
 _READ_SQL = (_HERE / "read_burn.sql").read_text()
@@ -73,6 +78,7 @@ class BurnReading:
 
     at: datetime
     pools: Sequence[PoolBurn]
+    claims_per_minute: int
     unfilled: bool
 
 
@@ -82,12 +88,15 @@ async def read_burn(
     """How every pool stands and burns at `now`."""
     today = business_day(now)
     since = today - timedelta(days=HISTORY_DAYS + 1)
-    rows = await connection.fetch(_READ_SQL, jurisdiction, since, start_of_day(today))
+    rows = await connection.fetch(
+        _READ_SQL, jurisdiction, since, start_of_day(today), _least_id(now - MINUTE), CLAIMS_MAX
+    )
     pools = [_pool(row, since, today, now) for row in rows]
     filled = [row["days"][-1] for row in rows if row["days"]]
     closed_on = rows[0]["closed_on"] if rows else None
     unfilled = closed_on is not None and (not filled or max(filled) < closed_on)
-    return BurnReading(now, pools, unfilled)
+    claims = rows[0]["claims"] if rows else 0
+    return BurnReading(now, pools, claims, unfilled)
 
 
 async def fill_days(connection: asyncpg.Connection, jurisdiction: str) -> int:
@@ -105,6 +114,11 @@ async def take_reading(connection: asyncpg.Connection, jurisdiction: str, at: da
     """Note how much is confirmed, for the moment `at`; the first to do so is right."""
     await connection.execute(_TAKE_SQL, jurisdiction, at)
     await connection.execute(_FORGET_SQL, jurisdiction, at - READINGS_KEPT)
+
+
+def _least_id(at: datetime) -> UUID:
+    """The least UUIDv7 of an instant: ids of claims begin with their millisecond."""
+    return UUID(int=int(at.timestamp() * 1000) << 80)
 
 
 def _pool(row: asyncpg.Record, since: date, today: date, now: datetime) -> PoolBurn:

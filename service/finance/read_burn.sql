@@ -1,12 +1,16 @@
 -- How every pool stands and has burnt, in one snapshot: some dozens of rows a pool, however many
 -- claims there are.
 --
--- $1 jurisdiction $2 the first day wanted $3 the beginning of today
+-- $1 jurisdiction $2 the first day wanted $3 the beginning of today $4 the least claim_id of the
+-- last minute $5 how many claims are counted at most
 SELECT pool.pool, allocated_fen, confirmed_fen, reserved_fen, spent_fen, version,
     past.days, past.day_allocated_fen, past.day_confirmed_fen,
     today.read_at, today.read_fen,
     planned.opens_at, planned.opens_fen,
-    (SELECT max(day) FROM journal_day WHERE jurisdiction = $1) AS closed_on
+    (SELECT max(day) FROM journal_day WHERE jurisdiction = $1) AS closed_on,
+    (SELECT count(*) FROM (
+        SELECT FROM claim WHERE claim_id >= $4 AND jurisdiction = $1 LIMIT $5
+    ) AS recent) AS claims
 FROM pool,
     LATERAL (
         SELECT coalesce(array_agg(d.day ORDER BY d.day), '{}') AS days,

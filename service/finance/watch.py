@@ -3,7 +3,7 @@ and the metrics alike, from one reading in each worker that is at most seconds o
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from math import inf, nan
@@ -29,6 +29,10 @@ from service.finance.burn import (
 
 # However many ask: the ledger is asked once in this time.
 FRESH_S = 2.0
+# How long a reader of the board waits for newer figures, and when they are too old to say nothing.
+GLANCE_S = 0.25
+STALE_S = 20.0
+FIRST_GLANCE_S = 1.0  # there is nothing older to show
 # A forecast of days is no better for being made more often; it takes some 20 ms of the worker.
 FORECAST_S = 15.0
 
@@ -43,13 +47,14 @@ class PoolForecast:
     forecast: Forecast
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Look:
     """The budgets as last read, at business time `at`; the forecasts were made at
     `forecast_at`."""
 
     at: datetime
-    pools: tuple[PoolBurn, ...]
+    pools: Sequence[PoolBurn]
+    claims_per_minute: int
     forecast_at: datetime
     forecasts: Mapping[str, PoolForecast]
 
@@ -70,7 +75,8 @@ class BudgetWatch:
         self._clock = clock
         self._stopping = asyncio.Event()
         self._under_way: asyncio.Task[Look] | None = None
-        self._looked_s = -inf
+        self._looked_s = self._tried_s = -inf
+        self._away = False
         self._noted_at: datetime | None = None
         self.last: Look | None = None
 
@@ -90,14 +96,13 @@ class BudgetWatch:
                 await asyncio.wait_for(self._stopping.wait(), FORECAST_S)
             except TimeoutError:
                 pass  # time for the next pass
+        if self._under_way is not None:
+            await asyncio.wait({self._under_way})
 
     async def run_once(self) -> Look:
         """Add up the days that have closed, read, note today's burn, forecast. Raises LedgerAway
         or ReportsBusy."""
-        reading = await self._read()
-        if reading.unfilled:
-            await self._fill()
-            reading = await self._read()
+        reading = await self._read_filled()
         due = reading_due(reading.at)
         if due != self._noted_at:
             async with driver(self._engine) as connection:
@@ -107,14 +112,39 @@ class BudgetWatch:
 
     async def look(self) -> Look:
         """The budgets, read in the last two seconds. Raises LedgerAway."""
-        if self.last is not None and time.monotonic() - self._looked_s < FRESH_S:
+        if time.monotonic() - self._tried_s < FRESH_S:
+            if self.last is None or self._away:
+                raise LedgerAway("PostgreSQL did not answer a moment ago")
             return self.last
         if self._under_way is None or self._under_way.done():
             self._under_way = asyncio.create_task(self._look())
         return await asyncio.shield(self._under_way)
 
+    async def glance(self) -> tuple[Look | None, bool]:
+        """The last look there is, and whether it is stale. Waits for the ledger for a moment at
+        most, so that a crowd of readers never piles up behind it."""
+        if time.monotonic() - self._tried_s >= FRESH_S:
+            looking = asyncio.ensure_future(self.look())
+            looking.add_done_callback(lambda done: done.exception())  # told by `_away`
+            await asyncio.wait({looking}, timeout=GLANCE_S if self.last else FIRST_GLANCE_S)
+        stale = self._away or time.monotonic() - self._looked_s > STALE_S
+        return self.last, stale
+
     async def _look(self) -> Look:
-        return await self._take(await self._read(), anew=self.last is None)
+        try:
+            return await self._take(await self._read_filled(), anew=self.last is None)
+        except (LedgerAway, ReportsBusy) as error:
+            self._away = True
+            self._tried_s = time.monotonic()
+            raise LedgerAway("the budgets cannot be read") from error
+
+    async def _read_filled(self) -> BurnReading:
+        """With every closed day added up: what was burnt since the last one is today's."""
+        reading = await self._read()
+        if reading.unfilled:
+            await self._fill()
+            reading = await self._read()
+        return reading
 
     async def _read(self) -> BurnReading:
         async with driver(self._engine) as connection:
@@ -135,8 +165,9 @@ class BudgetWatch:
             made_at, forecasts = reading.at, await self._forecasts(reading)
         else:
             made_at, forecasts = last.forecast_at, dict(last.forecasts)
-        self.last = Look(reading.at, tuple(reading.pools), made_at, forecasts)
-        self._looked_s = time.monotonic()
+        self.last = Look(reading.at, reading.pools, reading.claims_per_minute, made_at, forecasts)
+        self._looked_s = self._tried_s = time.monotonic()
+        self._away = False
         return self.last
 
     async def _forecasts(self, reading: BurnReading) -> dict[str, PoolForecast]:

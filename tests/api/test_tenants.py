@@ -39,6 +39,8 @@ MATRIX: dict[tuple[str, str], tuple[Any, dict[str, int]]] = {
     ("GET", "/metrics"): (None, ALL),
     ("GET", "/openapi.json"): (None, ALL),
     ("GET", "/docs"): (None, ALL),
+    ("GET", "/board"): (None, ALL),
+    ("GET", "/board/figures"): (None, ALL),
     ("POST", "/v1/quotes"): ("checkout", {"pos": 200, "other": 403}),
     ("POST", "/v1/claims"): ("checkout", {"pos": 201, "other": 403}),
     ("POST", "/v1/claims/batch"): ("batch", TILL),

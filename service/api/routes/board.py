@@ -1,0 +1,221 @@
+"""The budget page: for the bureau all of it, for the public what may be public."""
+
+import base64
+import hashlib
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.responses import HTMLResponse, Response
+
+from service.api.auth import Refusal, ServiceOf, check_key
+from service.api.problems import documented, language_of, problem
+from service.core.calendar import SHANGHAI, business_day
+from service.core.policy import Policy, PolicyBook
+from service.core.sentences import Language, Sentence
+from service.db.engine import LedgerAway
+from service.finance.burn import PoolBurn
+from service.finance.watch import Look, PoolForecast
+from service.ops.board.facts import BoardFacts, PoolFacts
+from service.ops.board.page import Part, View, asset, assets_version, render
+from service.wiring import Service
+
+# Its own files and nothing else: no script or style within the page, no other host.
+CONTENT_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+CHALLENGE = 'Basic realm="Butie: any name, and as password a key with budgets:read"'
+
+# A wall screen whose key was good keeps its figures when the ledger, which knows the keys, is
+# away: for the length of an outage, and not for good.
+KEY_REMEMBERED_S = 3600
+KEYS_MAX = 1000
+
+router = APIRouter(tags=["operations"])
+
+
+@dataclass(slots=True)
+class Pages:
+    """What one worker has rendered, and the keys that have opened the page. Whoever comes between
+    two looks at the ledger gets the same bytes."""
+
+    rendered: dict[tuple[View, Part, Language], tuple[Look | None, bool, bytes]] = field(
+        default_factory=dict
+    )
+    keys: dict[bytes, float] = field(default_factory=dict)
+
+
+async def pages_of(request: Request) -> Pages:
+    pages: Pages = request.app.state.pages
+    return pages
+
+
+PagesOf = Annotated[Pages, Depends(pages_of)]
+
+
+class NeedsKey(Exception):
+    """The page is for those with a key, and this caller has shown none that is good."""
+
+
+async def view_of(
+    request: Request, service: ServiceOf, pages: PagesOf, view: View | None = None
+) -> View:
+    """What of the page the caller wants and may see. Raises NeedsKey, Refusal or LedgerAway."""
+    mode = service.settings.board_mode
+    if mode == "off":
+        raise Refusal("not_found")
+    wanted: View = view or ("public" if mode == "public" else "full")
+    if mode == "private" or (mode == "public" and wanted == "full"):
+        await _check(request, service, pages)
+    return wanted
+
+
+async def _check(request: Request, service: Service, pages: Pages) -> None:
+    secret = _secret(request.headers.get("authorization", ""))
+    digest = hashlib.sha256(secret.encode()).digest()
+    try:
+        await check_key(request, service, secret, "budgets:read")
+    except LedgerAway:
+        if time.monotonic() - pages.keys.get(digest, -KEY_REMEMBERED_S) >= KEY_REMEMBERED_S:
+            raise
+    except Refusal:
+        raise NeedsKey from None
+    else:
+        if len(pages.keys) >= KEYS_MAX:
+            pages.keys.clear()
+        pages.keys[digest] = time.monotonic()
+
+
+def _secret(authorization: str) -> str:
+    """The key: a bearer's, or the password that a browser has asked for. Empty without one."""
+    scheme, _, given = authorization.partition(" ")
+    if scheme.lower() != "basic":
+        return given.strip() if scheme.lower() == "bearer" else ""
+    with suppress(ValueError):
+        return base64.b64decode(given, validate=True).decode().partition(":")[2]
+    return ""
+
+
+ViewOf = Annotated[View, Depends(view_of)]
+Lang = Annotated[
+    Language | None, Query(description="zh or en; without it, as Accept-Language prefers")
+]
+DOCUMENTED: dict[int | str, dict[str, Any]] = {
+    **documented("not_found", "unauthorized", "ledger_unavailable"),
+    200: {"content": {"text/html": {"schema": {"type": "string"}}}},
+}
+
+
+@router.get("/board", response_class=HTMLResponse, responses=DOCUMENTED)
+async def board(
+    request: Request, service: ServiceOf, pages: PagesOf, view: ViewOf, lang: Lang = None
+) -> Response:
+    """The budget page. BUTIE_BOARD says who sees it; a browser asks for a key where one is
+    needed (any name, the key as the password)."""
+    return await _answer(service, pages, view, "page", lang or language_of(request))
+
+
+@router.get("/board/figures", response_class=HTMLResponse, responses=DOCUMENTED)
+async def board_figures(
+    request: Request, service: ServiceOf, pages: PagesOf, view: ViewOf, lang: Lang = None
+) -> Response:
+    """The part of the budget page that changes; the page fetches it by itself."""
+    return await _answer(service, pages, view, "figures", lang or language_of(request))
+
+
+@router.get("/board/{version}.css", include_in_schema=False)
+async def board_style(version: str) -> Response:
+    return _asset("board.css", "text/css", version)
+
+
+@router.get("/board/{version}.js", include_in_schema=False)
+async def board_script(version: str) -> Response:
+    return _asset("board.js", "text/javascript", version)
+
+
+def _asset(name: str, media_type: str, version: str) -> Response:
+    # Another version's page asks for it while a release is rolled out: it gets ours, for now.
+    lasting = "public, max-age=31536000, immutable"
+    headers = {"Cache-Control": lasting if version == assets_version() else "no-store"}
+    return Response(asset(name), headers=headers, media_type=media_type)
+
+
+async def _answer(
+    service: Service, pages: Pages, view: View, part: Part, language: Language
+) -> Response:
+    look, stale = await service.watch.glance()
+    known = pages.rendered.get((view, part, language))
+    if known is None or known[0] is not look or known[1] != stale:
+        facts = facts_of(look, service) if look else None
+        body = render(facts, view=view, part=part, language=language, stale=stale)
+        known = look, stale, body
+        pages.rendered[view, part, language] = known
+    headers = {"Content-Security-Policy": CONTENT_POLICY, "Vary": "Accept-Language"}
+    if view == "public" and service.settings.board_mode != "private":
+        headers["Cache-Control"] = "public, max-age=2"
+    return HTMLResponse(known[2], headers=headers)
+
+
+async def needs_key(request: Request, error: NeedsKey) -> Response:
+    response = problem(request, "unauthorized")
+    response.headers["WWW-Authenticate"] = CHALLENGE
+    return response
+
+
+# --- what the page shows ----------------------------------------------------------------
+
+
+def facts_of(look: Look, service: Service) -> BoardFacts:
+    """A look at the budgets, as the page wants it."""
+    policy = service.book.on(business_day(look.at))
+    usual = [made.forecast.daily_fen for made in look.forecasts.values() if made.forecast.days]
+    line: dict[Any, int] = {}
+    for pool in look.pools:
+        for burnt in pool.line:
+            line[burnt.at] = line.get(burnt.at, 0) + burnt.fen
+    return BoardFacts(
+        at=look.at.astimezone(SHANGHAI),
+        policy=Sentence(policy.zh, policy.en) if policy else None,
+        pools=[
+            _pool(pool, look.forecasts[pool.pool], _name(pool.pool, service.book, policy))
+            for pool in sorted(look.pools, key=lambda pool: _place(pool.pool, policy))
+        ],
+        line=sorted(line.items()),
+        usual_fen=sum(usual) if usual else None,
+        claims_per_minute=look.claims_per_minute,
+        sandbox=service.settings.sandbox,
+    )
+
+
+def _place(pool: str, policy: Policy | None) -> tuple[int, str]:
+    """As the policy has them; what it does not have comes last."""
+    names = list(policy.schemes) if policy else []
+    return next((at for at, name in enumerate(names) if name == pool), len(names)), pool
+
+
+def _name(pool: str, book: PolicyBook, today: Policy | None) -> Sentence:
+    """By today's policy, else by the newest that knows the pool, else its id."""
+    for policy in (today, *reversed(book.policies)):
+        for name, scheme in policy.schemes.items() if policy else ():
+            if name == pool:
+                return Sentence(scheme.zh, scheme.en)
+    return Sentence(pool, pool)
+
+
+def _pool(pool: PoolBurn, made: PoolForecast, name: Sentence) -> PoolFacts:
+    opening = pool.planned[0] if pool.planned else None
+    return PoolFacts(
+        pool=pool.pool,
+        name=name,
+        allocated_fen=pool.allocated_fen,
+        remaining_fen=pool.remaining_fen,
+        reserved_fen=pool.reserved_fen,
+        today_fen=pool.today_fen,
+        next_opens_at=opening.opens_at if opening else None,
+        next_fen=opening.amount_fen if opening else 0,
+        ends_on=made.ends_on,
+        forecast=made.forecast,
+    )

@@ -1,0 +1,1 @@
+"""The budget page: what it says (`words`), how figures look (`form`), and the page itself."""

@@ -1,0 +1,39 @@
+"""What stands on the budget page, before it is written in a language."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from service.core.forecast import Forecast
+from service.core.sentences import Sentence
+
+
+@dataclass(frozen=True, slots=True)
+class PoolFacts:
+    """A pool on the page; amounts in fen. Of what is planned, the next part opens at
+    `next_opens_at`."""
+
+    pool: str
+    name: Sentence
+    allocated_fen: int
+    remaining_fen: int
+    reserved_fen: int
+    today_fen: int
+    next_opens_at: datetime | None
+    next_fen: int
+    ends_on: date | None
+    forecast: Forecast
+
+
+@dataclass(frozen=True, slots=True)
+class BoardFacts:
+    """All that the page shows, at local time `at`. `line` is the burn of today, all pools
+    together; `usual_fen` that of a usual day, where it is known."""
+
+    at: datetime
+    policy: Sentence | None
+    pools: Sequence[PoolFacts]
+    line: Sequence[tuple[datetime, int]]
+    usual_fen: int | None
+    claims_per_minute: int
+    sandbox: bool
