@@ -13,10 +13,13 @@ import asyncpg
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
+from alembic.util import CommandError
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
+
+from service.config import Misconfigured
 
 MIGRATIONS = Path(__file__).parents[2] / "migrations"
 
@@ -209,7 +212,7 @@ def migrate(database_url: str, revision: str = "head") -> None:
 
     Safe to run from several hosts at once, and while claims go on: it asks for a locked table
     again and again, each time for a moment only. Raises LedgerAway when that was never to be
-    had; what was migrated before stays.
+    had; what was migrated before stays. Raises Misconfigured when the ledger is a newer release's.
     """
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
@@ -218,6 +221,13 @@ def migrate(database_url: str, revision: str = "head") -> None:
         try:
             command.upgrade(config, revision)
             return
+        except CommandError as error:
+            if "locate revision" not in str(error):
+                raise
+            raise Misconfigured(
+                "This ledger was made by a newer release of Butie: start that one, or give this "
+                "one a ledger of its own (in the sandbox: another BUTIE_DATA_DIR)."
+            ) from None
         except DBAPIError as error:
             if not isinstance(_cause(error), asyncpg.LockNotAvailableError):
                 raise

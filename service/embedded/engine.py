@@ -105,6 +105,7 @@ def come_up(engine: Engine) -> tuple["subprocess.Popen[bytes]", int]:
 def attempt_start(engine: Engine, port: int) -> tuple["subprocess.Popen[bytes]", int]:
     """Start the engine on `port`; nothing is left running if that raises."""
     with open(engine.log, "ab", opener=private_opener) as log:
+        engine.home.hand_over(engine.log)
         process = spawn(
             engine.command(port),
             engine.home.account,

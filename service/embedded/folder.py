@@ -79,7 +79,9 @@ def sole_owner(data_dir: Path) -> Iterator[Home]:
         lock.truncate(0)
         lock.write(f"{os.getpid()}\n")
         lock.flush()
-        yield Home(path, engines_account(path))
+        home = Home(path, engines_account(path))
+        home.hand_over(path / "lock")
+        yield home
 
 
 def already_running(path: Path, pid: str) -> EmbeddedError:
@@ -102,17 +104,28 @@ def require_space(path: Path) -> None:
 
 
 def engines_account(path: Path) -> Account | None:
-    """PostgreSQL refuses to run as root: for root, the cluster's owner, or else nobody."""
+    """PostgreSQL refuses to run as root: for root, the cluster's owner, the folder's, or nobody."""
     if os.geteuid() != 0:
         return None
     cluster = path / "postgres"
     if cluster.exists() and (owner := cluster.stat()).st_uid != 0:
+        return Account(owner.st_uid, owner.st_gid)
+    if (owner := path.stat()).st_uid != 0 and has_name(owner.st_uid):
         return Account(owner.st_uid, owner.st_gid)
     try:
         nobody = pwd.getpwnam("nobody")
     except KeyError:
         return Account(NOBODY_UID, NOBODY_UID)
     return Account(nobody.pw_uid, nobody.pw_gid)
+
+
+def has_name(uid: int) -> bool:
+    """PostgreSQL makes no cluster for a user that the system does not know."""
+    try:
+        pwd.getpwuid(uid)
+    except KeyError:
+        return False
+    return True
 
 
 def new_password() -> str:

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
+from service.config import Misconfigured
 from service.db.engine import LOCK_TIMEOUT_MS, connect, migrate
 from service.db.tables import metadata
 from service.ops.health import ledger_fault
@@ -71,3 +72,9 @@ async def test_a_migration_asks_again_for_a_table_that_is_locked(database_url: s
         await holding.rollback()
         await other.close()
     await migrating
+
+
+async def test_a_newer_releases_ledger_is_told_in_one_sentence(house: House) -> None:
+    await house.sql("UPDATE alembic_version SET version_num = 'newer'")
+    with pytest.raises(Misconfigured, match="newer release"):
+        await asyncio.to_thread(migrate, str(house.settings.database_url))

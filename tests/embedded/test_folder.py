@@ -1,5 +1,7 @@
 """Each folder that cannot be used gets one sentence."""
 
+import os
+import pwd
 from collections.abc import Callable
 from pathlib import Path
 
@@ -45,6 +47,20 @@ def test_folder_that_cannot_be_made(tmp_path: Path, own: Own) -> None:
     owner = own(tmp_path / "data", "--heed-permissions")
     assert "Permission denied" in owner.said["refused"]
     assert owner.leave() == 1
+
+
+def test_for_root_the_engines_run_as_the_folders_owner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that whoever has the folder can use it without root, too."""
+    if os.geteuid() == 0:
+        user = next(one for one in pwd.getpwall() if one.pw_uid not in (0, folder.NOBODY_UID))
+        os.chown(tmp_path, user.pw_uid, user.pw_gid)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    owner = tmp_path.stat()
+    assert folder.engines_account(tmp_path) == (owner.st_uid, owner.st_gid)
+    monkeypatch.setattr(folder, "has_name", lambda uid: False)
+    assert folder.engines_account(tmp_path) != (owner.st_uid, owner.st_gid)
 
 
 def test_nearly_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
