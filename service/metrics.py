@@ -165,6 +165,16 @@ forecast_daily_fen = Gauge(
 )
 
 
+# From 0 on: `increase` does not see the first of a series that begins with it.
+for _how in ("confirmed", "cancelled", "expired"):
+    holds_ended.labels(_how)
+for _fate in ("committed", "given_up"):
+    admissions_released.labels(_fate)
+for _format in ("csv", "ndjson", "parquet", "xlsx"):
+    for _outcome in ("whole", "left", "failed"):
+        exports.labels(_format, _outcome)
+
+
 @cache
 def _request_seconds(method: str, route: str, status: int) -> Histogram:
     return requests.labels(method, route, status)

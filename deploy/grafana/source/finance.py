@@ -11,6 +11,8 @@ ABOUT = Words(
     "Granted, refunded, net and not yet invoiced. Reconcile by the export and its totals.",
 )
 
+AGES = ("week", "month", "older")
+
 
 def day(kind: str, when: str) -> str:
     return f'sum(max by (pool) (butie_day_fen{{day="{when}", kind="{kind}"}}))'
@@ -28,6 +30,10 @@ def day_gross(kind: str) -> str:
 
 def total(kind: str, metric: str = "butie_journal_fen_total") -> str:
     return f'sum(max by (pool, category) ({metric}{{kind="{kind}"}}))'
+
+
+def by_age(metric: str, age: str) -> str:
+    return f'max by (age) ({metric}{{age="{age}"}})'
 
 
 def panels(language: Language) -> list[Panel]:
@@ -130,7 +136,7 @@ def panels(language: Language) -> list[Panel]:
                 "Not invoiced, by age: over 30 days call the retailer",
             ),
             Words("没有发票的补贴不能结算。", "What has no invoice cannot be settled."),
-            [Query(wan("max by (age) (butie_uninvoiced_fen)", language), "{{age}}")],
+            [Query(wan(by_age("butie_uninvoiced_fen", age), language), "{{age}}") for age in AGES],
             wan_unit(language),
             12,
             decimals=2,
@@ -141,7 +147,7 @@ def panels(language: Language) -> list[Panel]:
             "bars",
             Words("未开票笔数，按天数", "Claims not invoiced, by age"),
             Words("已确认、未全退、没有发票。", "Confirmed, not all refunded, without an invoice."),
-            [Query("max by (age) (butie_uninvoiced_claims)", "{{age}}")],
+            [Query(by_age("butie_uninvoiced_claims", age), "{{age}}") for age in AGES],
             Words("suffix: 笔", "short").of(language),
             12,
             decimals=0,
@@ -159,7 +165,7 @@ def panels(language: Language) -> list[Panel]:
                 Query(
                     wan(
                         "sort_desc(topk(12, sum by (category) "
-                        "(increase(butie_claim_lines_fen_total[1d]))))",
+                        "(increase(butie_claim_lines_fen_total[1d])) > 0))",
                         language,
                     ),
                     "{{category}}",

@@ -23,6 +23,7 @@ from deploy.grafana.source.words import Language, Words, names
 Kind = Literal["stat", "bars", "lines", "columns", "table"]
 SOURCE = models.DataSourceRef(type_val="prometheus", uid="${source}")
 LABEL = r"\{\{\w+\}\}"
+POOL = Words("资金池", "Pool")
 SCREEN_WIDE = 24
 # Numbers that are read across a room are half as high as a chart.
 STAT_HIGH, CHART_HIGH = 5, 9
@@ -80,7 +81,7 @@ def built(panel: Panel, language: Language) -> Any:
     for ref, query in zip("ABCDEFGH", panel.queries, strict=False):
         one.with_target(_target(panel, query, ref))
     if panel.kind == "table":
-        _as_columns(one, panel)
+        _as_columns(one, panel, language)
     for shown, called in _called(panel, language).items():
         one.override_by_name(shown, [models.DynamicConfigValue("displayName", called)])
     return one
@@ -168,7 +169,7 @@ def _table() -> Any:
     return table.Panel().cell_height(kinds.TableCellHeight.LG)
 
 
-def _as_columns(one: Any, panel: Panel) -> None:
+def _as_columns(one: Any, panel: Panel, language: Language) -> None:
     """Each query's value becomes a column beside the pool."""
     refs = "ABCDEFGH"[: len(panel.queries)]
     one.with_transformation(
@@ -180,6 +181,7 @@ def _as_columns(one: Any, panel: Panel) -> None:
     headings = {
         f"Value #{ref}": query.legend for ref, query in zip(refs, panel.queries, strict=True)
     }
+    headings["pool"] = POOL.of(language)
     one.with_transformation(
         models.DataTransformerConfig(
             id_val="organize", options={"excludeByName": times, "renameByName": headings}

@@ -49,7 +49,7 @@ def _state(language: Language) -> list[Panel]:
                 Query("min(butie_gate_up)", word("闸口", "gate")),
             ],
             "bool_yes_no",
-            6,
+            5,
             steps=GREEN,
             texts=yes_no,
         ),
@@ -62,7 +62,7 @@ def _state(language: Language) -> list[Panel]:
             ),
             [Query("max by (mode) (butie_gate_mode) > 0", "{{mode}}")],
             "bool_on_off",
-            6,
+            5,
             texts=(("0.5..2", Words("是", "now")),),
         ),
         Panel(
@@ -94,13 +94,14 @@ def _state(language: Language) -> list[Panel]:
                 Query("sum(max by (invariant) (butie_audit_breaches))", word("问题", "breaches")),
             ],
             "short",
-            3,
+            4,
+            decimals=0,
             steps=AT_ZERO,
             texts=(("empty", Words("还没核对过", "never audited")),),
         ),
         Panel(
             "stat",
-            Words("距上次核对：超过一天请补做", "Since the last audit: over a day, run one"),
+            Words("距上次核对：每天一次", "Last audit: one a day"),
             Words("butie audit 每天至少一次。", "Run butie audit once a day."),
             [
                 Query(
@@ -110,7 +111,7 @@ def _state(language: Language) -> list[Panel]:
                 )
             ],
             "s",
-            3,
+            4,
             decimals=0,
             steps=((None, "green"), (86_400, "orange")),
             texts=(("empty", Words("还没核对过", "never audited")),),
