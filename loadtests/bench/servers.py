@@ -43,9 +43,11 @@ class Server:
 
 
 @contextmanager
-def sandbox(folder: Path, *, workers: int = 1, **settings: str) -> Iterator[Server]:
-    """Butie with engines of its own on `folder`."""
-    command = [sys.executable, "-m", "service", "serve"]
+def sandbox(
+    folder: Path, *, workers: int = 1, module: str = "service", **settings: str
+) -> Iterator[Server]:
+    """Butie with engines of its own on `folder`. `module`: what to run as `butie`."""
+    command = [sys.executable, "-m", module, "serve"]
     environment = {"BUTIE_DATA_DIR": str(folder), "BUTIE_WORKERS": str(workers), **settings}
     with _running(command, "BUTIE_PORT", environment) as (port, process):
         known = json.loads((folder / "sandbox.json").read_text())

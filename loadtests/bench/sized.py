@@ -1,0 +1,16 @@
+"""`butie` whose sandbox has a PostgreSQL sized for millions of claims, as production's would be.
+
+Keys, serials and rights fall anywhere in their indexes, so at ten million claims nearly each claim
+touches four pages that no other has touched since the last checkpoint, and each such page is logged
+whole. Checkpoints far apart make that rare; the durability of a commit is the same.
+"""
+
+from service.cli import main
+from service.embedded import postgres
+
+postgres.SETTINGS.update(
+    {"shared_buffers": "1GB", "max_wal_size": "8GB", "checkpoint_timeout": "30min"}
+)
+
+if __name__ == "__main__":
+    main()
