@@ -4,13 +4,14 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
 
 from deploy.grafana.source.dashboards import BOARDS, FOLDER, dashboards
 from deploy.grafana.source.words import NAMES
+from service.core.policy import SchemeId
 from service.core.reasons import ReasonCode
 from tests.ops.declared import declared, names_in
 from tests.ops.test_alerts import rules
@@ -77,8 +78,9 @@ def test_both_languages_ask_the_same() -> None:
             assert asked[0] == asked[1]
 
 
-def test_every_reason_has_a_name() -> None:
+def test_every_reason_and_pool_has_a_name() -> None:
     assert set(NAMES["code"]) == {code.value for code in ReasonCode}
+    assert set(NAMES["pool"]) == set(get_args(SchemeId))
 
 
 def test_grafana_is_given_the_source_and_the_folders_that_the_dashboards_need() -> None:

@@ -63,8 +63,8 @@ def panels(language: Language) -> list[Panel]:
         Panel(
             "stat",
             Words(
-                "现在每分钟几单：归零请查门店和网络",
-                "Claims a minute: at 0 look at shops and network",
+                "每分钟几单：归零请查网络",
+                "Claims a minute: at 0 find out why",
             ),
             Words("最近五分钟平均，只计发放。", "Granted, an average of five minutes."),
             [

@@ -150,6 +150,7 @@ def _series(style: kinds.GraphDrawStyle, stacked: bool) -> Any:
         .line_width(3 if style is kinds.GraphDrawStyle.LINE else 1)
         .fill_opacity(8 if style is kinds.GraphDrawStyle.LINE else 80)
         .show_points(kinds.VisibilityMode.NEVER)
+        .bar_alignment(kinds.BarAlignment.AFTER)  # a day's column begins at its midnight
         .legend(
             common.VizLegendOptions()
             .display_mode(kinds.LegendDisplayMode.TABLE)

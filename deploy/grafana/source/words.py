@@ -17,7 +17,17 @@ class Words:
         return self.zh if language == "zh" else self.en
 
 
+# Short, to be read across a room; the policies' own names are longer.
+POOLS = {
+    "appliances": Words("家电", "Appliances"),
+    "digital": Words("数码", "Digital"),
+    "home": Words("家居", "Home goods"),
+    "ebike": Words("电动自行车", "E-bikes"),
+    "cars": Words("汽车", "Cars"),
+    "elderly": Words("适老化改造", "Elderly"),
+}
 NAMES: dict[str, dict[str, Words]] = {
+    "pool": POOLS,
     "code": {
         "outside_window": Words("不在政策期内", "Outside the policy's days"),
         "category_not_covered": Words("品类不在范围", "Category not covered"),
@@ -77,19 +87,14 @@ UNKNOWN = Words("未知品类", "unknown category")
 
 def names(language: Language, label: str) -> dict[str, str]:
     """What each value of a label is called; none where the value speaks for itself."""
-    if label in ("pool", "scheme", "category"):
-        return {"unknown": UNKNOWN.of(language)} | _goods(label, language)
-    return {value: words.of(language) for value, words in NAMES.get(label, {}).items()}
+    found = _categories() if label == "category" else NAMES.get(label, {})
+    return {value: words.of(language) for value, words in found.items()}
 
 
-def _goods(label: str, language: Language) -> dict[str, str]:
+def _categories() -> dict[str, Words]:
     """Of all policies; a newer one's name prevails."""
-    found = {}
-    for policy in read_book("330402", None).policies:
-        for name, scheme in policy.schemes.items():
-            if label == "category":
-                for category in scheme.categories.values():
-                    found[category.id] = Words(category.zh, category.en).of(language)
-            else:
-                found[name] = Words(scheme.zh, scheme.en).of(language)
-    return found
+    return {"unknown": UNKNOWN} | {
+        category.id: Words(category.zh, category.en)
+        for policy in read_book("330402", None).policies
+        for category in policy.categories.values()
+    }
