@@ -53,7 +53,7 @@ async def test_after_a_failover_no_connection_of_before_is_used_again(house: Hou
                 await stack.enter_async_context(driver(engine, within_s=10))
         proxy.strand()
         with pytest.raises(LedgerAway):
-            async with driver(engine, within_s=0.2) as raw:
+            async with driver(engine, within_s=1) as raw:
                 await raw.fetchval("SELECT 1")
         async with AsyncExitStack() as stack:
             for _ in range(5):
