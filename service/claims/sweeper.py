@@ -58,6 +58,7 @@ class Sweeper:
         self._open_due = open_due
         self._openings = openings
         self._without_gate = without_gate
+        self._gate_told_away = False
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
@@ -86,16 +87,17 @@ class Sweeper:
         """
         await self._open()
         expired = await self._expire()
-        was_away = self._gate.away
         try:
             committed, given_up = await self._heal()
         except GateAway:
             self._show_gate(up=False)
-            if not was_away:
+            if not self._gate_told_away:
+                self._gate_told_away = True
                 log.warning("gate_away")
             raise
         self._show_gate(up=True)
-        if was_away:
+        if self._gate_told_away:
+            self._gate_told_away = False
             log.info("gate_back")
         return Sweep(committed, given_up, expired)
 

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from service.claims import sweeper
+from service.claims.outcomes import GateAway
 from service.claims.sweeper import Sweeper
 from tests.builders import item_json, resident_id, serial
 from tests.conftest import House, open_house
@@ -52,6 +54,25 @@ async def ready(house: House, app: Any = None) -> tuple[int, dict[str, Any]]:
     async with house.client(app=app) as client:
         answer = await client.get("/readyz")
     return answer.status_code, answer.json()
+
+
+async def test_the_log_tells_once_that_redis_is_away_and_once_that_it_is_back(
+    shop: House, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when a claim has noticed it before the sweeper."""
+    events: list[str] = []
+    for level in ("warning", "info"):
+        monkeypatch.setattr(sweeper.log, level, lambda event, **facts: events.append(event))
+    valkey.freeze(True)
+    assert (await claim(shop, 1)).status_code == 201
+    assert shop.service.gate.away
+    for _ in range(2):
+        with pytest.raises(GateAway):
+            await shop.service.sweeper.run_once()
+    valkey.freeze(False)
+    await gate_is_back(shop)
+    await shop.service.sweeper.run_once()
+    assert [event for event in events if event.startswith("gate")] == ["gate_away", "gate_back"]
 
 
 async def gate_is_back(house: House) -> None:
