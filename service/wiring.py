@@ -110,7 +110,14 @@ async def open_service(
             openings=openings,
         )
         stack.push_async_callback(closing, path.drain)
-        lifecycle = Lifecycle(gate, ledger, digester, clock, background)
+        lifecycle = Lifecycle(
+            gate,
+            ledger,
+            digester,
+            clock,
+            background,
+            answer_within_s=settings.answer_within_ms / 1000,
+        )
         sweeper = Sweeper(
             gate,
             ledger,

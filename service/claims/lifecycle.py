@@ -17,6 +17,7 @@ from service.claims.gate import Gate
 from service.claims.invoice import Invoice, InvoiceTaken
 from service.claims.ledger import Ledger
 from service.claims.outcomes import GateAway, KeyReused
+from service.claims.patience import answered_within
 from service.claims.people import Digester
 from service.claims.refund import Refund, RefundReport, RefundWanted
 from service.claims.stored import OwnClaim
@@ -73,12 +74,15 @@ class Lifecycle:
         digester: Digester,
         clock: Clock,
         background: Background,
+        *,
+        answer_within_s: float,
     ) -> None:
         self._gate = gate
         self._ledger = ledger
         self._digester = digester
         self._clock = clock
         self._background = background
+        self._answer_within_s = answer_within_s
         self._endings = MicroBatcher[Ending, bool](
             self._end, batch_max=BATCH_MAX, queue_max=QUEUE_MAX
         )
@@ -101,14 +105,16 @@ class Lifecycle:
 
     async def claim(self, retailer_id: str, claim_id: UUID) -> Claim | None:
         """The retailer's own claim, as it stands; None also where it is another's."""
-        return await self._claims.submit((retailer_id, claim_id))
+        async with answered_within(self._answer_within_s):
+            return await self._claims.submit((retailer_id, claim_id))
 
     async def end(
         self, retailer_id: str, claim_id: UUID, to_state: Literal["confirmed", "cancelled"]
     ) -> Claim | WrongState | NoSuchClaim:
         """Confirm or cancel a hold; a repeat finds it so."""
-        ended = await self._endings.submit(Ending(retailer_id, claim_id, to_state))
-        claim = await self.claim(retailer_id, claim_id)
+        async with answered_within(self._answer_within_s):
+            ended = await self._endings.submit(Ending(retailer_id, claim_id, to_state))
+            claim = await self.claim(retailer_id, claim_id)
         if claim is None:
             return NoSuchClaim()
         if ended:
@@ -136,9 +142,10 @@ class Lifecycle:
             reason=reason,
             now=now,
         )
-        report = await self._refunds.submit(wanted)
-        if report is None:
-            return await self._why_not(wanted)
+        async with answered_within(self._answer_within_s):
+            report = await self._refunds.submit(wanted)
+            if report is None:
+                return await self._why_not(wanted)
         metrics.refunds.inc()
         self._tell_gate(report.pools, report.freed)
         return Refunded(report.refund, replayed=False)

@@ -38,7 +38,7 @@ from service.claims.outcomes import (
     Refused,
     Replayed,
 )
-from service.claims.patience import Patience
+from service.claims.patience import Patience, answered_within
 from service.claims.people import Digester
 from service.claims.prepare import pending_claim, wanted_lines
 from service.claims.standing import Openings, Standing, over_budget
@@ -95,6 +95,7 @@ class ClaimPath:
         self._clock = clock
         self._hold_for = hold_for
         self._gate_required = gate_required
+        self._answer_within_s = answer_within_s
         self._patience = Patience(answer_within_s, lambda: LedgerAway("no answer in time"))
         self._under_way: dict[tuple[str, str], _UnderWay] = {}
         self._background = background
@@ -123,7 +124,8 @@ class ClaimPath:
     async def quote(self, till: Till, checkout: Checkout) -> tuple[Quote, LineReasons]:
         """What the checkout would get, and every reason against it as things stand. No effect."""
         priced = quote(self._book, checkout, self._clock.now())
-        return priced, await self._all_reasons(till, checkout, priced)
+        async with answered_within(self._answer_within_s):
+            return priced, await self._all_reasons(till, checkout, priced)
 
     async def _all_reasons(self, till: Till, checkout: Checkout, priced: Quote) -> LineReasons:
         """What the rules say, and of the lines that they let pass what the ledger says."""
@@ -150,7 +152,8 @@ class ClaimPath:
 
     async def claim_of_key(self, retailer_id: str, idempotency_key: str) -> Claim | None:
         """The claim that came of this key, as it stands. Raises LedgerAway or Overloaded."""
-        stored = await self._keys.submit((retailer_id, idempotency_key))
+        async with answered_within(self._answer_within_s):
+            stored = await self._keys.submit((retailer_id, idempotency_key))
         return stored.claim if stored else None
 
     def under_way(self, retailer_id: str, idempotency_key: str) -> bool:

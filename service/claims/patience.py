@@ -2,10 +2,24 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
+from service.db.engine import LedgerAway
+
 Result = TypeVar("Result")
+
+
+@asynccontextmanager
+async def answered_within(seconds: float) -> AsyncIterator[None]:
+    """Raises LedgerAway when it takes longer: whoever queues behind a trip that hangs would wait
+    for that one and then for its own. A trip that is under way goes on."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        raise LedgerAway("no answer in time") from None
 
 
 class Patience:

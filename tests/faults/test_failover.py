@@ -1,11 +1,12 @@
 """PostgreSQL fails over: for a while what answers may only be read."""
 
+import asyncio
 from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
 
-from tests.builders import item_json, resident_id, serial
+from tests.builders import checkout_json, item_json, resident_id, serial
 from tests.conftest import House
 
 pytestmark = pytest.mark.anyio
@@ -45,3 +46,45 @@ async def test_a_server_that_may_only_be_read_is_a_503_until_another_takes_over(
     async with house.client() as client:
         assert (await client.get("/readyz")).status_code == 200
     await admin.close()
+
+
+@pytest.mark.parametrize("call", ["quote", "confirm", "refund", "read", "by-key"])
+async def test_who_queues_behind_a_trip_that_hangs_is_answered_in_time_all_the_same(
+    house: House, call: str
+) -> None:
+    """Not after that trip and then one of its own."""
+    app = await house.open_worker(answer_within_ms=200)
+    service, hangs = app.state.service, asyncio.Event()
+
+    async def hang(*args: object, **how: object) -> None:
+        await hangs.wait()
+        raise AssertionError("nobody waits for this")
+
+    batchers = {
+        "quote": service.path._looks,
+        "confirm": service.lifecycle._endings,
+        "refund": service.lifecycle._refunds,
+        "read": service.lifecycle._claims,
+        "by-key": service.path._keys,
+    }
+    batchers[call]._send = hang
+    claim_id = "019780c3-c9da-76f1-8a29-36f05201f175"
+    refund = {"lines": [1], "reason": "returned"}
+    asked = {
+        "quote": ("POST", "/v1/quotes", checkout_json()),
+        "confirm": ("POST", f"/v1/claims/{claim_id}/confirm", None),
+        "refund": ("POST", f"/v1/claims/{claim_id}/refunds", refund),
+        "read": ("GET", f"/v1/claims/{claim_id}", None),
+        "by-key": ("GET", "/v1/claims/by-key/k1", None),
+    }
+    method, path, body = asked[call]
+    async with house.client(app=app) as client:
+        answers = await asyncio.gather(
+            *(
+                client.request(method, path, json=body, headers={"Idempotency-Key": "k1"})
+                for _ in range(3)
+            )
+        )
+    assert {one.status_code for one in answers} == {503}
+    assert all(one.headers["retry-after"] for one in answers)
+    hangs.set()
