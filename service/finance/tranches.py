@@ -18,6 +18,7 @@ from service.finance.budgets import open_pool
 # How many one pass opens; the next pass comes in half a second.
 OPEN_MAX = 50
 
+_LOCK = sa.text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
 _OPEN_SQL = (Path(__file__).parent / "open_tranches.sql").read_text()
 
 
@@ -42,10 +43,24 @@ async def plan(
     document_no: str,
     known_pools: Collection[str],
 ) -> Tranche | None:
-    """Plan a tranche; one whose time has come opens within a second. None: no such pool."""
+    """Plan a tranche; one whose time has come opens within a second. None: no such pool.
+
+    A repeat finds the first: of one paper, a pool gets the same sum at the same time only once.
+    """
     if pool not in known_pools:
         return None
     await open_pool(office.connection, office.jurisdiction, pool)
+    await office.connection.execute(_LOCK, {"name": f"{office.jurisdiction}:tranche:{pool}"})
+    same = sa.select(*_COLUMNS).where(
+        tranche.c.jurisdiction == office.jurisdiction,
+        tranche.c.pool == pool,
+        tranche.c.opens_at == opens_at,
+        tranche.c.amount_fen == amount_fen,
+        tranche.c.document_no == document_no,
+        tranche.c.state != "withdrawn",
+    )
+    if (row := (await office.connection.execute(same)).first()) is not None:
+        return _tranche(row)
     made = Tranche(
         uuid4(), pool, opens_at.astimezone(SHANGHAI), amount_fen, document_no, "planned", None
     )

@@ -143,6 +143,17 @@ async def test_sold_out_for_today_says_when_the_next_part_opens(house: House) ->
     )
 
 
+async def test_a_tranche_that_is_sent_again_is_planned_once(house: House) -> None:
+    opens_at = (house.service.clock.now() + timedelta(hours=1)).isoformat()
+    first, *others = await asyncio.gather(*(plan(house, opens_at) for _ in range(4)))
+    assert {one.json()["tranche_id"] for one in others} == {first.json()["tranche_id"]}
+    assert len(await house.sql("SELECT 1 FROM admin_act WHERE act = 'tranche.plan'")) == 1
+    path = f"/appliances/tranches/{first.json()['tranche_id']}/withdraw"
+    assert (await call(house, "POST", path)).status_code == 200
+    again = await plan(house, opens_at)
+    assert again.json()["tranche_id"] != first.json()["tranche_id"]
+
+
 async def test_a_tranche_opens_once_however_many_workers_look(house: House) -> None:
     before = await budget(house, "appliances")
     at = house.service.clock.now() + timedelta(hours=1)

@@ -184,7 +184,7 @@ async def post_tranche(
     pool: str,
     body: Annotated[TrancheBody, Depends(json_body(TrancheBody))],
 ) -> Any:
-    """Plan a tranche."""
+    """Plan a tranche. A repeat is harmless: one paper brings the same sum at one time only once."""
     _known(service, pool)
     async with office_of(service, caller) as office:
         return await plan(
