@@ -1,4 +1,5 @@
-"""Statements that the ledger asks us to send again: a deadlock, a serialization failure."""
+"""Statements that the ledger asks us to send again: a deadlock, a serialization failure, a right
+that was booked after the statement had begun."""
 
 import asyncio
 import random
@@ -21,4 +22,9 @@ async def retried(statement: Callable[[], Awaitable[Result]]) -> Result:
             return await statement()
         except (asyncpg.TransactionRollbackError, asyncpg.LockNotAvailableError):
             await asyncio.sleep(RETRY_S * attempt * random.uniform(0.5, 1.5))
+        except asyncpg.CheckViolationError as error:
+            # PostgreSQL checks what it worked out from the row as it was, and only then looks
+            # whether somebody has changed it: while a key is replaced a right may be new there.
+            if error.constraint_name != "quota_not_negative":
+                raise
     return await statement()

@@ -33,6 +33,7 @@ lines AS (
     RETURNING 1
 ),
 rights AS (
+    -- They are there, empty; but for those of a claim that came since from an older worker.
     INSERT INTO quota_use AS u (jurisdiction, subject, quota, period, used, used_max)
     SELECT $1, w.newest, w.quota, w.period, sum(w.amount), max(former.used_max)
     FROM wanting AS w

@@ -6,7 +6,9 @@ are what must not be passed meanwhile, so they are booked under both digests for
 1. Workers with both keys and BUTIE_PII_ROTATING book each claim under the former digest, which
    so goes on counting every claim, and under the newest.
 2. `rotate` gives every older line the newest digest as well, and its right. From then on the
-   newest, too, counts every claim, and the ledger refuses workers that do not know the key.
+   newest, too, counts every claim, and the ledger refuses workers that do not know the key. The
+   rights' rows come first, and empty: a refund that waits for its claim while we are at it sees
+   the line as we leave it, but of the rights only those that were there when it began.
 3. Workers without BUTIE_PII_ROTATING book under the newest alone.
 4. `forget` takes out what the former key made, and wraps the rest that it digested.
 
@@ -14,6 +16,7 @@ At every step the constraint on `quota_use` holds for a digest that counts all, 
 what it has taken under which: so refunds give back the right thing, and the audit is at ease.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import UUID
@@ -24,13 +27,36 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service.claims.people import Digester
 from service.config import Misconfigured
-from service.db.engine import LedgerAway, connect
+from service.db.engine import STATEMENT_S, LedgerAway, connect
 from service.db.tables import pii_key
 
 # So few that a till whose refund meets them waits for milliseconds.
 CLAIMS_AT_A_TIME = 500
 
+RIGHTS_AT_A_TIME = 2000
+# No statement of the service's that began before lives longer.
+SETTLED_S = STATEMENT_S + 1
+
 _HERE = Path(__file__).parent
+_ROWS_SQL = """
+WITH page AS (
+    SELECT subject, quota, period, used_max FROM quota_use
+    WHERE jurisdiction = $1 AND (subject, quota, period) > ($5, $6, $7)
+    ORDER BY subject, quota, period LIMIT $8
+),
+made AS (
+    INSERT INTO quota_use (jurisdiction, subject, quota, period, used, used_max)
+    SELECT $1, set_byte('\\x00'::bytea, 0, $2::int)
+        || substr(sha256($4::bytea || sha256($3::bytea || subject)), 1, 16), quota, period, 0,
+        used_max
+    FROM page
+    WHERE CASE WHEN length(subject) = 16 THEN 1 ELSE get_byte(subject, 0) END = $2::int - 1
+    ORDER BY 2, 3, 4
+    ON CONFLICT DO NOTHING
+)
+SELECT subject, quota, period FROM page
+ORDER BY subject DESC, quota DESC, period DESC LIMIT 1
+"""
 _ROTATE_SQL = (_HERE / "rotate.sql").read_text()
 _FORGET_SQL = (_HERE / "forget.sql").read_text()
 # Whoever ends or refunds one of these claims waits for us, and we for them.
@@ -91,6 +117,8 @@ async def rotate(
     changed = 1
     while changed:
         changed = 0
+        await _make_rows(connection, jurisdiction, digester)
+        await asyncio.sleep(SETTLED_S)
         async for lines in _parts(connection, _ROTATE_SQL, jurisdiction, digester):
             changed += lines
             yield lines
@@ -113,6 +141,15 @@ async def forget(
     async for claims in _parts(connection, _FORGET_SQL, jurisdiction, digester):
         yield claims
     await connection.execute(_EMPTY_SQL, jurisdiction, digester.generation)
+
+
+async def _make_rows(connection: asyncpg.Connection, jurisdiction: str, digester: Digester) -> None:
+    newest = (digester.generation, *digester.pads())
+    after: tuple[bytes, str, str] | None = (b"", "", "")
+    while after is not None:
+        after = await connection.fetchrow(
+            _ROWS_SQL, jurisdiction, *newest, *after, RIGHTS_AT_A_TIME
+        )
 
 
 async def _parts(
