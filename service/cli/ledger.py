@@ -2,6 +2,7 @@
 
 import asyncio
 import getpass
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TypeVar
@@ -37,10 +38,18 @@ async def _office(settings: Settings) -> AsyncIterator[Office]:
     engine = make_engine(database_url, connections_max=1, statement_s=WITHIN_S)
     try:
         async with connect(engine, within_s=WITHIN_S) as connection:
-            actor = f"cli:{getpass.getuser()}"
-            yield Office(connection, settings.jurisdiction, actor, clock.now())
+            yield Office(connection, settings.jurisdiction, f"cli:{_user()}", clock.now())
     finally:
         await engine.dispose()
+
+
+def _user() -> str:
+    """Who is at the keyboard: LOGNAME or USER, the account's name, or its number in a container
+    that has no name for it."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
 
 
 def engines_of(settings: Settings) -> tuple[str, str | None, Clock]:
