@@ -6,7 +6,8 @@ BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test test-long test-browser faults bench bench-large scenario lint check lock clean
+.PHONY: help run test test-long test-browser test-deploy image faults bench bench-large \
+	scenario lint check lock clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile
@@ -16,8 +17,9 @@ help: ## list these targets
 stamp = .venv/installed-$(1)-$(shell (pwd -P; cat requirements/$(1).txt pyproject.toml) | cksum | tr -d ' ')
 SANDBOX := $(call stamp,sandbox)
 TEST := $(call stamp,test)
+DEPLOY := $(call stamp,deploy)
 ifeq ($(wildcard .venv/bin/python),) # never made, or the system's Python it was made with is gone
-.PHONY: $(SANDBOX) $(TEST)
+.PHONY: $(SANDBOX) $(TEST) $(DEPLOY)
 endif
 
 run: $(SANDBOX) ## start the sandbox; BUTIE_PORT and the other settings come from the environment
@@ -46,6 +48,13 @@ bench-large: $(TEST) ## the same with ten million claims in the tables, against 
 scenario: $(TEST) ## play one of loadtests/ with Locust: NAME=day, opening, gateway, storm, week or all
 	@.venv/bin/python -m loadtests.scenario $(or $(NAME),all) $(SCENARIO_ARGS)
 
+test-deploy: $(DEPLOY) ## try what is in deploy/: compose, Kubernetes, backups, and the image (as root)
+	@$(crds)
+	@.venv/bin/python -m pytest -m "long or not long" tests/deploy $(PYTEST_ARGS)
+
+image: ## build the image with Debian's buildah, and lay it out in .image
+	@deploy/image/build-here.sh .image
+
 lint: $(TEST) ## style, types and import contracts
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
@@ -58,10 +67,22 @@ $(SANDBOX):
 	$(call install,sandbox)
 	@touch $@
 
-# requirements/test.txt contains all of requirements/sandbox.txt.
+# requirements/test.txt contains all of requirements/sandbox.txt, deploy.txt all of test.txt.
 $(TEST):
 	$(call install,test)
 	@touch $@ $(SANDBOX)
+
+$(DEPLOY):
+	$(call install,deploy)
+	@touch $@ $(TEST) $(SANDBOX)
+
+# Schemas that only npm has; where npm is missing, the test that wants them says so.
+crds = if [ -e .venv/crds/done ] || ! command -v npm >/dev/null; then exit; fi; \
+	mkdir -p .venv/crds && cp tests/deploy/crds/* .venv/crds/ && \
+	for try in 1 2 3; do \
+		npm ci --prefix .venv/crds --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null && \
+		touch .venv/crds/done && break; \
+	done
 
 pip = .venv/bin/python -m pip --disable-pip-version-check
 # $(1): which of requirements/.
@@ -90,14 +111,18 @@ endef
 
 UV := .venv/uv/bin/uv
 compile = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	--no-annotate --custom-compile-command "make lock" $(LOCK_ARGS) pyproject.toml
+	--no-annotate --custom-compile-command "make lock" $(LOCK_ARGS)
 lock: $(TEST) ## write requirements/ anew from pyproject.toml; LOCK_ARGS=--upgrade for newer versions
 	@$(pip) install -qq --root-user-action=ignore --upgrade --target .venv/uv 'uv>=0.9,<1'
-	@$(compile) --extra tracing -o requirements/serve.txt
-	@$(compile) --extra sandbox --group build -c requirements/serve.txt -o requirements/sandbox.txt
-	@$(compile) --extra sandbox --extra tracing --group build --group test \
+	@$(compile) pyproject.toml --extra tracing -o requirements/serve.txt
+	@$(compile) --group build -o requirements/build.txt
+	@$(compile) pyproject.toml --extra sandbox --group build -c requirements/serve.txt \
+		-o requirements/sandbox.txt
+	@$(compile) pyproject.toml --extra sandbox --extra tracing --group build --group test \
 		-c requirements/serve.txt -c requirements/sandbox.txt -o requirements/test.txt
-	@$(compile:pyproject.toml=) --group browser -c requirements/test.txt -o requirements/browser.txt
+	@$(compile) --group browser -c requirements/test.txt -o requirements/browser.txt
+	@$(compile) pyproject.toml --extra sandbox --extra tracing --group build --group test \
+		--group deploy -c requirements/test.txt -o requirements/deploy.txt
 
 clean: ## remove .venv and all caches; the sandbox's data in .butie stay
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .schemathesis
