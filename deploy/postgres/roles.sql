@@ -1,0 +1,12 @@
+-- The three roles and the database, by a superuser, once. With psql's variables
+-- owner_password, service_password and backup_password.
+--
+-- butie_owner owns the schema and migrates it. butie_service does the service's work and cannot
+-- rewrite the books (`butie migrate` grants it what it needs). butie_backup copies the cluster.
+\set ON_ERROR_STOP on
+CREATE ROLE butie_owner LOGIN PASSWORD :'owner_password';
+CREATE ROLE butie_service LOGIN PASSWORD :'service_password';
+CREATE ROLE butie_backup LOGIN REPLICATION PASSWORD :'backup_password';
+CREATE DATABASE butie OWNER butie_owner;
+REVOKE ALL ON DATABASE butie FROM PUBLIC;
+GRANT CONNECT ON DATABASE butie TO butie_service;
