@@ -10,8 +10,18 @@ from tests.deploy.conftest import DEPLOY, ROOT
 
 INTERNAL = {"BUTIE_SANDBOX_OFFSET_S"}
 SETTINGS = {f"BUTIE_{name.upper()}" for name in Settings.model_fields} - INTERNAL
-# Read elsewhere: by compose.yaml, by the tests, by Make, by the server for its workers.
-OTHERS = re.compile(r"BUTIE_(VERSION|PUBLISHED|TEST_\w+|IMAGE_DIR|BENCH_\w+|SUPERVISOR_PID)$")
+NAME = re.compile(r"\bBUTIE_[A-Z_]+[A-Z]\b")
+# Variables of the tests', of measurements' and of compose's own.
+OTHERS = {
+    name
+    for path in [
+        *(ROOT / "tests").rglob("*.py"),
+        *(ROOT / "loadtests").rglob("*.py"),
+        DEPLOY / "compose.yaml",
+    ]
+    if path != Path(__file__)
+    for name in NAME.findall(path.read_text())
+}
 DOCUMENTS = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", *DEPLOY.rglob("*.md")]
 
 
@@ -39,8 +49,7 @@ def test_a_default_in_the_readme_is_the_settings_own(name: str) -> None:
 
 def test_no_document_names_a_setting_that_is_not_there() -> None:
     for path in DOCUMENTS:
-        named = set(re.findall(r"\bBUTIE_[A-Z_]+[A-Z]\b", path.read_text()))
-        assert {one for one in named - SETTINGS if not OTHERS.match(one)} == set(), path
+        assert set(NAME.findall(path.read_text())) <= SETTINGS | OTHERS, path
 
 
 def test_every_file_that_the_deployment_page_links_to_is_there() -> None:
