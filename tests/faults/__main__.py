@@ -13,7 +13,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         storm = Storm(Path(folder), seed)
         with storm.up():
-            report = storm.run(faults)
+            report = storm.run(faults, tell=lambda line: print(line, file=sys.stderr, flush=True))
         print(report.table())
         found = report.breaches()
         for breach in found[:50]:

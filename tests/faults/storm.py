@@ -327,13 +327,15 @@ class Storm:
 
     # --- the run ------------------------------------------------------------------------
 
-    def run(self, faults: int) -> Report:
-        """Sell while `faults` faults happen, heal, and read the books at rest."""
+    def run(self, faults: int, tell: Callable[[str], None] = lambda line: None) -> Report:
+        """Sell while `faults` faults happen, heal, and read the books at rest. `tell` gets a line
+        for each."""
         started = time.monotonic()
         selling = asyncio.run_coroutine_threadsafe(self._sell(), self.loop)
         for n, fault in enumerate(schedule(self._seed, faults)):
             if n % 10 == 0:
                 self.valkey.keep_copy()
+            tell(f"{n + 1:>5} {fault.kind}")
             self.strike(fault)
             self.faults[fault.kind] += 1
             time.sleep(fault.then_s)
