@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 import uvicorn
-import uvicorn.supervisors
 from rich.console import Console
 from rich.markup import escape
 
@@ -29,12 +28,14 @@ from service.api.protocol import GuardedProtocol
 from service.claims.people import Digester
 from service.claims.rotation import check_keys
 from service.cli.faults import told
+from service.cli.supervisor import Supervisor
 from service.config import Misconfigured, Settings, trace_exporter
 from service.core.calendar import SHANGHAI
 from service.db.engine import LedgerAway, make_engine, migrate
 from service.db.role import grant_to_service
 from service.embedded import engines
 from service.ops.health import ledger_fault, schema_fault
+from service.ops.logs import set_up_logs
 from service.policies import read_book
 from service.wiring import check_assumptions
 
@@ -42,11 +43,10 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
 # Longer than any answer may take: with what is closed then, the process ends within 10 s.
-DRAIN_S = 6
+DRAIN_S = 5
 
-# A worker that answers its supervisor no sooner is replaced. On a busy machine it takes a while
-# until it has loaded everything; replaced before that, it would never come up.
-WORKER_SILENT_S = 60
+# In which workers must have ended; then they are killed.
+END_S = 8.5
 
 console = Console(stderr=True, highlight=False)
 
@@ -249,16 +249,18 @@ def _run(settings: Settings, listener: socket.socket) -> None:
             raise Misconfigured("The service did not start; the lines above say why.")
         return
     _pass_on(settings)
+    set_up_logs(
+        settings.log_format or ("console" if settings.sandbox else "json"), settings.log_level
+    )
     with tempfile.TemporaryDirectory(prefix="butie-metrics-") as folder:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
         config = uvicorn.Config(
             "service.cli.serve:worker_app",
             factory=True,
             workers=settings.workers,
-            timeout_worker_healthcheck=WORKER_SILENT_S,
             **options,
         )
-        uvicorn.supervisors.Multiprocess(config, sockets=[listener]).run()
+        Supervisor(config, [listener], end_within_s=END_S).run()
 
 
 def _pass_on(settings: Settings) -> None:

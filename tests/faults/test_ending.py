@@ -26,6 +26,7 @@ HANGS: dict[str, Callable[[Storm, bool], object]] = {
     "valkey": lambda storm, on: storm.valkey.freeze(on),
     "both": lambda storm, on: (storm.postgres.freeze(on), storm.valkey.freeze(on)),
     "the way to postgres": lambda storm, on: setattr(storm.ledger_proxy, "swallows", on),
+    "a worker": lambda storm, on: on and storm.workers()[0].suspend(),
     "a client": lambda storm, on: half_a_request(storm) if on else None,
 }
 
