@@ -70,6 +70,9 @@ class Settings(BaseSettings):
     database_url: PostgresDsn | None = Field(
         None, description="PostgreSQL 15+; with this and the Redis URL unset, a sandbox starts"
     )
+    export_database_url: PostgresDsn | None = Field(
+        None, description="a streaming standby to read exports, totals and reconciliations from"
+    )
     redis_url: RedisDsn | None = Field(None, description="Redis 7+ or Valkey: the gate")
     data_dir: Path = Field(Path(".butie"), description="the sandbox's data")
     clock: str | None = Field(
@@ -155,6 +158,11 @@ class Settings(BaseSettings):
     def board_mode(self) -> Literal["open", "private", "public", "off"]:
         """Who sees the budget page."""
         return self.board or ("open" if self.sandbox else "private")
+
+    @property
+    def standby_url(self) -> str | None:
+        """Where finance reads, if not from the ledger itself."""
+        return str(self.export_database_url) if self.export_database_url else None
 
     @property
     def clock_offset(self) -> timedelta:

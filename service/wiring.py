@@ -26,6 +26,9 @@ from service.db.engine import make_engine
 from service.db.reports import CONNECTIONS_MAX as REPORT_CONNECTIONS
 from service.db.reports import Reports, open_reports
 from service.finance.closing import Closer
+from service.finance.reconcile.kept import RUNNING_MAX as RECONCILIATIONS_MAX
+from service.finance.reconcile.runner import Runner
+from service.finance.snapshot import Books
 from service.finance.sums import sum_up
 from service.finance.tranches import open_due
 from service.finance.uninvoiced import UninvoicedLately
@@ -69,6 +72,8 @@ class Service:
     watch: BudgetWatch
     tally: Tally
     figures: Figures
+    books: Books
+    reconciliations: Runner
 
 
 @asynccontextmanager
@@ -130,6 +135,11 @@ async def open_service(
         stack.push_async_callback(closing, _stop, sweeper, sweeping)
         reports = await open_reports(str(settings.database_url))
         stack.callback(reports.close)
+        standby_url = settings.standby_url
+        books = await Books.open(reports, standby_url)
+        stack.callback(books.close)
+        reconciliations = Runner(reports, database_url, standby_url, clock)
+        stack.push_async_callback(reconciliations.close)
         closer = Closer(reports, book, clock)
         closer_runs = asyncio.create_task(closer.run())
         stack.push_async_callback(closing, _stop, closer, closer_runs)
@@ -174,12 +184,16 @@ async def open_service(
             watch=watch,
             tally=Tally(book),
             figures=figures,
+            books=books,
+            reconciliations=reconciliations,
         )
 
 
 def connections_of(workers: int) -> int:
     """How many connections to PostgreSQL that many workers may have at once."""
-    return workers * (CLAIM_CONNECTIONS + OTHER_CONNECTIONS + REPORT_CONNECTIONS)
+    # A reconciliation is a process of its own.
+    reconciliations = RECONCILIATIONS_MAX * REPORT_CONNECTIONS
+    return reconciliations + workers * (CLAIM_CONNECTIONS + OTHER_CONNECTIONS + REPORT_CONNECTIONS)
 
 
 def check_assumptions(settings: Settings) -> None:

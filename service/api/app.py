@@ -31,6 +31,7 @@ from service.api.routes import (
     finding,
     lifecycle,
     ops,
+    reconciliations,
     settlements,
 )
 from service.api.routes.batch import BatchBody
@@ -45,6 +46,7 @@ from service.db.engine import LedgerAway
 from service.db.reports import ReportsBusy
 from service.finance.download import TooManyRows
 from service.finance.selection import BookersHang
+from service.finance.snapshot import StandbyBehind
 from service.ops.logs import set_up_logs
 from service.retailers.limiter import TooMany
 from service.wiring import open_service
@@ -57,7 +59,10 @@ log = structlog.get_logger()
 # A batch of 500 checkouts of the usual size, and then some.
 BATCH_BODY_FACTOR = 16
 
-ROUTES = (claims, batch, finding, lifecycle, budgets, exports, settlements, admin, ops, board)
+ROUTES = (
+    claims, batch, finding, lifecycle, budgets, exports, settlements, reconciliations, admin, ops,
+    board,
+)  # fmt: skip
 
 # Models that no route names in a way FastAPI sees: bodies read from the bytes, and problems.
 UNSEEN_MODELS: tuple[type[BaseModel], ...] = (
@@ -123,6 +128,7 @@ def make_app(settings: Settings) -> FastAPI:
             body_max_bytes=settings.body_max_bytes,
             body_max_bytes_of={
                 "/v1/claims/batch": settings.body_max_bytes * BATCH_BODY_FACTOR,
+                "/v1/reconciliations": reconciliations.FILE_MAX_BYTES,
             },
             requests_max=settings.requests_max,
         ),
@@ -208,6 +214,10 @@ async def _ledger_away(request: Request, error: LedgerAway) -> Response:
     return problem(request, "ledger_unavailable")
 
 
+async def _standby_behind(request: Request, error: StandbyBehind) -> Response:
+    return problem(request, "standby_behind")
+
+
 async def _gate_away(request: Request, error: GateAway) -> Response:
     return problem(request, "gate_unavailable")
 
@@ -240,6 +250,7 @@ FAULTS: dict[type[Exception], Callable[[Request, Any], Awaitable[Response]]] = {
     ReportsBusy: _overloaded,
     BookersHang: _overloaded,
     TooManyRows: _too_many_rows,
+    StandbyBehind: _standby_behind,
     LedgerAway: _ledger_away,
     GateAway: _gate_away,
     Exception: _bug,

@@ -29,6 +29,16 @@ SENTENCES: dict[str, dict[Language, str]] = {
         "zh": "from 不得晚于 to，请核对起止日期",
         "en": "from must not be after to: check the two days",
     },
+    "finds_nothing": {
+        "zh": "请至少映射 claim_id、order_no、invoice_no、serial_no 之一",
+        "en": "names nothing to find a sale by: map claim_id, order_no, invoice_no or serial_no",
+    },
+    "state_words": {
+        "zh": "应形如 支付成功:confirmed，多个用逗号分隔；状态只能取 confirmed、refunded、"
+        "partly_refunded、reserved、cancelled、expired",
+        "en": "must look like paid:confirmed,returned:refunded; a state is confirmed, refunded, "
+        "partly_refunded, reserved, cancelled or expired",
+    },
     "string_type": {"zh": "应为字符串", "en": "must be a string"},
     "string_unicode": {"zh": "含有无效字符", "en": "holds invalid characters"},
     "string_too_short": {

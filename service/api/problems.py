@@ -168,6 +168,26 @@ KINDS: dict[str, ProblemKind] = {
         ("须由他人审核", "编制结算单的密钥不得审核本单，请用另一把财政密钥审核。"),
         ("Another key must approve", "The key that drafted it may not approve it: use another."),
     ),
+    "reconciliations_running": _kind(
+        429,
+        ("对账任务已满", "已有对账任务正在运行，请待其完成后再提交。"),
+        (
+            "Reconciliations are running",
+            "As many reconciliations are running as may: send the file again when one is done.",
+        ),
+        retry_after_s=10,
+    ),
+    "file_expected": _kind(
+        415,
+        (
+            "请直接发送文件",
+            "请将 csv 或 xlsx 文件本身作为请求体发送（curl --data-binary @文件），不用表单。",
+        ),
+        (
+            "Send the file itself",
+            "The body must be the csv or xlsx file itself (curl --data-binary @file), no form.",
+        ),
+    ),
     "body_too_large": _kind(
         413,
         ("请求过大", "请求超过大小上限，请分成几次发送。"),
@@ -245,6 +265,11 @@ KINDS: dict[str, ProblemKind] = {
             "csv, ndjson or parquet.",
         ),
     ),
+    "bad_file": _kind(
+        422,
+        ("文件无法使用", "文件无法使用，请检查后重新提交。"),
+        ("The file cannot be used", "The file cannot be used: check it and send it again."),
+    ),
     "idempotency_key_reused": _kind(
         422,
         (
@@ -282,6 +307,19 @@ KINDS: dict[str, ProblemKind] = {
             "nothing is paid twice.",
         ),
         retry_after_s=2,
+    ),
+    "standby_behind": _kind(
+        503,
+        (
+            "备库滞后",
+            "用于导出的备库落后于账本，或不是账本的备库；请稍后重试，如仍失败请联系管理员。",
+        ),
+        (
+            "The standby is behind",
+            "The database that exports are read from is too far behind the ledger, or is not its "
+            "standby. Retry in a moment; if it stays, tell the operator.",
+        ),
+        retry_after_s=5,
     ),
     "gate_unavailable": _kind(
         503,

@@ -25,6 +25,8 @@ HEAD_MAX_BYTES = 32 * 1024
 HEAD_S = 10.0
 # From the head's end to the body's: a batch of 4 MiB over a poor line.
 BODY_S = 30.0
+# A finance file of a hundred megabytes, over an office's line.
+BODY_S_OF = {b"/v1/reconciliations": 600.0}
 # More than the concurrency limit: an idle till keeps its connection.
 CONNECTIONS_MAX = 8192
 
@@ -70,7 +72,7 @@ class GuardedProtocol(HttpToolsProtocol):
             return
         self._in_head = False
         self._head_bytes = 0
-        self._expect_within(BODY_S)
+        self._expect_within(BODY_S_OF.get(self.url.partition(b"?")[0], BODY_S))
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:

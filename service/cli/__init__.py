@@ -2,7 +2,19 @@
 
 import typer
 
-from service.cli import audit, budget, doctor, enrol, journal, pii, policy, serve
+from service.cli import (
+    audit,
+    books,
+    budget,
+    doctor,
+    enrol,
+    journal,
+    pii,
+    policy,
+    reconcile,
+    serve,
+    settle,
+)
 
 app = typer.Typer(name="butie", no_args_is_help=True, add_completion=False)
 app.add_typer(policy.app)
@@ -11,6 +23,10 @@ app.add_typer(journal.app)
 app.add_typer(pii.app)
 for group in (enrol.retailers, enrol.stores, enrol.keys):
     app.add_typer(group)
+app.add_typer(settle.app)
+app.command("export")(books.export_command)
+app.command("totals")(books.totals_command)
+app.command("reconcile")(reconcile.reconcile_command)
 app.command("acts")(enrol.acts)
 app.command("audit")(audit.audit_command)
 app.command("doctor")(doctor.doctor_command)

@@ -13,7 +13,13 @@ from service.config import Misconfigured
 from service.core.assumptions import ConfirmationError
 from service.core.policy_file import PolicyFileError
 from service.db.engine import LedgerAway
+from service.db.reports import ReportsBusy
 from service.embedded import EmbeddedError
+from service.finance.download import TooManyRows
+from service.finance.reconcile.files import BadFile
+from service.finance.reconcile.sentences import fault_sentence
+from service.finance.selection import BookersHang
+from service.finance.snapshot import StandbyBehind
 from service.retailers.enrol import NotEnrolled
 
 FAULTS = (
@@ -24,6 +30,15 @@ FAULTS = (
     PolicyFileError,
     ConfirmationError,
 )
+# Those that say nothing themselves.
+SENTENCES: dict[type[Exception], str] = {
+    ReportsBusy: "PostgreSQL has no connection left: try again in a moment.",
+    BookersHang: "Somebody has been booking for very long: try again, or see pg_stat_activity.",
+    StandbyBehind: "BUTIE_EXPORT_DATABASE_URL names a server that is too far behind the ledger, or "
+    "is not its standby.",
+    TooManyRows: "A sheet holds 1,048,575 rows: ask for a shorter period, or for csv, ndjson or "
+    "parquet.",
+}
 
 # What PostgreSQL, or the way to it, says when the settings or the schema are wrong.
 DATABASE_FAULTS: tuple[tuple[type[Exception], str], ...] = (
@@ -55,6 +70,14 @@ def told(exit_code: int = 1) -> Iterator[None]:
         for fault in error.errors(include_url=False, include_input=False):
             name = "_".join(str(step) for step in fault["loc"]).upper()
             typer.echo(f"BUTIE_{name}: {fault['msg']}", err=True)
+        raise typer.Exit(exit_code) from None
+    except BadFile as error:
+        typer.echo(
+            f"The file cannot be used: {fault_sentence(error.fault, error.facts, 'en')}.", err=True
+        )
+        raise typer.Exit(exit_code) from None
+    except tuple(SENTENCES) as error:
+        typer.echo(SENTENCES[type(error)], err=True)
         raise typer.Exit(exit_code) from None
     except (*FAULTS, DBAPIError, asyncpg.PostgresError, OSError) as error:
         sentence = database_fault(error) or (str(error) if isinstance(error, FAULTS) else None)

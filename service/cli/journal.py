@@ -42,7 +42,7 @@ def verify_command(
 
 
 async def _close(settings: Settings) -> None:
-    async with _reports(settings) as (reports, clock):
+    async with reports_of(settings) as (reports, clock):
         book = read_book(settings.jurisdiction, settings.policies_dir)
         closed = await Closer(reports, book, clock).run_once()
     for day in closed:
@@ -52,7 +52,7 @@ async def _close(settings: Settings) -> None:
 
 
 async def _verify(settings: Settings, noted: str | None) -> bool:
-    async with _reports(settings) as (reports, _), reports.connection() as connection:
+    async with reports_of(settings) as (reports, _), reports.connection() as connection:
         return await print_verified(connection, settings.jurisdiction, noted)
 
 
@@ -75,7 +75,7 @@ async def print_verified(
 
 
 @asynccontextmanager
-async def _reports(settings: Settings) -> AsyncIterator[tuple[Reports, Clock]]:
+async def reports_of(settings: Settings) -> AsyncIterator[tuple[Reports, Clock]]:
     """The ledger of production, or of the running sandbox, and its clock."""
     database_url, _, clock = engines_of(settings)
     reports = await open_reports(database_url)

@@ -26,6 +26,7 @@ _AWAY = (
     asyncpg.InsufficientResourcesError,
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
+    asyncpg.SerializationError,  # a standby that had to go on cancels who reads too long
 )
 
 

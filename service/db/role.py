@@ -25,6 +25,7 @@ APPEND_ONLY = frozenset(
         "journal_seal",
         "pii_key",
         "policy_funding",
+        "reconciliation_item",
         "refund",
         "settled_entry",
     }

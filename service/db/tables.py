@@ -492,3 +492,60 @@ settled_entry = sa.Table(
     sa.Index("settled_entry_settlement_idx", "jurisdiction", "settlement_id", "entry_no"),
     sa.Index("settled_entry_claim_idx", "claim_id", "line_no"),
 )
+
+# --- reconciliations --------------------------------------------------------------------
+
+reconciliation = sa.Table(
+    "reconciliation",
+    metadata,
+    _key("jurisdiction"),
+    _key("reconciliation_id", UUID(as_uuid=True)),
+    sa.Column("retailer_id", sa.Text),
+    sa.Column("store_id", sa.Text),
+    _column("from_on", sa.Date),
+    _column("to_on", sa.Date),
+    _column("mapping", JSONB),
+    _column("file_sha256", BYTEA),
+    _column("file_bytes", sa.BigInteger),
+    _column("state", sa.Text),
+    _column("progress_bp", sa.Integer, server_default=sa.text("0")),
+    # By the real clock: is the run alive?
+    _column("began_at", Instant, server_default=sa.text("clock_timestamp()")),
+    _column("beat_at", Instant, server_default=sa.text("clock_timestamp()")),
+    _column("asked_by", sa.Text),
+    _column("asked_at", Instant),
+    sa.Column("ended_at", Instant),
+    sa.Column("summary", JSONB(none_as_null=True)),
+    sa.Column("fault", sa.Text),
+    sa.Column("fault_facts", JSONB(none_as_null=True)),
+    sa.Index("reconciliation_asked_idx", "jurisdiction", "asked_at"),
+    sa.Index(
+        "reconciliation_running_idx",
+        "jurisdiction",
+        postgresql_where=sa.text("state = 'running'"),
+    ),
+)
+
+reconciliation_item = sa.Table(
+    "reconciliation_item",
+    metadata,
+    _key("jurisdiction"),
+    _key("reconciliation_id", UUID(as_uuid=True)),
+    _key("item_no", sa.BigInteger()),
+    _column("finding", sa.Text),
+    sa.Column("file_line", sa.BigInteger),
+    sa.Column("key", sa.Text),
+    sa.Column("claim_id", UUID(as_uuid=True)),
+    sa.Column("line_no", sa.SmallInteger),
+    sa.Column("booked_on", sa.Date),
+    sa.Column("here_fen", Fen),
+    sa.Column("there_fen", Fen),
+    sa.Column("here_state", sa.Text),
+    sa.Column("there_state", sa.Text),
+    sa.Column("why", sa.Text),
+    sa.ForeignKeyConstraint(
+        ["jurisdiction", "reconciliation_id"],
+        ["reconciliation.jurisdiction", "reconciliation.reconciliation_id"],
+        name="reconciliation_item_fkey",
+    ),
+)

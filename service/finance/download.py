@@ -5,13 +5,12 @@ import hashlib
 import json
 import sys
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import date
 from typing import Literal, Protocol
 
 import asyncpg
 
-from service.db.reports import Reports
 from service.finance.columns import columns_of
 from service.finance.encoders import Encoder, ParquetEncoder, SheetEncoder, sheet_row_sql
 from service.finance.export import (
@@ -26,7 +25,8 @@ from service.finance.export import (
     copy_texts,
     size_of,
 )
-from service.finance.selection import Selection, complete
+from service.finance.selection import Selection
+from service.finance.snapshot import Books
 
 Compression = Literal["gzip", "zstd"]
 
@@ -44,7 +44,8 @@ class TooManyRows(Exception):
 
 class Download:
     """One export. Open it, send the head (`size`, `until`, `open_from`), then the pieces; and
-    close it whatever happens: unless all pieces were taken, that cuts the statement off."""
+    close it whatever happens: unless all pieces were taken, that cuts the statement off.
+    `on_rows` is told how many more entries were read."""
 
     size: Size
     selection: Selection
@@ -53,23 +54,27 @@ class Download:
 
     def __init__(
         self,
-        reports: Reports,
+        books: Books,
         wanted: Selection,
         layout: Layout,
         compression: Compression | None = None,
+        on_rows: Callable[[int], None] | None = None,
     ) -> None:
         self._wanted = wanted
         self._layout = layout
         self._compression = compression
-        self._place = reports.connection()
+        self._books = books
+        self._place = books.connection()
+        self._on_rows = on_rows
         self.whole = False
         self._making: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        """Take the snapshot. Raises LedgerAway, ReportsBusy, BookersHang or TooManyRows."""
+        """Take the snapshot. Raises LedgerAway, ReportsBusy, BookersHang, StandbyBehind
+        or TooManyRows."""
         self._connection = await self._place.__aenter__()
         try:
-            self.selection = await complete(self._connection, self._wanted)
+            self.selection = await self._books.complete(self._connection, self._wanted)
             await self._connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             self.size = await size_of(self._connection, self.selection)
             self.open_from = await _first_open(self._connection, self.selection)
@@ -127,6 +132,7 @@ class Download:
         digest = hashlib.sha256()
 
         async def take_hashed(chunk: bytes) -> None:
+            self._tell(chunk)
             digest.update(chunk)
             await take(chunk)
 
@@ -158,6 +164,7 @@ class Download:
         block = bytearray()
 
         async def feed(chunk: bytes) -> None:
+            self._tell(chunk)
             block.extend(chunk)
             while len(block) >= PIECE_BYTES:
                 await flush()
@@ -174,6 +181,11 @@ class Download:
             await copy_texts(self._connection, self.selection, names, row, feed)
         await flush()
         await take(await asyncio.to_thread(encoder.finish))
+
+    def _tell(self, chunk: bytes) -> None:
+        """COPY sends a line for each entry, in every format."""
+        if self._on_rows is not None:
+            self._on_rows(chunk.count(b"\n"))
 
     def _trailer(self, sha256: str) -> bytes:
         rows, sum_fen = self.size

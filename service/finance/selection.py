@@ -9,8 +9,11 @@ waits until everybody who was booking just then has committed or gone. After tha
 import asyncio
 from dataclasses import dataclass, replace
 from datetime import date
+from typing import Literal
 
 import asyncpg
+
+EntryKind = Literal["grant", "refund", "allocation"]
 
 # Whoever books is done in milliseconds; one that hangs ends with its statement's timeout.
 BOOKERS_WAIT_S = 6

@@ -17,6 +17,7 @@ from service.core.calendar import SHANGHAI
 from service.core.money import yuan
 from service.finance.settlements import Settlement
 
+StatementFile = Literal["csv", "xlsx", "pdf"]
 StatementFormat = Literal["json", "csv", "xlsx", "pdf"]
 
 # More lines than a person would leaf through: the PDF then names the CSV instead.
@@ -184,7 +185,7 @@ def pdf_file(statement: Statement) -> bytes:
     return file.getvalue()
 
 
-FILES: dict[str, tuple[Callable[[Statement], bytes], str]] = {
+FILES: dict[StatementFile, tuple[Callable[[Statement], bytes], str]] = {
     "csv": (csv_file, "text/csv; charset=utf-8"),
     "xlsx": (xlsx_file, "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"),
     "pdf": (pdf_file, "application/pdf"),

@@ -73,14 +73,13 @@ def served(
 
 
 ADMIN_PATHS = ("/v1/retailers", "/v1/stores", "/v1/keys", "/v1/acts")
+FINANCE_PATHS = ("/v1/exports", "/v1/settlements", "/v1/reconciliations")
 
 
 def role_for(operation: APIOperation) -> str:
     if operation.path.startswith(ADMIN_PATHS):
         return "admin"
-    if "exports" in operation.path or "settlements" in operation.path:
-        return "finance"
-    if "exports" in operation.path or "settlements" in operation.path:
+    if operation.path.startswith(FINANCE_PATHS):
         return "finance"
     if "budgets" in operation.path:
         return "bureau" if operation.method == "get" else "admin"

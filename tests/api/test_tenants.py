@@ -29,6 +29,7 @@ OFFICE = {"finance": 200, "bureau": 200, "admin": 200}
 ADMIN = {"admin": 200}
 FINANCE = {"finance": 200}
 SETTLEMENT = {"retailer_id": "sandbox", "from": "2025-06-01", "to": "2025-06-18"}
+RECONCILE = "/v1/reconciliations?from=2025-06-18&to=2025-06-18&claim_id=c&amount=a"
 ADMIN_MAKES = {"admin": 201}
 ALL = dict.fromkeys(ROLES, 200)
 
@@ -84,6 +85,10 @@ MATRIX: dict[tuple[str, str], tuple[Any, dict[str, int]]] = {
     ("GET", "/v1/settlements/{nothing}/statement"): (None, {"finance": 404}),
     ("POST", "/v1/settlements/{nothing}/approve"): (None, {"finance": 404}),
     ("POST", "/v1/settlements/{nothing}/pay"): ({"payment_reference": "P1"}, {"finance": 404}),
+    ("GET", "/v1/reconciliations"): (None, FINANCE),
+    ("POST", RECONCILE): ({}, {"finance": 422}),  # a JSON body is no file
+    ("GET", "/v1/reconciliations/{nothing}"): (None, {"finance": 404}),
+    ("GET", "/v1/reconciliations/{nothing}/items"): (None, {"finance": 404}),
 }
 
 # Path parameters of the OpenAPI document that the matrix fills with a name of its own.
@@ -94,6 +99,7 @@ FILLED = {
     "{idempotency_key}": "{key}",
     "{tranche_id}": "{tranche}",
     "{settlement_id}": "{nothing}",
+    "{reconciliation_id}": "{nothing}",
 }
 
 

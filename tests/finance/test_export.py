@@ -317,7 +317,7 @@ async def test_a_client_that_leaves_frees_its_connection_at_once(house: House) -
         return {}
 
     for _ in range(CONNECTIONS_MAX + 1):
-        download = Download(house.service.reports, Selection(PLACE, TODAY, TODAY), Layout("ndjson"))
+        download = Download(house.service.books, Selection(PLACE, TODAY, TODAY), Layout("ndjson"))
         await download.open()
         answer = ExportAnswer(download, "csv", {})
         scope = {"type": "http", "asgi": {"spec_version": "2.4"}}
@@ -340,7 +340,7 @@ async def _busy(house: House) -> int:
 async def test_too_many_exports_at_once_are_asked_to_come_again(house: House) -> None:
     downloads = []
     for _ in range(CONNECTIONS_MAX):
-        download = Download(house.service.reports, Selection(PLACE, TODAY, TODAY), Layout("csv"))
+        download = Download(house.service.books, Selection(PLACE, TODAY, TODAY), Layout("csv"))
         await download.open()
         downloads.append(download)
     answer = await export_of(house)

@@ -112,8 +112,17 @@ async def test_drafting_and_approving_take_two_keys(office: House) -> None:
     assert await pay(office, made) == paid
     other = await post(office, f"{path}/pay", payment_reference="P-2")
     assert (other.status_code, other.json()["code"]) == (409, "wrong_state")
+    with pytest.raises(asyncpg.InsufficientPrivilegeError, match="as it was approved"):
+        await office.sql("UPDATE settlement SET net_fen = 1, granted_fen = 1")
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await office.sql("DELETE FROM settlement")
+    await invoiced(office, 1, start=9)
+    await draft(office)
     with pytest.raises(asyncpg.CheckViolationError):
-        await office.sql("UPDATE settlement SET approved_by = drafted_by")
+        await office.sql(
+            "UPDATE settlement SET state = 'approved', approved_by = drafted_by,"
+            " approved_at = now() WHERE state = 'drafted'"
+        )
 
 
 async def test_a_refund_before_settlement_cancels_out(office: House) -> None:

@@ -19,7 +19,8 @@ from service.db.reports import ReportsBusy
 from service.finance.columns import described
 from service.finance.download import Compression, Download
 from service.finance.export import Format, Layout
-from service.finance.selection import BookersHang, Selection, complete
+from service.finance.selection import BookersHang, EntryKind, Selection
+from service.finance.snapshot import StandbyBehind
 from service.finance.totals import Totals, read_totals
 
 router = APIRouter(
@@ -27,7 +28,12 @@ router = APIRouter(
     tags=["finance"],
     dependencies=[Depends(allowed("finance"))],
     responses=documented(
-        "unauthorized", "missing_scope", "invalid_field", "ledger_unavailable", "overloaded"
+        "unauthorized",
+        "missing_scope",
+        "invalid_field",
+        "ledger_unavailable",
+        "overloaded",
+        "standby_behind",
     ),
 )
 
@@ -55,7 +61,7 @@ class Filters(BaseModel):
     store: StoreName | None = None
     pool: Name | None = None
     category: Name | None = None
-    kind: Literal["grant", "refund", "allocation"] | None = None
+    kind: EntryKind | None = None
     policy: Name | None = None
     after: EntryNo = Field(0, description="only entries after this number: to go on after a break")
     until: EntryNo | None = Field(
@@ -154,10 +160,10 @@ async def export_journal(
     request: Request, service: ServiceOf, query: Annotated[ExportQuery, Query()]
 ) -> Response:
     selection = query.selection(service.settings.jurisdiction)
-    download = Download(service.reports, selection, query.layout(), query.compress)
+    download = Download(service.books, selection, query.layout(), query.compress)
     try:
         await download.open()
-    except (LedgerAway, ReportsBusy, BookersHang):
+    except (LedgerAway, ReportsBusy, BookersHang, StandbyBehind):
         metrics.exports.labels(query.format, "failed").inc()
         raise
     name = f"journal-{query.from_on}-{query.to_on}.{query.format}"
@@ -177,7 +183,6 @@ async def export_journal(
 @router.get("/totals")
 async def journal_totals(service: ServiceOf, query: Annotated[Filters, Query()]) -> Totals:
     """Count and sums under the same filters and the same snapshot rule as the file's."""
-    async with service.reports.connection() as connection:
-        selection = await complete(connection, query.selection(service.settings.jurisdiction))
-        async with connection.transaction(isolation="repeatable_read", readonly=True):
-            return await read_totals(connection, selection)
+    wanted = query.selection(service.settings.jurisdiction)
+    async with service.books.snapshot(wanted) as (connection, selection):
+        return await read_totals(connection, selection)

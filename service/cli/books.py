@@ -1,0 +1,181 @@
+"""`butie export` and `butie totals`: the journal as a file, and what it must come to."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import date
+from pathlib import Path
+from typing import Annotated, BinaryIO
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from service.cli.faults import told
+from service.cli.journal import reports_of
+from service.cli.tables import print_table
+from service.config import Misconfigured, Settings
+from service.core.money import yuan
+from service.finance.download import Compression, Download
+from service.finance.export import Format, Layout
+from service.finance.selection import EntryKind, Selection
+from service.finance.snapshot import Books
+from service.finance.totals import Totals, read_totals
+
+From = Annotated[str, typer.Option("--from", metavar="DAY", help="first booking day")]
+To = Annotated[str, typer.Option("--to", metavar="DAY", help="last booking day, included")]
+Filter = Annotated[str | None, typer.Option()]
+Kind = Annotated[EntryKind | None, typer.Option()]
+After = Annotated[int, typer.Option(min=0, help="only entries after this number")]
+Until = Annotated[int | None, typer.Option(min=0, help="only entries up to this number")]
+
+
+def days(from_on: str, to_on: str) -> tuple[date, date]:
+    """Raises Misconfigured."""
+    try:
+        first, last = date.fromisoformat(from_on), date.fromisoformat(to_on)
+    except ValueError:
+        raise Misconfigured("--from and --to are days like 2025-06-18.") from None
+    if first > last:
+        raise Misconfigured("--from is after --to.")
+    return first, last
+
+
+@asynccontextmanager
+async def books_of(settings: Settings) -> AsyncIterator[Books]:
+    """The books of production, of its standby, or of the running sandbox."""
+    async with reports_of(settings) as (reports, _):
+        books = await Books.open(reports, settings.standby_url)
+        try:
+            yield books
+        finally:
+            books.close()
+
+
+def progress() -> Progress:
+    """On standard error, so that a file may go to standard output."""
+    return Progress(*Progress.get_default_columns(), console=Console(stderr=True))
+
+
+def export_command(
+    from_on: From,
+    to_on: To,
+    out: Annotated[Path, typer.Option("--out", "-o", help="the file; - is standard output")],
+    format_: Annotated[Format, typer.Option("--format")] = "csv",
+    retailer: Filter = None,
+    store: Filter = None,
+    pool: Filter = None,
+    category: Filter = None,
+    kind: Kind = None,
+    policy: Filter = None,
+    after: After = 0,
+    until: Until = None,
+    chinese: Annotated[bool, typer.Option("--chinese", help="heading in Chinese")] = False,
+    bom: Annotated[bool, typer.Option("--bom", help="csv: for Excel")] = False,
+    funding: Annotated[bool, typer.Option("--funding", help="who bears each amount")] = False,
+    trailer: Annotated[
+        bool, typer.Option("--trailer", help="csv, ndjson: end with the sum")
+    ] = False,
+    compress: Annotated[Compression | None, typer.Option()] = None,
+) -> None:
+    """Write the journal's entries to a file: all of them, or no file."""
+    with told():
+        settings = Settings()
+        first, last = days(from_on, to_on)
+        wanted = Selection(
+            settings.jurisdiction, first, last, retailer, store, pool, category, kind, policy,
+            after, until,
+        )  # fmt: skip
+        ending = trailer and format_ in ("csv", "ndjson")
+        layout = Layout(format_, funding, chinese, bom, ending)
+        asyncio.run(_export(settings, wanted, layout, compress, out))
+
+
+async def _export(
+    settings: Settings, wanted: Selection, layout: Layout, compress: Compression | None, out: Path
+) -> None:
+    with progress() as bars:
+        bar = bars.add_task("Exporting", total=None)
+        async with books_of(settings) as books:
+            download = Download(
+                books, wanted, layout, compress, lambda rows: bars.update(bar, advance=rows)
+            )
+            await download.open()
+            bars.update(bar, total=download.size.rows)
+            try:
+                await _write(download, out)
+            finally:
+                await download.close()
+            bars.update(bar, completed=download.size.rows)
+    rows, sum_fen = download.size
+    open_from = download.open_from
+    still = f"; from {open_from} on entries may still be added" if open_from else ""
+    typer.echo(
+        f"{rows} entries, {yuan(sum_fen)} yuan, up to entry {download.selection.until}{still}",
+        err=True,
+    )
+
+
+async def _write(download: Download, out: Path) -> None:
+    if str(out) == "-":
+        await _copy(download, sys.stdout.buffer)
+        return
+    draft = out.with_name(out.name + ".part")
+    try:
+        with draft.open("wb") as file:
+            await _copy(download, file)
+            os.fsync(file.fileno())
+        draft.replace(out)
+    except OSError as error:
+        raise Misconfigured(f"{out} cannot be written: {error.strerror}.") from None
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+async def _copy(download: Download, file: BinaryIO) -> None:
+    async for piece in download.pieces():
+        file.write(piece)
+
+
+def totals_command(
+    from_on: From,
+    to_on: To,
+    retailer: Filter = None,
+    store: Filter = None,
+    pool: Filter = None,
+    category: Filter = None,
+    kind: Kind = None,
+    policy: Filter = None,
+    after: After = 0,
+    until: Until = None,
+) -> None:
+    """Show what an export under the same filters comes to, with the SHA-256 of its plain csv."""
+    with told():
+        settings = Settings()
+        first, last = days(from_on, to_on)
+        wanted = Selection(
+            settings.jurisdiction, first, last, retailer, store, pool, category, kind, policy,
+            after, until,
+        )  # fmt: skip
+        totals = asyncio.run(_totals(settings, wanted))
+    _show(totals)
+
+
+async def _totals(settings: Settings, wanted: Selection) -> Totals:
+    async with books_of(settings) as books, books.snapshot(wanted) as (reading, selection):
+        return await read_totals(reading, selection)
+
+
+def _show(totals: Totals) -> None:
+    rows: list[tuple[object, ...]] = []
+    for what, parts in (
+        ("kind", totals.by_kind), ("pool", totals.by_pool), ("retailer", totals.by_retailer),
+    ):  # fmt: skip
+        rows += [(what, one.name or "-", one.rows, yuan(one.sum_fen)) for one in parts]
+    for level in ("centre", "province", "city", "district"):
+        rows.append(("borne by", level, "", yuan(getattr(totals.funding, f"{level}_fen"))))
+    rows.append(("all", "", totals.rows, yuan(totals.sum_fen)))
+    print_table(("by", "", "entries", "yuan"), rows)
+    typer.echo(f"up to entry {totals.until_entry}; SHA-256 of the plain csv: {totals.sha256}")

@@ -1,0 +1,119 @@
+"""What the books have for the period, as units that rows can be paired with.
+
+A sale may be booked some days after it was made, so claims of the days around the period can be
+paired too; but only those booked in the period are missed when the file has no row for them.
+"""
+
+from dataclasses import dataclass
+from datetime import date
+
+from service.finance.reconcile.mapping import KEY_SEPARATOR, NO_KEY, Mapping
+
+# A till may send a sale 72 hours late, and the day may have closed by then.
+AROUND_DAYS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Whose entries, booked from `from_on` to `to_on`, both included."""
+
+    jurisdiction: str
+    from_on: date
+    to_on: date
+    retailer: str | None = None
+    store: str | None = None
+
+    def where(self, prefix: str = "") -> str:
+        """On the arguments that `arguments` gives."""
+        return (
+            f"{prefix}jurisdiction = $1 AND ($4::text IS NULL OR {prefix}retailer_id = $4)"
+            f" AND ($5::text IS NULL OR {prefix}store_id = $5)"
+        )
+
+    def arguments(self, until: int) -> list[object]:
+        return [self.jurisdiction, self.from_on, self.to_on, self.retailer, self.store, until]
+
+
+# The expressions of the keys over claim `c`, line `l`, invoice `i`.
+KEY_SQL = {
+    "claim_id": "g.claim_id::text",
+    "order_no": "c.order_no",
+    "invoice_no": "i.number",
+    "store_id": "g.store_id",
+    "line_no": "g.line_no::text",
+    "serial_no": "upper(l.serial_no)",
+}
+
+
+def units_sql(scope: Scope, mapping: Mapping) -> str:
+    """(key, claim_id, line_no, booked_on, amount_fen, state), each unit once."""
+    window = f"BETWEEN $2::date - {AROUND_DAYS} AND $3::date + {AROUND_DAYS}"
+    where = scope.where()
+    granted = f"""
+        WITH granted AS (
+            SELECT claim_id, line_no, store_id, amount_fen, booked_on FROM journal
+            WHERE {where} AND kind = 'grant' AND booked_on {window} AND entry_no <= $6
+        ), returned AS (
+            SELECT claim_id, line_no, amount_fen FROM journal
+            WHERE {where} AND kind = 'refund' AND entry_no <= $6
+        ), line AS (
+            SELECT g.*, g.amount_fen + coalesce(r.amount_fen, 0) AS net_fen,
+                r.claim_id IS NOT NULL AS refunded
+            FROM granted AS g LEFT JOIN returned AS r USING (claim_id, line_no)
+        ), unit AS ({_units(mapping)})
+    """  # noqa: S608
+    unbooked = f"""
+        , unbooked AS (
+            SELECT c.claim_id, {"l.line_no" if mapping.by_line else "NULL::smallint AS line_no"},
+                c.store_id, c.state
+            FROM claim AS c {"JOIN claim_line AS l USING (claim_id)" if mapping.by_line else ""}
+            WHERE {scope.where("c.")} AND c.state IN ('reserved', 'cancelled', 'expired')
+                AND (c.created_at AT TIME ZONE 'Asia/Shanghai')::date {window}
+        )
+    """  # noqa: S608
+    amount = "net_fen" if mapping.amount_is == "net" else "granted_fen"
+    return f"""
+        {granted} {unbooked}
+        SELECT {_key(mapping)}, g.claim_id::text, g.line_no, g.booked_on, g.{amount}, g.state
+        FROM unit AS g {_joins(mapping)}
+        UNION ALL SELECT {_key(mapping)}, g.claim_id::text, g.line_no, NULL, 0, g.state
+        FROM unbooked AS g {_joins(mapping)}
+    """  # noqa: S608
+
+
+def _units(mapping: Mapping) -> str:
+    if mapping.by_line:
+        return """
+            SELECT claim_id, line_no, store_id, booked_on, amount_fen AS granted_fen, net_fen,
+                CASE WHEN refunded THEN 'refunded' ELSE 'confirmed' END AS state
+            FROM line
+        """
+    return """
+        SELECT claim_id, NULL::smallint AS line_no, min(store_id) AS store_id,
+            min(booked_on) AS booked_on, sum(amount_fen)::bigint AS granted_fen,
+            sum(net_fen)::bigint AS net_fen,
+            CASE WHEN bool_and(refunded) THEN 'refunded' WHEN bool_or(refunded)
+                THEN 'partly_refunded' ELSE 'confirmed' END AS state
+        FROM line GROUP BY claim_id
+    """
+
+
+def _key(mapping: Mapping) -> str:
+    """A unit that lacks one of the keys (a claim without an invoice yet) is found by nothing."""
+    parts = f" || E'\\x{ord(KEY_SEPARATOR):02x}' || ".join(
+        KEY_SQL[name] for name, _ in mapping.keys
+    )
+    alone = f"E'\\x{ord(NO_KEY):02x}' || g.claim_id || coalesce('/' || g.line_no, '')"
+    return f"coalesce({parts}, {alone}) AS key"
+
+
+def _joins(mapping: Mapping) -> str:
+    """Only what the keys need."""
+    names = {name for name, _ in mapping.keys}
+    joins = {
+        "order_no": "LEFT JOIN claim AS c ON c.claim_id = g.claim_id",
+        "invoice_no": "LEFT JOIN invoice AS i ON i.claim_id = g.claim_id",
+        "serial_no": "LEFT JOIN claim_line AS l"
+        " ON l.claim_id = g.claim_id AND l.line_no = g.line_no",
+    }
+    return " ".join(sql for name, sql in joins.items() if name in names)

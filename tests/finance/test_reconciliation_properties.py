@@ -1,0 +1,232 @@
+"""Reconciliation against a generated truth: what was planted is found, and nothing else."""
+
+import asyncio
+import io
+import random
+from collections import Counter
+from collections.abc import AsyncIterator
+from datetime import date, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from service.finance.reconcile.here import Scope
+from service.finance.reconcile.mapping import Mapping
+from service.finance.reconcile.run import Item, Run
+from service.finance.selection import Selection
+from tests.conftest import House
+from tests.finance.books import PLACE, TODAY
+from tests.finance.test_reconciliations import ties_of
+
+pytestmark = pytest.mark.anyio
+
+BY_ORDER = Mapping((("order_no", "order"),), "fen", "fen", state="state")
+SCOPE = Scope(PLACE, TODAY, TODAY)
+OPS = ("keep", "keep", "keep", "drop", "amount", "state", "twice", "both")
+FINDS = {"amount": "amount_differs", "state": "state_differs", "both": "state_differs"}
+
+Row = tuple[str, int, str]
+
+
+class Ledger:
+    """Stands for the ledger: gives these units, in this order."""
+
+    def __init__(self, units: list[tuple[Any, ...]]) -> None:
+        self._units = units
+
+    async def execute(self, statement: str) -> None:
+        pass
+
+    async def cursor(self, *_: Any, **__: Any) -> AsyncIterator[tuple[Any, ...]]:
+        for unit in self._units:
+            yield unit
+
+
+async def no_progress(share: float) -> None:
+    assert 0 <= share <= 1
+
+
+async def run(mapping: Mapping, rows: list[Row], units: Any, scope: Scope = SCOPE) -> Any:
+    """(items, summary)"""
+    text = "order,fen,state\n" + "".join(f"{key},{fen},{state}\n" for key, fen, state in rows)
+    file = io.BytesIO(text.encode())
+    made = Run(scope, mapping, no_progress)
+    try:
+        await made.stage_file(file, len(text))
+        await units(made)
+        return [item async for item in made.items(with_matched=True)], made.summary
+    finally:
+        made.close()
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> tuple[list[tuple[Any, ...]], list[Row], Counter[tuple[str, str]]]:
+    """(units, rows, what must be found: (finding, key), how often)."""
+    units: list[tuple[Any, ...]] = []
+    rows: list[Row] = []
+    found: Counter[tuple[str, str]] = Counter()
+    for n in range(draw(st.integers(0, 12))):
+        key, fen = f"K{n}", draw(st.integers(1, 3)) * 100
+        state = draw(st.sampled_from(["confirmed", "refunded"]))
+        other = "refunded" if state == "confirmed" else "confirmed"
+        same_key = draw(st.integers(1, 3))
+        op = draw(st.sampled_from(OPS if same_key == 1 else ("keep", "drop", "twice")))
+        for place in range(same_key):
+            units.append((key, str(UUID(int=n * 9 + place + 1)), None, TODAY, fen, state))
+        if op == "drop":
+            found["missing_there", key] += same_key
+            continue
+        more_fen = draw(st.integers(1, 99)) if op in ("amount", "both") else 0
+        row = (key, fen + more_fen, other if op in ("state", "both") else state)
+        rows += [row] * (same_key + (op == "twice"))
+        found[FINDS.get(op, "matched"), key] += same_key
+        found["duplicate", key] += op == "twice"
+    for n in range(draw(st.integers(0, 3))):
+        times = draw(st.integers(1, 3))
+        rows += [(f"X{n}", 100, "confirmed")] * times
+        found["missing_here", f"X{n}"] += 1
+        found["duplicate", f"X{n}"] += times - 1
+    for n in range(draw(st.integers(0, 3))):  # claims that took no money, and are in no file
+        units.append((f"U{n}", str(UUID(int=1000 + n)), None, None, 0, "cancelled"))
+    return draw(st.permutations(units)), draw(st.permutations(rows)), +found
+
+
+@given(worlds())
+@settings(max_examples=150, deadline=None)
+def test_what_was_planted_is_found_and_nothing_else(world: Any) -> None:
+    units, rows, planted = world
+
+    async def stage(made: Run) -> None:
+        await made.stage_books(Ledger(units), 1)  # type: ignore[arg-type]
+
+    items, summary = asyncio.run(run(BY_ORDER, rows, stage))
+    assert Counter((item.finding, item.key) for item in items) == planted
+    counted = {name: part.count for name, part in summary.findings.items() if part.count}
+    assert counted == dict(Counter(item.finding for item in items))
+    ties_of(summary)
+
+
+CLAIM = """
+    INSERT INTO claim (claim_id, jurisdiction, retailer_id, store_id, idempotency_key, order_no,
+        policy, state, sold_at, created_at, id_type, consumer_digest, consumer_last4, price_fen,
+        subsidy_fen)
+    VALUES ($1, '330402', $2, 'S', $3, $3, 'nanhu-2025', $4, $5, $5, 'passport', '', '', 100000, 1)
+"""
+LINE = """
+    INSERT INTO claim_line (claim_id, line_no, category, scheme, pool, state, price_fen, cap_fen,
+        subsidy_fen, serial_no, quotas)
+    VALUES ($1, $2, 'phone', 'digital', 'digital', 'confirmed', 100000, 100000, $3, $4, '{}')
+"""
+ENTRY = """
+    INSERT INTO journal (jurisdiction, kind, booked_on, booked_at, pool, amount_fen, retailer_id,
+        store_id, claim_id, line_no, category, policy)
+    VALUES ('330402', $1, $2, now(), 'digital', $3, $4, 'S', $5, $6, 'phone', 'nanhu-2025')
+"""
+
+
+async def books(house: House, dice: random.Random) -> list[dict[str, Any]]:
+    """120 claims of two retailers over ten days, some refunded, some never confirmed."""
+    made = []
+    async with house.service.reports.connection() as connection:
+        for n in range(120):
+            one = {
+                "claim_id": UUID(int=dice.getrandbits(120)),
+                "retailer": dice.choice(["sandbox", "sandbox", "other"]),
+                "order": f"O{n}",
+                "day": TODAY + timedelta(days=dice.randint(-5, 5)),
+                "state": dice.choice(["confirmed"] * 6 + ["cancelled", "reserved", "expired"]),
+                "lines": {},
+            }
+            at = f"{one['day']}T12:00:00+08:00"
+            await connection.execute(
+                CLAIM, one["claim_id"], one["retailer"], one["order"], one["state"],
+                datetime.fromisoformat(at),
+            )  # fmt: skip
+            for line_no in range(1, dice.randint(1, 3) + 1):
+                fen = dice.randint(1, 90_000)
+                await connection.execute(LINE, one["claim_id"], line_no, fen, f"SN{n}-{line_no}")
+                if one["state"] != "confirmed":
+                    continue
+                back = dice.random() < 0.2
+                one["lines"][line_no] = (fen, back)
+                tail = one["retailer"], one["claim_id"], line_no
+                await connection.execute(ENTRY, "grant", one["day"], fen, *tail)
+                if back:
+                    later = one["day"] + timedelta(days=dice.randint(0, 30))
+                    await connection.execute(ENTRY, "refund", later, -fen, *tail)
+            made.append(one)
+    return made
+
+
+def state_of(backs: list[bool]) -> str:
+    return "refunded" if all(backs) else "partly_refunded" if any(backs) else "confirmed"
+
+
+def told(
+    claims: list[dict[str, Any]], by_line: bool, net: bool
+) -> list[tuple[str, int, str, date]]:
+    """(key, fen, state, booked on) as a file without fault has them."""
+    rows = []
+    for one in claims:
+        lines = one["lines"]
+        units = [[n] for n in lines] if by_line else [list(lines)] if lines else []
+        for unit in units:
+            fen = sum(lines[n][0] * (not (net and lines[n][1])) for n in unit)
+            key = f"SN{one['order'][1:]}-{unit[0]}" if by_line else one["order"]
+            rows.append((key, fen, state_of([lines[n][1] for n in unit]), one["day"]))
+    return rows
+
+
+@pytest.mark.parametrize("seed", range(2))
+async def test_the_books_units_are_the_truth(house: House, seed: int) -> None:
+    dice = random.Random(seed)
+    claims = [one for one in await books(house, dice) if one["retailer"] == "sandbox"]
+    days = TODAY - timedelta(days=1), TODAY + timedelta(days=1)
+    scope = Scope(PLACE, *days, "sandbox")
+    for by_line, net in ((False, False), (False, True), (True, False), (True, True)):
+        key = ("serial_no" if by_line else "order_no", "order")
+        mapping = Mapping((key,), "fen", "fen", "net" if net else "granted", "state")
+        truth = told(claims, by_line, net)
+        await find_planted(house, dice, scope, mapping, truth)
+
+
+async def find_planted(
+    house: House, dice: random.Random, scope: Scope, mapping: Mapping, truth: Any
+) -> None:
+    planted: set[tuple[str, str]] = set()
+    rows: list[Row] = []
+    for key, fen, state, day in truth:
+        if not scope.from_on <= day <= scope.to_on:
+            if dice.random() < 0.2 and abs((day - TODAY).days) <= 5:
+                rows.append((key, fen, state))  # the file's day is not ours: no difference
+            continue
+        op = dice.choice(("keep", "keep", "keep", "drop", "amount", "state", "twice"))
+        if op == "drop":
+            planted.add(("missing_there", key))
+        elif op == "twice":
+            rows += [(key, fen, state)] * 2
+            planted.add(("duplicate", key))
+        else:
+            said = state if op != "state" else "cancelled"
+            rows.append((key, fen + (op == "amount"), said))
+            if op in FINDS:
+                planted.add((FINDS[op], key))
+    rows.append(("NOWHERE", 1, "confirmed"))
+    planted.add(("missing_here", "NOWHERE"))
+    dice.shuffle(rows)
+
+    async def stage(made: Run) -> None:
+        wanted = Selection(PLACE, scope.from_on, scope.to_on)
+        async with house.service.books.snapshot(wanted) as (reading, selection):
+            await made.stage_books(reading, selection.until or 0)
+
+    items, summary = await run(mapping, rows, stage, scope)
+    found: list[Item] = [item for item in items if item.finding != "matched"]
+    assert {(item.finding, item.key) for item in found} == planted
+    assert len(found) == len(planted)
+    ties_of(summary)
+    in_period = [fen for _, fen, _, day in truth if scope.from_on <= day <= scope.to_on]
+    assert (summary.units, summary.here_fen) == (len(in_period), sum(in_period))
