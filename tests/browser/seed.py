@@ -46,6 +46,7 @@ async def _fill(url: str) -> None:
     connection = await asyncpg.connect(url)
     days, pools, fens = zip(*past_burn(), strict=True)
     await connection.execute(BOOK, days, pools, fens)
+    await connection.execute("DELETE FROM pool_reading")  # they do not know of this past
     await connection.close()
 
 
