@@ -104,7 +104,7 @@ Lang = Annotated[
     Language | None, Query(description="zh or en; without it, as Accept-Language prefers")
 ]
 DOCUMENTED: dict[int | str, dict[str, Any]] = {
-    **documented("not_found", "unauthorized", "ledger_unavailable"),
+    **documented("invalid_field", "not_found", "unauthorized", "ledger_unavailable"),
     200: {"content": {"text/html": {"schema": {"type": "string"}}}},
 }
 
