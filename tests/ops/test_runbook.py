@@ -50,7 +50,7 @@ def test_every_block_is_run_or_marked_as_a_clusters() -> None:
     assert {mark for mark, _ in BLOCK.findall(RUNBOOK)} == {"sh", "sh cluster"}
 
 
-@pytest.mark.parametrize("words", butie_commands(), ids=" ".join)
+@pytest.mark.parametrize("words", list(butie_commands()), ids=" ".join)
 def test_every_command_named_is_there_with_its_options(words: list[str]) -> None:
     command: Any = typer.main.get_command(app)
     for word in words:
