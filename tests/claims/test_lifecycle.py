@@ -156,13 +156,14 @@ async def race(house: House, turn: int) -> set[str]:
     now, ledger = house.service.clock.now(), house.service.ledger
 
     async def expire() -> None:
-        await asyncio.sleep(0)  # so that some of the confirms are first
         await ledger.finish([], now + timedelta(hours=1), due_max=2)
 
-    answers, *_ = await asyncio.gather(
-        asyncio.gather(*(post(house, f"/v1/claims/{claim_id}/confirm") for claim_id in ids)),
-        *(expire() for _ in range(4)),
-    )
+    confirms = [post(house, f"/v1/claims/{claim_id}/confirm") for claim_id in ids]
+    expiries = [expire() for _ in range(4)]
+    if turn % 2:  # each side has the head start in turn
+        *_, answers = await asyncio.gather(*expiries, asyncio.gather(*confirms))
+    else:
+        answers, *_ = await asyncio.gather(asyncio.gather(*confirms), *expiries)
     ended = set()
     for claim_id, answer in zip(ids, answers, strict=True):
         state = (await get(house, f"/v1/claims/{claim_id}")).json()["state"]
