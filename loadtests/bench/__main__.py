@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from loadtests.bench import inside, over_http, report
+from loadtests.bench import exports, inside, over_http, report
 from loadtests.bench.contest import Row
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -28,6 +28,7 @@ ROWS: dict[str, Callable[..., Row]] = {
     "one_at_a_time": inside.one_at_a_time,
     "hostile": over_http.hostile,
     "refill": over_http.refill,
+    "exports": exports.csv_export,
 }
 
 
