@@ -8,6 +8,7 @@ from uuid import UUID
 from service.core.calendar import SHANGHAI
 from service.core.checkout import Checkout
 from service.core.quote import LineQuote, Quote
+from service.core.value import value
 
 State = Literal["reserved", "confirmed", "cancelled", "expired"]
 LineState = Literal["reserved", "confirmed", "cancelled", "expired", "refunded"]
@@ -30,7 +31,7 @@ class Attempt:
     claim_id: UUID
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RightUse:
     """What a line takes of one subject's right. `subject` is a keyed digest, 16 bytes."""
 
@@ -48,7 +49,7 @@ class RightUse:
         return (self.subject, self.quota, self.period)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class WantedLine:
     """What one eligible line needs besides the rules: money, its serials, a right."""
 
@@ -69,7 +70,7 @@ class Footprint:
     rights: tuple[tuple[int, tuple[bytes, str, str]], ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class PendingClaim:
     """A priced checkout on its way through the gate to the ledger. All its lines are eligible."""
 
@@ -126,7 +127,7 @@ class PendingClaim:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ClaimLine:
     """One line of a claim as the API returns it. Amounts in fen, the rate in basis points."""
 
@@ -156,7 +157,7 @@ class ClaimLine:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Claim:
     """A claim as the API returns it: instants in Asia/Shanghai, amounts in fen, no ID number."""
 

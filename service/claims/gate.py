@@ -30,6 +30,7 @@ from service import metrics
 from service.claims.claim import Attempt, Footprint, PendingClaim
 from service.claims.commit import PoolState
 from service.claims.outcomes import GateAway
+from service.core.value import value
 
 # Longer than any healthy answer (a script call takes a millisecond), short enough that a
 # stopped Redis holds nobody up.
@@ -89,7 +90,7 @@ class Unknown:
     """The gate does not know the pools yet; the ledger decides."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Candidate:
     """A claim that asks to be admitted. `age_ms`: how long ago, in milliseconds, a claim under
     its key may first have been made."""

@@ -49,11 +49,12 @@ from service.core.policy import PolicyBook
 from service.core.quote import Quote, quote
 from service.core.reasons import Reason, ReasonCode
 from service.core.rules import SOLD_AHEAD_MAX
+from service.core.value import value
 from service.db.engine import LedgerAway, NeverSent
 
-# Big enough that one trip carries all that a worker's connections can ask for at once,
-# small enough that a failed trip is soon repeated.
-BATCH_MAX = 256
+# Small enough that one batch is on its way while the answers of the last one go out: with all of
+# a worker's claims in one, its CPU waited a fifth of the time. Twice as many gave 15 % less.
+BATCH_MAX = 96
 QUEUE_MAX = 2048
 
 # A claim seen in flight elsewhere is answered there within milliseconds; we look again
@@ -338,7 +339,7 @@ class ClaimPath:
             await asyncio.wait({flight.answer for flight in self._under_way.values()})
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class _Request:
     """One claim as it was asked for."""
 
@@ -348,7 +349,7 @@ class _Request:
     checkout: Checkout
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class _UnderWay:
     """A claim that is being decided in this process, and the body it came with."""
 

@@ -1,6 +1,5 @@
 """What a checkout gets: the policy's answer, line by line. Pure."""
 
-from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Literal
 
@@ -17,9 +16,10 @@ from service.core.rules import (
     sold_recently,
     within_window,
 )
+from service.core.value import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class QuotaUse:
     """What a line takes of a right that is limited for a person or an old vehicle.
 
@@ -36,7 +36,7 @@ class QuotaUse:
     restored: bool  # whether a refund gives it back
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class LineQuote:
     """One line: the amounts, or the reasons why there is none (then `subsidy_fen` is 0)."""
 
@@ -56,7 +56,7 @@ class LineQuote:
         return self.price_fen - self.subsidy_fen
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Quote:
     """A whole checkout, priced by one policy (None when no policy is in force that day)."""
 
@@ -80,7 +80,7 @@ class Quote:
         return self.price_fen - self.subsidy_fen
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Price:
     """What a policy makes of one item's price, whatever the rules say of the rest."""
 

@@ -5,12 +5,12 @@ policy's own. A category for which the policy says nothing of a kind passes that
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from service.core.checkout import Checkout, Item, TradeIn
 from service.core.policy import Category, Policy
 from service.core.reasons import Reason, ReasonCode
+from service.core.value import value
 
 # Part of the API, not of a policy: a till that was offline over a weekend may still send
 # its sales, and a till's clock may be a little fast.
@@ -18,7 +18,7 @@ SOLD_AGE_MAX = timedelta(hours=72)
 SOLD_AHEAD_MAX = timedelta(minutes=5)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Line:
     """One item in the light of its category. `sold_on` is the day of sale in Asia/Shanghai."""
 
