@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import socket
 import threading
 from collections import Counter
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from unittest import SkipTest
 
+import asyncpg
 import pytest
 import schemathesis
 import uvicorn
@@ -49,15 +51,25 @@ def served(
 ) -> Iterator[tuple[str, dict[str, str]]]:
     """(base URL, keys by role) of a service on a socket, in a thread."""
     folder = tmp_path_factory.mktemp("served")
+    # Of its own: the one that the engines come with is every other test's template.
+    server = engine_urls.database_url.rsplit("/", 1)[0]
+    database_url = f"{server}/served_{os.urandom(6).hex()}"
+
+    async def create() -> None:
+        admin = await asyncpg.connect(f"{server}/postgres")
+        await admin.execute(f"CREATE DATABASE {database_url.rsplit('/', 1)[1]} TEMPLATE butie")
+        await admin.close()
+
+    asyncio.run(create())
     made = Settings(
-        database_url=engine_urls.database_url,
+        database_url=database_url,
         redis_url=engine_urls.redis_url,
         sandbox_offset_s=int((NOW - sandbox.real_now()).total_seconds()),
         log_level="error",
     )
 
     async def enrol() -> None:
-        engine = make_engine(engine_urls.database_url)
+        engine = make_engine(database_url)
         await sandbox.enrol(engine, made.jurisdiction, folder, NOW)
         await engine.dispose()
 

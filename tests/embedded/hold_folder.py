@@ -7,6 +7,7 @@ interrupted: whether both still answer then.
 import asyncio
 import ctypes
 import json
+import select
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -69,7 +70,9 @@ def hold(data_dir: Path) -> int:
             try:
                 # Whoever has read this line may interrupt us before `print` has returned.
                 tell(database_url=urls.database_url, redis_url=urls.redis_url)
-                sys.stdin.read()
+                # Not a read: a signal just before one is not noticed until the read is over.
+                while not select.select([sys.stdin], [], [], 0.1)[0]:
+                    pass
             except KeyboardInterrupt:
                 tell(both_answer=both_answer(urls))
     except EmbeddedError as fault:
