@@ -8,6 +8,7 @@ import asyncio
 import ctypes
 import json
 import select
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -82,6 +83,8 @@ def hold(data_dir: Path) -> int:
 
 
 if __name__ == "__main__":
+    # A shell without job control starts its background jobs, and so us, deaf to Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for option in sys.argv[2:]:
         OPTIONS[option]()
     sys.exit(hold(Path(sys.argv[1])))
