@@ -5,6 +5,10 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
+import structlog
+
+log = structlog.get_logger()
+
 
 class Background:
     """Keeps hold of tasks until they are done."""
@@ -21,6 +25,33 @@ class Background:
         """Wait until all of it is done."""
         while self._tasks:
             await asyncio.wait(set(self._tasks))
+
+
+class Passes:
+    """One bounded piece of work, again and again, until it is told to stop."""
+
+    def __init__(self, name: str, every_s: float, expected: tuple[type[Exception], ...]) -> None:
+        """`expected` faults are passed over, since whoever meets them says so; another is logged
+        as `<name>_failed`. The next pass comes all the same."""
+        self._name = name
+        self._every_s = every_s
+        self._expected = expected
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        """Let `run` end after the pass it is in."""
+        self._stopping.set()
+
+    async def run(self, work: Callable[[], Awaitable[object]]) -> None:
+        while not self._stopping.is_set():
+            try:
+                await work()
+            except self._expected:
+                pass
+            except Exception:
+                log.exception(f"{self._name}_failed")
+            with suppress(TimeoutError):  # time for the next pass
+                await asyncio.wait_for(self._stopping.wait(), self._every_s)
 
 
 class Closing:

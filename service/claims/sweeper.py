@@ -1,6 +1,5 @@
 """Keeps the gate true, opens tranches, lets holds expire, ends what a dead process left behind."""
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Literal
 import structlog
 
 from service import metrics
+from service.background import Passes
 from service.claims.commit import PoolState
 from service.claims.finish import FinishReport
 from service.claims.gate import OVERDUE_MAX, Gate, Look
@@ -59,25 +59,15 @@ class Sweeper:
         self._openings = openings
         self._without_gate = without_gate
         self._gate_told_away = False
-        self._stopping = asyncio.Event()
+        self._passes = Passes("sweep", EVERY_S, (GateAway, LedgerAway))
 
     def stop(self) -> None:
         """Let `run` end after the pass it is in."""
-        self._stopping.set()
+        self._passes.stop()
 
     async def run(self) -> None:
         """Sweep until stopped."""
-        while not self._stopping.is_set():
-            try:
-                await self.run_once()
-            except (GateAway, LedgerAway):
-                pass  # every request and every probe says so already
-            except Exception:
-                log.exception("sweep_failed")
-            try:
-                await asyncio.wait_for(self._stopping.wait(), EVERY_S)
-            except TimeoutError:
-                pass  # time for the next pass
+        await self._passes.run(self.run_once)
 
     async def run_once(self) -> Sweep:
         """Open tranches, let holds expire, tell the gate how the pools stand, resolve overdue

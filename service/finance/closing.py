@@ -6,12 +6,12 @@ gets its digest (`journal_day`). What comes later is booked on the next day: `bo
 the ledger says on which, and holds it open until the booking is committed.
 """
 
-import asyncio
 from datetime import date, datetime, time, timedelta
 
 import asyncpg
 import structlog
 
+from service.background import Passes
 from service.clock import Clock
 from service.core.calendar import SHANGHAI
 from service.core.funding import rates_of
@@ -71,24 +71,14 @@ class Closer:
         self._reports = reports
         self._book = book
         self._clock = clock
-        self._stopping = asyncio.Event()
+        self._passes = Passes("closing", EVERY_S, (LedgerAway, ReportsBusy))
 
     def stop(self) -> None:
-        self._stopping.set()
+        self._passes.stop()
 
     async def run(self) -> None:
         """Close each day when its moment has come, until stopped."""
-        while not self._stopping.is_set():
-            try:
-                await self.run_once()
-            except (LedgerAway, ReportsBusy):
-                pass  # the next pass is soon
-            except Exception:
-                log.exception("closing_failed")
-            try:
-                await asyncio.wait_for(self._stopping.wait(), EVERY_S)
-            except TimeoutError:
-                pass  # time for the next pass
+        await self._passes.run(self.run_once)
 
     async def run_once(self) -> list[date]:
         """Close every day that is due; returns them. Raises LedgerAway or ReportsBusy."""

@@ -12,6 +12,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service import metrics
+from service.background import Passes
 from service.clock import Clock
 from service.core.calendar import business_day, start_of_day
 from service.core.forecast import Forecast, Opening, Outset, forecast
@@ -73,7 +74,7 @@ class BudgetWatch:
         self._reports = reports
         self._book = book
         self._clock = clock
-        self._stopping = asyncio.Event()
+        self._passes = Passes("watch", FORECAST_S, (LedgerAway, ReportsBusy))
         self._under_way: asyncio.Task[Look] | None = None
         self._looked_s = self._tried_s = -inf
         self._away = False
@@ -81,21 +82,11 @@ class BudgetWatch:
         self.last: Look | None = None
 
     def stop(self) -> None:
-        self._stopping.set()
+        self._passes.stop()
 
     async def run(self) -> None:
         """Keep the metrics true until stopped."""
-        while not self._stopping.is_set():
-            try:
-                await self.run_once()
-            except (LedgerAway, ReportsBusy):
-                pass  # every request says so already
-            except Exception:
-                log.exception("watch_failed")
-            try:
-                await asyncio.wait_for(self._stopping.wait(), FORECAST_S)
-            except TimeoutError:
-                pass  # time for the next pass
+        await self._passes.run(self.run_once)
         if self._under_way is not None:
             await asyncio.wait({self._under_way})
 
