@@ -21,6 +21,7 @@ OFFERED = (250, 500, 1000, 1500, 2000, 2500, 3000, 3500, 4000, 4500)
 
 ROWS: dict[str, Callable[..., Row]] = {
     "one_worker": over_http.one_worker,
+    "one_worker_64": partial(over_http.one_worker, connections=64),
     "two_workers": over_http.two_workers,
     "refusals": over_http.refusals,
     "batches": over_http.batches,
