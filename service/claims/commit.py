@@ -5,13 +5,13 @@ then read, those that cannot stand are refused with their reasons, and the rest 
 one more trip, and after that each alone.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
 
 import asyncpg
+from pydantic_core import to_json
 
 from service.claims.claim import PendingClaim, WantedLine
 from service.claims.outcomes import LineReasons
@@ -90,9 +90,9 @@ class Commit:
 
     async def _try(self, claims: list[PendingClaim]) -> bool:
         """Commit all of them, or (False) none because of a constraint."""
-        columns = [*commit_columns(self.jurisdiction, claims), self.bypassed]
+        args = [self.jurisdiction, *_rows(claims), self.bypassed]
         try:
-            row = await retried(lambda: self._connection.fetchrow(COMMIT_SQL, *columns))
+            row = await retried(lambda: self._connection.fetchrow(COMMIT_SQL, *args))
         except asyncpg.IntegrityConstraintViolationError:
             return False
         committed = set(row["committed"] or ())
@@ -149,28 +149,19 @@ def _unique_wants(claim: PendingClaim) -> list[object]:
     ]
 
 
-def commit_columns(jurisdiction: str, claims: Sequence[PendingClaim]) -> list[object]:
-    """The arguments of `commit.sql`, in its order."""
-    rows = [_claim_row(claim) for claim in claims]
-    lines = [row for claim in claims for row in _line_rows(claim)]
-    serials = [
-        (claim.claim_id, serial, line.line_no)
-        for claim in claims
-        for line in claim.lines
-        for serial in line.serials
+def _rows(claims: Sequence[PendingClaim]) -> list[list[tuple[object, ...]]]:
+    """What `commit.sql` takes: claims, lines, serials, rights, as in migration 0011."""
+    lines = [(claim.claim_id, line) for claim in claims for line in claim.lines]
+    return [
+        [_claim_row(claim) for claim in claims],
+        [row for claim in claims for row in _line_rows(claim)],
+        [(claim_id, serial, line.line_no) for claim_id, line in lines for serial in line.serials],
+        [
+            (claim_id, *right.key, right.amount, right.limit)
+            for claim_id, line in lines
+            for right in line.rights
+        ],
     ]
-    rights = [
-        (claim.claim_id, *right.key, right.amount, right.limit)
-        for claim in claims
-        for line in claim.lines
-        for right in line.rights
-    ]
-    tables = (rows, 18), (lines, 17), (serials, 3), (rights, 6)
-    return [jurisdiction, *(column for table, width in tables for column in _columns(table, width))]
-
-
-def _columns(rows: Sequence[tuple[object, ...]], width: int) -> list[Sequence[object]]:
-    return list(zip(*rows, strict=True)) if rows else [()] * width
 
 
 def _claim_row(claim: PendingClaim) -> tuple[object, ...]:
@@ -229,15 +220,14 @@ def _trade_in_json(trade_in: TradeIn | None) -> str | None:
 
 
 def _quotas_json(line: WantedLine) -> str:
-    return json.dumps(
-        [
-            {
-                "subject": right.subject.hex(),
-                "quota": right.quota,
-                "period": right.period,
-                "amount": right.amount,
-                "restored": right.restored,
-            }
-            for right in line.rights
-        ]
-    )
+    uses = [
+        {
+            "subject": right.subject.hex(),
+            "quota": right.quota,
+            "period": right.period,
+            "amount": right.amount,
+            "restored": right.restored,
+        }
+        for right in line.rights
+    ]
+    return to_json(uses).decode()

@@ -9,27 +9,11 @@
 -- inserts that nobody waits for, and are held for little more than the commit itself: the
 -- `>= 0` conditions are always true, and are there to set this order.
 --
--- $1 jurisdiction; then the claims, a column an array:
--- $2 claim_id $3 retailer_id $4 store_id $5 idempotency_key $6 fingerprint $7 order_no $8 policy
--- $9 sold_at $10 created_at $11 expires_at (null: confirmed at once) $12 id_type
--- $13 consumer_digest $14 consumer_last4 $15 price_fen $16 subsidy_fen $17 invoice_no
--- $18 delivery_region $19 booked_on;
--- the lines: $20 claim_id $21 line_no $22 category $23 scheme $24 pool $25 price_fen $26 rate_bp
--- $27 cap_fen $28 subsidy_fen $29 energy_grade $30 serial_no $31 imei $32 barcode $33 brand
--- $34 model $35 trade_in $36 quotas;
--- the serials: $37 claim_id $38 serial_no $39 line_no;
--- the rights: $40 claim_id $41 subject $42 quota $43 period $44 amount $45 limit;
--- $46 whether a claim of them has bypassed the gate
+-- $1 jurisdiction; $2 the claims (new_claim[]; without `expires_at`: confirmed at once);
+-- $3 their lines (new_line[]); $4 the serials (new_serial[]); $5 the rights (new_right[]);
+-- $6 whether a claim of them has bypassed the gate
 WITH claim_in AS (
-    SELECT * FROM unnest(
-        $2::uuid[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::text[], $8::text[],
-        $9::timestamptz[], $10::timestamptz[], $11::timestamptz[], $12::text[], $13::bytea[],
-        $14::text[], $15::bigint[], $16::bigint[], $17::text[], $18::text[], $19::date[]
-    ) AS c (
-        claim_id, retailer_id, store_id, idempotency_key, fingerprint, order_no, policy,
-        sold_at, created_at, expires_at, id_type, consumer_digest,
-        consumer_last4, price_fen, subsidy_fen, invoice_no, delivery_region, booked_on
-    )
+    SELECT * FROM unnest($2::new_claim[])
 ),
 booking AS (
     -- A claim that comes after its day was closed is booked on the next.
@@ -49,7 +33,7 @@ ours AS (
 serials AS (
     INSERT INTO serial_claimed (jurisdiction, serial_no, claim_id, line_no)
     SELECT $1, s.serial_no, s.claim_id, s.line_no
-    FROM unnest($37::uuid[], $38::text[], $39::smallint[]) AS s (claim_id, serial_no, line_no)
+    FROM unnest($4::new_serial[]) AS s
     JOIN ours USING (claim_id)
     ORDER BY s.serial_no
     RETURNING 1
@@ -57,8 +41,7 @@ serials AS (
 rights AS (
     INSERT INTO quota_use AS q (jurisdiction, subject, quota, period, used, used_max)
     SELECT $1, r.subject, r.quota, r.period, sum(r.amount), min(r.used_max)
-    FROM unnest($40::uuid[], $41::bytea[], $42::text[], $43::text[], $44::bigint[], $45::bigint[])
-        AS r (claim_id, subject, quota, period, amount, used_max)
+    FROM unnest($5::new_right[]) AS r
     JOIN ours USING (claim_id)
     WHERE (SELECT count(*) FROM serials) >= 0
     GROUP BY r.subject, r.quota, r.period
@@ -83,15 +66,7 @@ line AS (
     -- A pool that does not exist comes out null, which claim_line refuses.
     SELECT l.*, pool.pool AS known_pool, c.retailer_id, c.store_id, c.policy, c.created_at, booking.day AS booked_on,
         c.expires_at IS NOT NULL AS held
-    FROM unnest(
-        $20::uuid[], $21::smallint[], $22::text[], $23::text[], $24::text[], $25::bigint[],
-        $26::integer[], $27::bigint[], $28::bigint[], $29::text[], $30::text[], $31::text[],
-        $32::text[], $33::text[], $34::text[], $35::text[], $36::text[]
-    ) AS l (
-        claim_id, line_no, category, scheme, pool, price_fen,
-        rate_bp, cap_fen, subsidy_fen, energy_grade, serial_no, imei,
-        barcode, brand, model, trade_in, quotas
-    )
+    FROM unnest($3::new_line[]) AS l
     JOIN claim_in AS c USING (claim_id)
     JOIN booking ON booking.wanted = c.booked_on
     JOIN ours USING (claim_id)
@@ -103,8 +78,7 @@ lines AS (
         subsidy_fen, energy_grade, serial_no, imei, barcode, brand, model, trade_in, quotas)
     SELECT claim_id, line_no, category, scheme, known_pool,
         CASE WHEN held THEN 'reserved' ELSE 'confirmed' END, price_fen, rate_bp, cap_fen,
-        subsidy_fen, energy_grade, serial_no, imei, barcode, brand, model, trade_in::jsonb,
-        quotas::jsonb
+        subsidy_fen, energy_grade, serial_no, imei, barcode, brand, model, trade_in, quotas
     FROM line
     RETURNING 1
 ),
@@ -130,7 +104,7 @@ spent AS (
         confirmed_fen = pool.confirmed_fen + taken.confirmed_fen,
         reserved_fen = pool.reserved_fen + taken.reserved_fen,
         version = pool.version + 1,
-        bypasses = pool.bypasses + $46::boolean::integer
+        bypasses = pool.bypasses + $6::boolean::integer
     FROM (
         SELECT line.pool,
             coalesce(sum(subsidy_fen) FILTER (WHERE NOT held), 0) AS confirmed_fen,
