@@ -8,10 +8,11 @@
 --                    flying (fen of the admissions in flight)
 -- KEYS[P+3..]        what the claims name below, by index: their idempotency key, serials, rights
 -- ARGV[1]            JSON {"pools": [name, ...], "ttl_s": seconds that a key, serial or right is
---                    remembered, "until_ms": deadline of these admissions, Unix ms}
--- ARGV[2..]          JSON a claim: {"id", "seen": index of its key, "serials": [index, ...],
---                    "rights": [[index, field, amount, limit], ...], "fen": {pool: fen},
---                    "retailer", "key", "age_ms": how long ago its key may first have been used}
+--                    remembered, "until_ms": deadline of these admissions, Unix ms,
+--                    "claims": [claim, ...]}, each {"id", "seen": index of its key,
+--                    "serials": [index, ...], "rights": [[index, field, amount, limit], ...],
+--                    "fen": {pool: fen}, "retailer", "key",
+--                    "age_ms": how long ago its key may first have been used}
 --
 -- Returns [answer a claim ..., "left", fen a pool ...]; an answer is
 --   "admitted"
@@ -25,9 +26,9 @@
 -- Left is allocated - spent; -1 for a pool that the gate does not know. The balance that a claim
 -- must find is left - flying. An admission whose commit is in a newer view already may still
 -- fly for a moment, so a claim that only the flying keep out is never refused for it.
-local head = cjson.decode(ARGV[1])
+local order = cjson.decode(ARGV[1])
 local left, balance = {}, {}
-for i, name in ipairs(head.pools) do
+for i, name in ipairs(order.pools) do
     local pool = redis.call('HMGET', KEYS[2 + i], 'allocated', 'spent', 'flying')
     if pool[1] then
         left[name] = tonumber(pool[1]) - tonumber(pool[2])
@@ -38,7 +39,7 @@ end
 local clock = redis.call('TIME')
 local now_ms = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local since_ms = tonumber(redis.call('HGET', KEYS[2], 'since') or now_ms)
-local remembered_ms = math.min(now_ms - since_ms, head.ttl_s * 1000)
+local remembered_ms = math.min(now_ms - since_ms, order.ttl_s * 1000)
 
 local function taken(claim)
     for _, at in ipairs(claim.serials) do
@@ -79,15 +80,15 @@ end
 local function whole(number) return string.format('%.0f', number) end
 
 local function record(claim)
-    redis.call('SET', KEYS[claim.seen], claim.id, 'EX', head.ttl_s)
+    redis.call('SET', KEYS[claim.seen], claim.id, 'EX', order.ttl_s)
     for _, at in ipairs(claim.serials) do
-        redis.call('SET', KEYS[at], claim.id, 'EX', head.ttl_s)
+        redis.call('SET', KEYS[at], claim.id, 'EX', order.ttl_s)
     end
     for _, right in ipairs(claim.rights) do
         redis.call('HSET', KEYS[right[1]], right[2], whole(right[3]))
-        redis.call('EXPIRE', KEYS[right[1]], head.ttl_s)
+        redis.call('EXPIRE', KEYS[right[1]], order.ttl_s)
     end
-    for i, name in ipairs(head.pools) do
+    for i, name in ipairs(order.pools) do
         local fen = claim.fen[name]
         if fen then
             redis.call('HINCRBY', KEYS[2 + i], 'flying', whole(fen))
@@ -95,19 +96,18 @@ local function record(claim)
         end
     end
     redis.call('HSET', KEYS[1], claim.id,
-        cjson.encode({['until'] = head.until_ms, fen = claim.fen,
+        cjson.encode({['until'] = order.until_ms, fen = claim.fen,
             retailer = claim.retailer, key = claim.key}))
 end
 
 local answers = {}
-for n = 2, #ARGV do
-    local claim = cjson.decode(ARGV[n])
+for _, claim in ipairs(order.claims) do
     local answer = judge(claim)
     if answer == 'admitted' then record(claim) end
     answers[#answers + 1] = answer
 end
 answers[#answers + 1] = 'left'
-for _, name in ipairs(head.pools) do
+for _, name in ipairs(order.pools) do
     answers[#answers + 1] = whole(left[name] or -1)
 end
 return answers

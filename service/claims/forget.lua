@@ -6,8 +6,9 @@
 -- KEYS[1]  admissions (see admit.lua)
 -- KEYS[2]  the idempotency key (a string that holds a claim id)
 -- KEYS[3..] serials (such strings too) and rights (hashes whose fields begin with a claim id)
--- ARGV[1]  the claim that was seen to have used the key; empty: none was
-if redis.call('GET', KEYS[2]) == ARGV[1] and redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0 then
+-- ARGV[1]  JSON {"holder": the claim that was seen to have used the key; empty: none was}
+local holder = cjson.decode(ARGV[1]).holder
+if redis.call('GET', KEYS[2]) == holder and redis.call('HEXISTS', KEYS[1], holder) == 0 then
     redis.call('DEL', KEYS[2])
 end
 for n = 3, #KEYS do
