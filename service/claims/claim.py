@@ -14,7 +14,7 @@ State = Literal["reserved", "confirmed", "cancelled", "expired"]
 LineState = Literal["reserved", "confirmed", "cancelled", "expired", "refunded"]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Seller:
     """The store a claim comes from, and the retailer it belongs to."""
 

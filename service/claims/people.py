@@ -30,6 +30,8 @@ class Digester:
 
     def __init__(self, *keys: str, rotating: bool = False) -> None:
         self._keys = [key.encode() for key in keys]
+        # Copied for each digest: half the time of setting the key up again.
+        self._macs = [hmac.new(key, digestmod="sha256") for key in self._keys]
         self.generation = len(keys)
         self.rotating = rotating and len(keys) > 1
         # The one that counts all claims first.
@@ -81,11 +83,17 @@ class Digester:
         return self._digest("checkout", value, generation, FINGERPRINT_BYTES)
 
     def _digest(self, kind: str, value: str, generation: int, size: int) -> bytes:
-        first, *others = self._keys[:generation]
-        made = hmac.digest(first, f"{kind}|{value}".encode(), hashlib.sha256)[:size]
-        for number, key in enumerate(others, start=2):
-            made = bytes([number]) + hmac.digest(key, made, hashlib.sha256)[:size]
+        first, *others = self._macs[:generation]
+        made = _mac(first, f"{kind}|{value}".encode())[:size]
+        for number, mac in enumerate(others, start=2):
+            made = bytes([number]) + _mac(mac, made)[:size]
         return made
+
+
+def _mac(keyed: hmac.HMAC, message: bytes) -> bytes:
+    mac = keyed.copy()
+    mac.update(message)
+    return mac.digest()
 
 
 def generation_of(digest: bytes) -> int:

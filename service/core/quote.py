@@ -62,18 +62,12 @@ class Quote:
 
     policy: str | None
     lines: tuple[LineQuote, ...]
+    price_fen: int
+    subsidy_fen: int
 
     @property
     def refused(self) -> bool:
         return any(line.reasons for line in self.lines)
-
-    @property
-    def price_fen(self) -> int:
-        return sum(line.price_fen for line in self.lines)
-
-    @property
-    def subsidy_fen(self) -> int:
-        return sum(line.subsidy_fen for line in self.lines)
 
     @property
     def payable_fen(self) -> int:
@@ -99,7 +93,12 @@ def quote(book: PolicyBook, checkout: Checkout, now: datetime) -> Quote:
     policy = book.on(sold_on)
     timing = _reasons(sold_recently(checkout.sold_at, now), policy_in_force(policy, sold_on))
     lines = tuple(_line(policy, checkout, item, sold_on, timing) for item in checkout.items)
-    return Quote(policy.id if policy else None, lines)
+    return Quote(
+        policy.id if policy else None,
+        lines,
+        price_fen=sum(line.price_fen for line in lines),
+        subsidy_fen=sum(line.subsidy_fen for line in lines),
+    )
 
 
 def _line(

@@ -266,7 +266,7 @@ def _gate_and_ledger(language: Language) -> list[Panel]:
         ),
         Panel(
             "lines",
-            Words("每批多少单：接近 96 说明已满载", "Claims a trip: near 96 it is at its limit"),
+            Words("每批多少单：接近 64 说明已满载", "Claims a trip: near 64 it is at its limit"),
             Words("忙时自动成批。", "Batches grow with the load."),
             [
                 Query(average("butie_gate_batch_claims"), word("闸口", "gate")),
