@@ -15,7 +15,7 @@ from uvicorn.protocols.http.httptools_impl import (
     RequestResponseCycle,
 )
 
-from service.api.edge import Edge, Endpoint
+from service.api.edge import NO_PAGE, NO_STORE, SAFE_HEADERS, Edge, Endpoint
 from service.api.problems import MEDIA_TYPE, preferred_language, problem_body
 from service.core.sentences import Language
 
@@ -30,6 +30,12 @@ BODY_S_OF = {b"/v1/reconciliations": 600.0}
 # More than the concurrency limit: an idle till keeps its connection.
 CONNECTIONS_MAX = 8192
 
+# What the edge adds to every answer, where the edge is not reached.
+_SAFE = b"".join(
+    name + b": " + value + b"\r\n"
+    for name, value in (*SAFE_HEADERS, (b"content-security-policy", NO_PAGE), NO_STORE)
+)
+
 
 class GuardedProtocol(HttpToolsProtocol):
     """One connection."""
@@ -38,6 +44,7 @@ class GuardedProtocol(HttpToolsProtocol):
     # is set anew for each step of each request would cost more.
     _expected_by: float | None = None
     _looking: asyncio.TimerHandle | None = None
+    # What came since the last of a body: a head, trailers, a chunk's extensions.
     _head_bytes = 0
     _in_head = True
 
@@ -54,10 +61,9 @@ class GuardedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._in_head:
-            self._head_bytes += len(data)
+        self._head_bytes += len(data)
         super().data_received(data)
-        if self._in_head and self._head_bytes > HEAD_MAX_BYTES:
+        if self._head_bytes > HEAD_MAX_BYTES:
             self._refuse("head_too_large")
 
     def on_message_begin(self) -> None:
@@ -76,10 +82,12 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
+        self._head_bytes = 0
         if self.cycle is not None:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
+        self._head_bytes = 0
         self._expect_within(None)
         if self.cycle is not None:
             super().on_message_complete()
@@ -160,7 +168,7 @@ class GuardedProtocol(HttpToolsProtocol):
             f"content-type: {MEDIA_TYPE}\r\ncontent-length: {len(content)}\r\n"
             f"x-request-id: {request_id}\r\nconnection: close\r\n\r\n"
         )
-        self.transport.write(STATUS_LINE[body["status"]] + head.encode() + content)
+        self.transport.write(STATUS_LINE[body["status"]] + _SAFE + head.encode() + content)
         self.transport.close()
 
     def _language(self) -> Language:

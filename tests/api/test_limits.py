@@ -226,6 +226,30 @@ async def test_no_answer_tells_what_serves_it(house: House, port: int) -> None:
     assert b"uvicorn" not in answer.lower()
 
 
+async def test_answers_to_what_never_became_a_request_carry_the_safe_headers(
+    house: House, port: int
+) -> None:
+    for sent in (b"nonsense\r\n\r\n", HEAD + b"X-Big: " + b"a" * 40_000 + b"\r\n\r\n", HEAD[:9]):
+        answer = (await asyncio.to_thread(talk, port, sent)).lower()
+        assert answer.startswith((b"http/1.1 400 ", b"http/1.1 431 ", b"http/1.1 408 "))
+        for line in (
+            b"x-content-type-options: nosniff",
+            b"x-frame-options: deny",
+            b"referrer-policy: no-referrer",
+            b"content-security-policy: default-src 'none'",
+            b"cache-control: no-store",
+        ):
+            assert line in answer
+
+
+async def test_trailers_without_end_are_cut_off(house: House, port: int) -> None:
+    """The head's bound holds for what comes after a chunked body, too."""
+    head = b"POST /v1/claims HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"
+    trailers = b"".join(b"X-%d: y\r\n" % n for n in range(100_000))
+    answer = await asyncio.to_thread(talk, port, head + trailers)
+    assert answer.startswith(b"HTTP/1.1 431 ")
+
+
 async def test_the_docs_still_show_under_the_safe_headers(house: House) -> None:
     async with house.client() as client:
         page = await client.get("/docs")
