@@ -49,7 +49,7 @@ OTHER_CONNECTIONS = 10
 # A pass takes milliseconds; one that hangs on a lost engine is not waited for.
 STOP_S = 1
 # And so for all that is closed at the end: with the server's own patience under 10 s.
-CLOSE_S = 3
+CLOSE_S = 2
 
 
 @dataclass(frozen=True)

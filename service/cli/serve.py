@@ -42,11 +42,13 @@ from service.wiring import check_assumptions
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-# Longer than any answer may take: with what is closed then, the process ends within 10 s.
-DRAIN_S = 5
+# Longer than any claim's answer may take: with what is closed then (`wiring.CLOSE_S`), a worker
+# has ended in good time before it is killed.
+DRAIN_S = 4
 
-# In which workers must have ended; then they are killed.
-END_S = 8.5
+# In which workers must have ended; then they are killed. Enough before the 10 s in which the
+# service ends that a busy machine can keep them.
+END_S = 7.5
 
 console = Console(stderr=True, highlight=False)
 

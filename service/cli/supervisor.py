@@ -4,7 +4,10 @@ uvicorn's own waits for a worker's answer, up to the time after which it replace
 no SIGTERM meanwhile; and it waits for ever for a worker that was stopped.
 """
 
+import os
+import signal
 import time
+from contextlib import suppress
 from socket import socket
 
 import structlog
@@ -59,6 +62,18 @@ class Supervisor(Multiprocess):
             return True
         self._asked_at[process] = now
         return False
+
+    def handle_hup(self) -> None:
+        """Its terminal is closed. uvicorn's own puts new workers in the place of these."""
+        self.handle_term()
+
+    def terminate_all(self) -> None:
+        """Also wakes whoever was stopped: it answers what it has admitted, and ends in order."""
+        super().terminate_all()
+        for process in self.processes:
+            if process.pid is not None and process.process.is_alive():
+                with suppress(ProcessLookupError):
+                    os.kill(process.pid, signal.SIGCONT)
 
     def join_all(self) -> None:
         until = time.monotonic() + self._end_within_s

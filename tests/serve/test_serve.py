@@ -140,7 +140,7 @@ def test_a_second_start_keeps_data_keys_and_clock_also_after_a_kill(tmp_path: Pa
         assert again == claim
 
 
-def test_two_workers_serve_one_sandbox_and_end_together(tmp_path: Path) -> None:
+def test_two_workers_serve_one_sandbox_and_end_with_their_terminal(tmp_path: Path) -> None:
     with served(tmp_path, BUTIE_WORKERS="2") as (process, said):
         claim = paste(said)
         assert confirmed_fen(tmp_path) == claim["subsidy_fen"]
@@ -154,7 +154,7 @@ def test_two_workers_serve_one_sandbox_and_end_together(tmp_path: Path) -> None:
             pool = re.search(r'butie_pool_fen{part="remaining",pool="appliances"} (\S+)', shown)
             assert pool is not None and float(pool[1]) == left
         children = family(process)
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGHUP)
         process.wait(30)
         _, alive = psutil.wait_procs(children, timeout=5)
         assert alive == []
