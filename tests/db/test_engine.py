@@ -1,6 +1,7 @@
 """A connection that cannot be used in time is cut, told as away, and replaced."""
 
 import asyncio
+import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -29,6 +30,22 @@ async def test_a_statement_that_takes_too_long_is_told_as_away(house: House) -> 
     async with connect(engine, within_s=5) as connection:
         assert await connection.scalar(sa.text("SELECT 1")) == 1
     await engine.dispose()
+
+
+async def test_a_connection_that_hears_nothing_is_not_bidden_farewell(house: House) -> None:
+    """Whoever waits for it is answered in time, which the driver's patience of 2 s is not."""
+    async with proxied(str(house.settings.database_url)) as (proxy, url):
+        engine = make_engine(url, connections_max=1)
+        async with connect(engine, within_s=10):
+            pass
+        proxy.swallows = True
+        started = time.monotonic()
+        with pytest.raises(LedgerAway):
+            async with connect(engine, within_s=0.1):
+                pass
+        assert time.monotonic() - started < 1.5
+        proxy.swallows = False
+        await engine.dispose()
 
 
 async def test_dead_connections_are_not_handed_out(house: House) -> None:
