@@ -238,6 +238,7 @@ def _run(settings: Settings, listener: socket.socket) -> None:
         "server_header": False,
         "http": GuardedProtocol,
         "proxy_headers": False,  # nothing here asks who the client is
+        "ws": "none",  # else whatever is installed answers an upgrade, in its own words
         "timeout_graceful_shutdown": DRAIN_S,
     }
     if settings.workers == 1:

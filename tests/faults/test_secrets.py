@@ -60,6 +60,8 @@ def talk(caller: Caller, name: str) -> None:
     caller.ask("GET", "/v1/claims", params={"order_no": PERSON, "cursor": PERSON})
     caller.ask("GET", "/v1/budgets", headers={"Authorization": f"Bearer {STRANGER}"})
     caller.ask("GET", f"/{PERSON}")
+    upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+    caller.ask("GET", "/v1/claims", headers={**upgrade, "Sec-WebSocket-Key": "A" * 22 + "=="})
     for path in ("/healthz", "/readyz", "/metrics"):
         caller.ask("GET", path)
 
@@ -76,7 +78,7 @@ def test_no_secret_is_told_whatever_breaks(tmp_path: Path) -> None:
         storm.valkey.freeze(False)
         storm.postgres.kill()
         talk(caller, "no-ledger")
-        storm._start_postgres()
+        storm.start_postgres()
         secrets = {
             "API key": storm.key,
             "stranger's key": STRANGER,
