@@ -6,8 +6,8 @@ BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test test-long test-browser test-deploy image faults bench bench-large \
-	scenario lint check lock clean
+.PHONY: help run test test-long test-browser test-deploy image faults recovery fuzz bench \
+	bench-large scenario lint check lock clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile
@@ -38,6 +38,12 @@ test-browser: $(TEST) ## the budget page in headless Chromium; needs chromium, a
 
 faults: $(TEST) ## kill, stop and cut everything under load; FAULTS=1000 SEED=7 for a longer one
 	@.venv/bin/python -m tests.faults
+
+recovery: $(TEST) ## how fast the service notices an engine that is away, and one that is back
+	@.venv/bin/python -m tests.faults.recovery
+
+fuzz: $(TEST) ## tens of thousands of made-up requests to every endpoint; takes some 12 minutes
+	@.venv/bin/python -m pytest -n 2 -m "long or not long" tests/api/test_schema.py $(PYTEST_ARGS)
 
 bench: $(TEST) ## measure Butie beside its yardsticks; BENCH_ARGS="--only one_worker" for some rows
 	@.venv/bin/python -m loadtests.bench $(BENCH_ARGS)

@@ -122,10 +122,10 @@ class Storm:
         with ExitStack() as stack:
             self._stack = stack
             threading.Thread(target=self.loop.run_forever, daemon=True).start()
-            self._in_loop(self.ledger_proxy.start())
-            self._in_loop(self.gate_proxy.start())
+            self.in_loop(self.ledger_proxy.start())
+            self.in_loop(self.gate_proxy.start())
             stack.callback(self.postgres.stop)
-            self._start_postgres()
+            self.start_postgres()
             stack.callback(self.valkey.kill)
             self._start_valkey()
             migrate(self.database_url)
@@ -142,7 +142,7 @@ class Storm:
         """By which the service, or who looks past the proxy, reaches Valkey."""
         return f"redis://:{self.valkey.password}@127.0.0.1:{port}/0"
 
-    def _start_postgres(self) -> None:
+    def start_postgres(self) -> None:
         self.postgres.start()
         self.ledger_proxy.upstream_port = self.postgres.port
 
@@ -254,7 +254,7 @@ class Storm:
                     found.append(process)
         return found
 
-    def _in_loop(self, work: object) -> object:
+    def in_loop(self, work: object) -> object:
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(QUIET_S)  # type: ignore[arg-type]
 
     # --- the faults ---------------------------------------------------------------------
@@ -265,9 +265,9 @@ class Storm:
             "worker killed": lambda: self._worker(fault, "kill"),
             "worker stopped": lambda: self._worker_stopped(fault),
             "worker restarted": lambda: self._worker(fault, "terminate"),
-            "valkey restarted, kept": lambda: self._valkey_restarted("kept"),
-            "valkey restarted, empty": lambda: self._valkey_restarted("none"),
-            "valkey restarted, older": lambda: self._valkey_restarted("older"),
+            "valkey restarted, kept": lambda: self.valkey_restarted("kept"),
+            "valkey restarted, empty": lambda: self.valkey_restarted("none"),
+            "valkey restarted, older": lambda: self.valkey_restarted("older"),
             "valkey stopped": lambda: self._while(fault, self.valkey.freeze),
             "postgres killed": lambda: self._postgres_restarted(self.postgres.kill),
             "postgres restarted": lambda: self._postgres_restarted(self.postgres.stop),
@@ -276,8 +276,8 @@ class Storm:
         }
         for name, proxy in (("ledger", self.ledger_proxy), ("gate", self.gate_proxy)):
             ways |= {
-                f"{name} cut": partial(self._calmly, proxy.cut),
-                f"{name} stranded": partial(self._calmly, proxy.strand),
+                f"{name} cut": partial(self.calmly, proxy.cut),
+                f"{name} stranded": partial(self.calmly, proxy.strand),
                 f"{name} slow": partial(self._slow, fault, proxy),
                 f"{name} swallowed": partial(self._while, fault, partial(_swallow, proxy)),
             }
@@ -296,21 +296,21 @@ class Storm:
                 time.sleep(fault.lasts_s)
                 worker.resume()
 
-    def _valkey_restarted(self, data: str) -> None:
+    def valkey_restarted(self, data: str) -> None:
         self.valkey.restart(data=data)
         self.gate_proxy.upstream_port = self.valkey.port
-        self._calmly(self.gate_proxy.cut)
+        self.calmly(self.gate_proxy.cut)
 
     def _postgres_restarted(self, end: Callable[[], None]) -> None:
         end()
-        self._start_postgres()
-        self._calmly(self.ledger_proxy.cut)
+        self.start_postgres()
+        self.calmly(self.ledger_proxy.cut)
 
     def _both_killed(self) -> None:
         self.postgres.kill()
-        self._valkey_restarted("none")
-        self._start_postgres()
-        self._calmly(self.ledger_proxy.cut)
+        self.valkey_restarted("none")
+        self.start_postgres()
+        self.calmly(self.ledger_proxy.cut)
 
     def _slow(self, fault: Fault, proxy: Proxy) -> None:
         proxy.delay_s = 0.01 + 0.4 * fault.chance
@@ -322,7 +322,7 @@ class Storm:
         time.sleep(fault.lasts_s)
         hold(False)
 
-    def _calmly(self, act: Callable[[], None]) -> None:
+    def calmly(self, act: Callable[[], None]) -> None:
         self.loop.call_soon_threadsafe(act)
 
     # --- the run ------------------------------------------------------------------------
@@ -343,9 +343,9 @@ class Storm:
         self.loop.call_soon_threadsafe(self._enough.set)
         selling.result(QUIET_S)
         books = self._books_at_rest()
-        self.history.strange += self._bugs()
+        self.history.strange += self.bugs()
         seconds = time.monotonic() - started
-        return Report(self._seed, self.faults, self.history, books, self._audit(), seconds)
+        return Report(self._seed, self.faults, self.history, books, self.audit(), seconds)
 
     async def _sell(self) -> None:
         self._enough = asyncio.Event()
@@ -367,7 +367,7 @@ class Storm:
                 return books
             time.sleep(0.5)
 
-    def _audit(self) -> str:
+    def audit(self) -> str:
         """What `butie audit` says against the books; nothing, when all holds."""
         environment = {**os.environ, "BUTIE_DATABASE_URL": self.database_url}
         environment["BUTIE_REDIS_URL"] = self.gate_url(self.valkey.port)
@@ -384,7 +384,7 @@ class Storm:
         """What the service has said."""
         return (self._folder / "service.log").read_text()
 
-    def _bugs(self) -> list[str]:
+    def bugs(self) -> list[str]:
         """What the service itself has called a bug."""
         log = self.log()
         events = ('"event": "bug"', '"event": "sweep_failed"')
