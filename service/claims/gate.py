@@ -14,7 +14,7 @@ import re
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -293,6 +293,9 @@ class Gate:
                 return await script(keys=keys, args=[to_json(order)])
         except GateAway:
             self._away = True
+            # Others of before are dead like this one, and each would be found so in its turn.
+            with suppress(RedisError, OSError, TimeoutError):
+                await self._client.connection_pool.disconnect(inuse_connections=False)
             raise
 
     async def _greet(self, connection: Any) -> None:

@@ -15,11 +15,13 @@ from typing import Any
 import pytest
 
 from service.claims import sweeper
+from service.claims.gate import Gate
 from service.claims.outcomes import GateAway
 from service.claims.sweeper import Sweeper
 from tests.builders import item_json, resident_id, serial
 from tests.conftest import House, open_house
 from tests.faults.engines import Valkey
+from tests.faults.proxy import Proxy
 from tests.faults.storm import Storm, checkout_of
 
 pytestmark = pytest.mark.anyio
@@ -114,6 +116,23 @@ async def test_a_stopped_redis_freezes_nobody_and_is_used_again(
     async with shop.client() as client:
         metrics = (await client.get("/metrics")).text
     assert "butie_gate_up 1.0" in metrics
+
+
+async def test_one_connection_to_redis_that_is_dead_speaks_for_all_of_before(
+    valkey: Valkey,
+) -> None:
+    """Or the gate, back by a new one, would be lost again with each of the old ones."""
+    proxy = Proxy()
+    proxy.upstream_port = valkey.port
+    await proxy.start()
+    gate = Gate(f"redis://127.0.0.1:{proxy.port}/0", "330402", ["cars"])
+    await asyncio.gather(*(gate.look(time.time()) for _ in range(5)))
+    proxy.strand()
+    with pytest.raises(GateAway):
+        await gate.look(time.time())
+    await asyncio.gather(*(gate.look(time.time()) for _ in range(5)))
+    await gate.close()
+    proxy.cut()
 
 
 def sum_in_flight(look: Any) -> int:
