@@ -8,8 +8,9 @@ import statistics
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,11 @@ WITH put AS (
 )
 UPDATE bare_pool SET spent_fen = spent_fen + (SELECT sum(subsidy_fen) FROM put)
 WHERE pool = 'appliances'
+"""
+
+POOLS_OF_THEIR_OWN = f"""
+INSERT INTO pool (jurisdiction, pool, allocated_fen, confirmed_fen, reserved_fen, version)
+SELECT '330402', 'own-' || n, 100000000000, 0, 0, 1 FROM generate_series(0, {max(WRITERS) - 1}) AS n
 """
 
 _numbers = count(500_000_000, step=1_000_000)
@@ -220,7 +226,7 @@ async def _directly(service: Service, key: str, checkout: Checkout) -> None:
     (admission,) = await service.gate.admit([Candidate(claim, 0)])
     assert isinstance(admission, Admitted), admission
     report = await service.ledger.commit([claim], bypassed=False)
-    assert report.verdicts == [Committed()]
+    assert isinstance(report.verdicts[0], Committed)
     service.background(_settled(service, claim, report.pools))
 
 
@@ -231,30 +237,45 @@ async def _settled(service: Service, claim: PendingClaim, pools: Any) -> None:
 # --- many writers -----------------------------------------------------------------------
 
 
-def writers(folder: Path, seconds: float) -> dict[int, float]:
+def writers(folder: Path, seconds: float) -> dict[int, dict[str, float]]:
     """Claims a second that so many processes commit together, in batches of 64, each straight
-    into the ledger: what several workers on several hosts do to the pools' rows."""
+    into the ledger: what several workers on several hosts do to one pool's row. Beside it the
+    same with a pool for each, where nobody waits for anybody: what the machine itself allows."""
     furnished(folder)
     rates = {}
     with engines(folder) as urls:
+        asyncio.run(execute(urls.database_url, POOLS_OF_THEIR_OWN))
         for number in WRITERS:
-            rates[number] = _write(urls.database_url, number, seconds)
+            rates[number] = {
+                "one pool": _write(urls.database_url, number, seconds, shared=True),
+                "a pool each": _write(urls.database_url, number, seconds, shared=False),
+            }
     return rates
 
 
-def _write(database_url: str, number: int, seconds: float) -> float:
-    context = multiprocessing.get_context("spawn")
+def _write(database_url: str, number: int, seconds: float, *, shared: bool) -> float:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])  # imported once, not by each of 64
     start = context.Barrier(number + 1)
     done: Any = context.Queue()
-    firsts = [next(_numbers) for _ in range(number)]
     batches = int(BATCHES_PER_S * seconds / number) + 10
     processes = [
         context.Process(
             target=_one_writer,
-            args=(database_url, first, batches, seconds, start, done),
+            args=(
+                _Writer(
+                    database_url,
+                    next(_numbers),
+                    "appliances" if shared else f"own-{n}",
+                    batches,
+                    seconds,
+                ),
+                start,
+                done,
+            ),
             daemon=True,
         )
-        for first in firsts
+        for n in range(number)
     ]
     for process in processes:
         process.start()
@@ -265,38 +286,47 @@ def _write(database_url: str, number: int, seconds: float) -> float:
     return rate
 
 
-def _one_writer(
-    database_url: str, first: int, batches: int, seconds: float, start: Any, done: Any
-) -> None:
-    uvloop.run(_commits(database_url, first, batches, seconds, start, done))
+@dataclass(frozen=True, slots=True)
+class _Writer:
+    """What one process is to write."""
+
+    database_url: str
+    first: int
+    pool: str
+    batches: int
+    seconds: float
 
 
-async def _commits(
-    database_url: str, first: int, batches: int, seconds: float, start: Any, done: Any
-) -> None:
-    engine = make_engine(database_url, connections_max=1, pre_ping=False)
+def _one_writer(writer: _Writer, start: Any, done: Any) -> None:
+    uvloop.run(_commits(writer, start, done))
+
+
+async def _commits(writer: _Writer, start: Any, done: Any) -> None:
+    engine = make_engine(writer.database_url, connections_max=1, pre_ping=False)
     ledger = Ledger(engine, "330402")
-    made = _batches(first)
-    ready = [next(made) for _ in range(batches)]
+    ready = list(islice(_batches(writer.first, writer.pool), writer.batches))
     await ledger.pools()
     start.wait()
     began, committed = time.perf_counter(), 0
     for batch in ready:
-        if time.perf_counter() >= began + seconds:
+        if time.perf_counter() >= began + writer.seconds:
             break
         report = await ledger.commit(batch, bypassed=False)
-        committed += sum(verdict == Committed() for verdict in report.verdicts)
+        committed += sum(isinstance(verdict, Committed) for verdict in report.verdicts)
     done.put(committed / (time.perf_counter() - began))
     await engine.dispose()
 
 
-def _batches(first: int) -> Iterator[list[PendingClaim]]:
+def _batches(first: int, pool: str) -> Iterator[list[PendingClaim]]:
     book, now = read_book("330402", None), datetime(2025, 6, 18, 2, 0, tzinfo=UTC)
     for start in count(first, WRITER_BATCH):
         batch = []
         for n in range(start, start + WRITER_BATCH):
             checkout = Checkout.model_validate_json(json.dumps(claim_body(n, now.isoformat())))
-            batch.append(pending(f"W{n}", checkout, book, now))
+            claim = pending(f"W{n}", checkout, book, now)
+            lines = tuple(replace(line, pool=pool) for line in claim.quote.lines)
+            claim.quote = replace(claim.quote, lines=lines)
+            batch.append(claim)
         yield batch
 
 

@@ -57,11 +57,21 @@ def _bar(row: Row) -> str:
     return f"{sign} {row.bar:g}\n" + ("reached" if row.reached else "[red]not reached[/red]")
 
 
-def show_writers(rates: Mapping[int, float]) -> None:
+def show_writers(rates: Mapping[int, Mapping[str, float]]) -> None:
     """Commits by so many writers together, and the rate against the fewest."""
-    table = Table("writers", "claims/s together", "against 1 writer")
-    for number, rate in rates.items():
-        table.add_row(str(number), f"{rate:,.0f}", f"{rate / rates[min(rates)]:.2f}")
+    kinds = list(rates[min(rates)])
+    columns = [column for kind in kinds for column in (f"{kind}, claims/s", "against 1")]
+    table = Table("writers", *columns)
+    for number, together in rates.items():
+        cells = [
+            cell
+            for kind in kinds
+            for cell in (
+                f"{together[kind]:,.0f}",
+                f"{together[kind] / rates[min(rates)][kind]:.2f}",
+            )
+        ]
+        table.add_row(str(number), *cells)
     console.print(table)
 
 
