@@ -99,7 +99,7 @@ class Settings(BaseSettings):
     )
     hold_minutes: int = Field(15, ge=1, le=1440, description="how long a hold lasts")
     answer_within_ms: int = Field(
-        900, ge=100, le=60_000, description="a claim that takes longer is answered with 503"
+        800, ge=100, le=60_000, description="a claim that takes longer is answered with 503"
     )
     body_max_bytes: int = Field(256 * 1024, ge=1024, description="a larger request gets 413")
     requests_max: int = Field(

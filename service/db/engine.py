@@ -24,9 +24,9 @@ from service.config import Misconfigured
 MIGRATIONS = Path(__file__).parents[2] / "migrations"
 
 # Whoever waits for an answer gets one, or a 503, within a second.
-ANSWER_S = 0.9
+ANSWER_S = 0.8
 # No healthy server on a network of ours takes longer to say hello.
-CONNECT_S = 0.8
+CONNECT_S = 0.7
 # What a server that is there needs to take leave; who waits for an answer waits for that, too.
 LEAVE_S = 0.05
 # The server ends by itself what nobody waits for any more: a client that was stopped or cut
