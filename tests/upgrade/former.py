@@ -12,6 +12,7 @@ FORMER = "2e0fc3195c36d9e301d53ed09a39647847a550b6"
 FORMER_REVISION = "0005"
 
 ROOT = Path(__file__).parents[2]
+NOT_HERE = "the former release's commit is not in this clone: git fetch --unshallow"
 
 
 def in_history() -> bool:

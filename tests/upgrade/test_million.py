@@ -17,7 +17,7 @@ import pytest
 from service.db.engine import LOCK_TIMEOUT_MS, migrate
 from tests.builders import uscc
 from tests.faults.history import History
-from tests.upgrade.former import FORMER_REVISION, ROOT, in_history, unpack
+from tests.upgrade.former import FORMER_REVISION, NOT_HERE, ROOT, in_history, unpack
 from tests.upgrade.rolling import Release, Spread, engines, enrol, sell, until
 from tests.upgrade.seed import seed
 from tests.upgrade.test_migrations import chain
@@ -26,7 +26,7 @@ pytestmark = [
     pytest.mark.anyio,
     pytest.mark.long,
     pytest.mark.timeout(1800),
-    pytest.mark.skipif(not in_history(), reason="the former release's commit is not here"),
+    pytest.mark.skipif(not in_history(), reason=NOT_HERE),
 ]
 
 CLAIMS = 1_000_000

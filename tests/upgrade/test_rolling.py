@@ -13,14 +13,14 @@ from tests.builders import uscc
 from tests.faults.books import read_books
 from tests.faults.checker import breaches
 from tests.faults.history import History
-from tests.upgrade.former import ROOT, in_history, unpack
+from tests.upgrade.former import NOT_HERE, ROOT, in_history, unpack
 from tests.upgrade.rolling import Release, Served, Spread, engines, enrol, sell, until
 
 pytestmark = [
     pytest.mark.anyio,
     pytest.mark.long,
     pytest.mark.timeout(600),
-    pytest.mark.skipif(not in_history(), reason="the former release's commit is not here"),
+    pytest.mark.skipif(not in_history(), reason=NOT_HERE),
 ]
 
 # What every release that is up answers before the next step.
