@@ -7,6 +7,7 @@
 CREATE ROLE butie_owner LOGIN PASSWORD :'owner_password';
 CREATE ROLE butie_service LOGIN PASSWORD :'service_password';
 CREATE ROLE butie_backup LOGIN REPLICATION PASSWORD :'backup_password';
-CREATE DATABASE butie OWNER butie_owner;
+-- Whatever the cluster was made with, which on a bare machine may be SQL_ASCII.
+CREATE DATABASE butie OWNER butie_owner TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C';
 REVOKE ALL ON DATABASE butie FROM PUBLIC;
 GRANT CONNECT ON DATABASE butie TO butie_service;

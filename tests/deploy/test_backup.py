@@ -10,12 +10,18 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 
-from tests.deploy.conftest import DEPLOY, tool
+from tests.builders import checkout_json, item_json, resident_id, serial, uscc
+from tests.deploy.conftest import DEPLOY, ROOT, tool
+from tests.faults.engines import Valkey
 from tests.serve.test_serve import free_port
+from tests.upgrade.rolling import Release, Served, enrol
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
@@ -46,6 +52,11 @@ class Cluster:
             "ROLES": str(self.folder / "roles.sql"),
             "KEEP": "2",
         }
+
+    def url(self, role: str) -> str:
+        """The database as this role of roles.sql reaches it."""
+        password = (self.secrets / f"{role}_password").read_text().strip()
+        return f"postgresql://butie_{role}:{password}@127.0.0.1:{self.port}/butie"
 
     def popen(self, *command: str, **variables: str) -> "subprocess.Popen[str]":
         return subprocess.Popen(
@@ -158,6 +169,58 @@ def test_a_restore_brings_back_the_last_commit_or_any_moment_before(cluster: Clu
     with cluster.running():
         assert cluster.sql("SELECT array_agg(n ORDER BY n) FROM sold") == "{1,2}"
         cluster.sql("INSERT INTO sold VALUES (4)")
+
+
+def test_a_ledger_comes_back_with_every_claim_that_was_answered(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    gate = Valkey(tmp_path / "valkey-home")
+    gate.start()
+    owner, butie = (
+        Release(role, ROOT, cluster.url(role), f"redis://127.0.0.1:{gate.port}/0", settings)
+        for role, settings in (
+            ("owner", {"BUTIE_SERVICE_ROLE": "butie_service"}),
+            ("service", {}),
+        )
+    )
+    sold_at = datetime.now(UTC) - timedelta(minutes=1)
+    try:
+        with cluster.running():
+            cluster.script("first-start.sh", PGHOST=str(cluster.folder))
+            owner.butie("migrate")
+            key = enrol(butie, tmp_path, uscc(1))
+            with cluster.log_streamed(), butie.serve(tmp_path) as served:
+                answered = [claimed(served, key, n, sold_at)["claim"] for n in range(10)]
+                cluster.script("backup.sh", "once")
+                answered += [claimed(served, key, n, sold_at)["claim"] for n in range(10, 20)]
+                cluster.streamed_all()
+        shutil.rmtree(cluster.data)
+        cluster.script("restore.sh")
+        with cluster.running(), butie.serve(tmp_path) as served:
+            again = [claimed(served, key, n, sold_at) for n in range(20)]
+            assert [one["claim"] for one in again] == answered
+            assert all(one["replayed"] for one in again)
+            assert not claimed(served, key, 20, sold_at)["replayed"]
+            butie.butie("audit")  # ends with 0 only when every invariant holds
+            butie.butie("journal", "verify")
+    finally:
+        gate.kill()
+
+
+def claimed(served: Served, key: str, n: int, sold_at: datetime) -> dict[str, Any]:
+    """What the n-th sale is answered, each time the same: the claim, and whether it is a replay."""
+    body = checkout_json(
+        store_id="S1",
+        order_no=f"R{n}",
+        sold_at=sold_at.isoformat(),
+        consumer={"id_type": "resident_id", "id_number": resident_id(n)},
+        items=[item_json(serial_no=serial(n))],
+    )
+    headers = {"Authorization": f"Bearer {key}", "Idempotency-Key": f"R{n}"}
+    url = f"http://127.0.0.1:{served.port}/v1/claims"
+    answer = httpx.post(url, json=body, headers=headers, timeout=60, trust_env=False)
+    assert answer.status_code == 201, answer.text
+    return {"claim": answer.json(), "replayed": "idempotency-replayed" in answer.headers}
 
 
 def test_old_backups_go_and_the_log_before_them(cluster: Cluster) -> None:
