@@ -344,6 +344,23 @@ async def test_a_run_that_is_killed_fails_and_leaves_nothing(
     assert await house.sql("SELECT FROM reconciliation_item") == []
 
 
+async def test_a_run_that_is_done_ends_without_a_fault(house: House) -> None:
+    (claim_id,) = await claim_some(house, 1)
+    for _ in range(3):
+        async with house.service.engine.connect() as slow:
+            # The run waits for this booking, so its process is there to be watched.
+            await slow.exec_driver_sql(
+                "INSERT INTO journal (jurisdiction, kind, booked_on, booked_at, pool, amount_fen,"
+                " document_no)"
+                " VALUES ('330402', 'allocation', '2025-06-18', now(), 'cars', 1, 'SLOW')"
+            )
+            answer = await send(house, lines([(claim_id, 1, "成功")]), **{**COLUMNS, **WORDS})
+            (process,) = house.service.reconciliations._processes.values()
+            await slow.rollback()
+        assert (await ended(house, answer.headers["location"]))["state"] == "done"
+        assert await process.wait() == 0
+
+
 async def test_a_run_declared_dead_keeps_nothing(house: House) -> None:
     (claim_id,) = await claim_some(house, 1)
     async with house.service.engine.connect() as slow:
