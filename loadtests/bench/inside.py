@@ -34,7 +34,7 @@ from service.config import SANDBOX_PII_KEY, Settings
 from service.core.checkout import Checkout
 from service.core.policy import PolicyBook
 from service.core.quote import quote
-from service.db.engine import make_engine
+from service.db.engine import LedgerAway, make_engine
 from service.embedded import engines
 from service.ops.logs import set_up_logs
 from service.policies import read_book
@@ -48,6 +48,7 @@ TILL = Till(Seller(RETAILER_ID, STORE_ID), "")
 # Between 1 and 64 writers, each a process of its own, as workers on several hosts are.
 WRITERS = (1, 4, 16, 64)
 WRITER_BATCH = 64
+WRITERS_READY_S = 300
 # More than this machine's PostgreSQL commits; what is made beforehand is shared by the writers.
 BATCHES_PER_S = 320
 
@@ -256,7 +257,7 @@ def writers(folder: Path, seconds: float) -> dict[int, dict[str, float]]:
 def _write(database_url: str, number: int, seconds: float, *, shared: bool) -> float:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])  # imported once, not by each of 64
-    start = context.Barrier(number + 1)
+    start = context.Barrier(number + 1, timeout=WRITERS_READY_S)  # else one that died is waited for
     done: Any = context.Queue()
     batches = int(BATCHES_PER_S * seconds / number) + 10
     processes = [
@@ -280,7 +281,7 @@ def _write(database_url: str, number: int, seconds: float, *, shared: bool) -> f
     for process in processes:
         process.start()
     start.wait()
-    rate = sum(float(done.get()) for _ in processes)
+    rate = sum(float(done.get(timeout=seconds + WRITERS_READY_S)) for _ in processes)
     for process in processes:
         process.join()
     return rate
@@ -305,7 +306,7 @@ async def _commits(writer: _Writer, start: Any, done: Any) -> None:
     engine = make_engine(writer.database_url, connections_max=1, pre_ping=False)
     ledger = Ledger(engine, "330402")
     ready = list(islice(_batches(writer.first, writer.pool), writer.batches))
-    await ledger.pools()
+    await _connected(ledger)
     start.wait()
     began, committed = time.perf_counter(), 0
     for batch in ready:
@@ -315,6 +316,16 @@ async def _commits(writer: _Writer, start: Any, done: Any) -> None:
         committed += sum(isinstance(verdict, Committed) for verdict in report.verdicts)
     done.put(committed / (time.perf_counter() - began))
     await engine.dispose()
+
+
+async def _connected(ledger: Ledger) -> None:
+    """With 64 that come at once, the server is slower to say hello than a worker has patience."""
+    while True:
+        try:
+            await ledger.pools()
+            return
+        except LedgerAway:
+            await asyncio.sleep(0.1)
 
 
 def _batches(first: int, pool: str) -> Iterator[list[PendingClaim]]:
