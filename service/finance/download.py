@@ -30,7 +30,8 @@ from service.finance.snapshot import Books
 
 Compression = Literal["gzip", "zstd"]
 
-# Pieces large enough that handing them on costs nothing, and few enough waiting to stay small.
+# Pieces large enough that handing them on costs nothing, and few enough waiting to stay small. All
+# but the last are just as long, whatever came over the wire: compressors then say the same again.
 PIECE_BYTES = 256 * 1024
 PIECES_WAITING_MAX = 4
 
@@ -102,41 +103,8 @@ class Download:
         self.whole = True
 
     async def _make(self, queue: "asyncio.Queue[bytes | None]") -> None:
-        squeeze = _compressor(self._compression)
-        try:
-            if squeeze is None:
-                await self._write_in_pieces(queue.put)
-            else:
-                await self._write_squeezed(queue.put, squeeze)
-        finally:
-            await queue.put(None)
-
-    async def _write_in_pieces(self, put: Take) -> None:
-        parts: list[bytes] = []
-        size = 0
-
-        async def take(chunk: bytes) -> None:
-            nonlocal size
-            parts.append(chunk)
-            size += len(chunk)
-            if size >= PIECE_BYTES:
-                await pass_on()
-
-        async def pass_on() -> None:
-            nonlocal size
-            piece = b"".join(parts)
-            parts.clear()
-            size = 0
-            if piece:
-                await put(piece)
-
-        await self._write(take)
-        await pass_on()
-
-    async def _write_squeezed(self, put: Take, squeeze: "Compressor") -> None:
-        # All pieces but the last are just as long, whatever came over the wire: the compressor
-        # then says the same again.
         pending = bytearray()
+        squeeze = _compressor(self._compression)
 
         async def take(chunk: bytes) -> None:
             pending.extend(chunk)
@@ -146,12 +114,18 @@ class Download:
         async def pass_on() -> None:
             piece = bytes(pending[:PIECE_BYTES])
             del pending[:PIECE_BYTES]
-            if squeezed := await asyncio.to_thread(squeeze.compress, piece):
-                await put(squeezed)
+            if squeeze is not None:
+                piece = await asyncio.to_thread(squeeze.compress, piece)
+            if piece:
+                await queue.put(piece)
 
-        await self._write(take)
-        await pass_on()
-        await put(squeeze.flush())
+        try:
+            await self._write(take)
+            await pass_on()
+            if squeeze is not None:
+                await queue.put(squeeze.flush())
+        finally:
+            await queue.put(None)
 
     async def _write(self, take: Take) -> None:
         layout, columns = self._layout, self._layout.columns
