@@ -32,6 +32,7 @@ from redis.exceptions import RedisError
 from service import metrics
 from service.claims.claim import Attempt, Footprint, PendingClaim
 from service.claims.commit import PoolState
+from service.claims.gate_order import Keys, key_name, to_admit, to_undo
 from service.claims.outcomes import GateAway
 from service.core.value import value
 
@@ -163,12 +164,12 @@ class Gate:
 
     async def admit(self, batch: Sequence[Candidate]) -> list[Admission]:
         """Admit each claim of the batch wholly or not at all, in one call."""
-        keys = _Keys(self._prefix, self._fixed_keys)
+        keys = Keys(self._prefix, self._fixed_keys)
         order = {
             "pools": self._pools,
             "ttl_s": MEMORY_S,
             "until_ms": int((time.time() + ADMISSION_S) * 1000),
-            "claims": [_wanted(one, keys) for one in batch],
+            "claims": [to_admit(one.claim, one.age_ms, keys) for one in batch],
         }
         try:
             answer = await self._call(self._admit, keys.names, order)
@@ -192,10 +193,10 @@ class Gate:
         `done` were committed; `undone` came to nothing, and what they put down is forgotten;
         `freed` gave serials and rights back. Returns how many admissions were dropped.
         """
-        keys = _Keys(self._prefix, self._fixed_keys)
+        keys = Keys(self._prefix, self._fixed_keys)
         undone = list(undone)
-        undo = [_undo(one.footprint(), keys, _key_name(one)) for one in undone]
-        undo += [_undo(one, keys) for one in freed]
+        undo = [to_undo(one.footprint(), keys, key_name(one)) for one in undone]
+        undo += [to_undo(one, keys) for one in freed]
         order = self._order([(view, -1) for view in views])
         ended = [*done, *(one.claim_id for one in undone)]
         order["done"] = ended
@@ -209,8 +210,8 @@ class Gate:
     async def forget(self, claim: PendingClaim, found: Seen | Taken) -> None:
         """Forget what is remembered of the claim's key, serials and rights, but not what is in
         flight: the ledger, asked after this was `found`, knows of none of it."""
-        keys = _Keys(self._prefix, self._fixed_keys[:1])
-        _undo(claim.footprint(), keys, _key_name(claim))
+        keys = Keys(self._prefix, self._fixed_keys[:1])
+        to_undo(claim.footprint(), keys, key_name(claim))
         holder = found.claim_id if isinstance(found, Seen) else ""
         await self._call(self._forget, keys.names, {"holder": holder})
 
@@ -349,65 +350,3 @@ def _admission(answer: str, left_fen: dict[str, int]) -> Admission:
         case "unknown":
             return Unknown()
     raise AssertionError(f"Bug! The gate answered {answer}.")
-
-
-class _Keys:
-    """The keys that a script call names, each once; Lua refers to them by index from 1."""
-
-    def __init__(self, prefix: str, fixed: list[str]) -> None:
-        self._prefix = prefix
-        self.names = list(fixed)
-        self._at = {name: n for n, name in enumerate(self.names, start=1)}
-
-    def at(self, name: str) -> int:
-        name = self._prefix + name
-        if name not in self._at:
-            self.names.append(name)
-            self._at[name] = len(self.names)
-        return self._at[name]
-
-
-def _key_name(claim: PendingClaim) -> str:
-    return f"key:{claim.seller.retailer_id}:{claim.idempotency_key}"
-
-
-def _wanted(candidate: Candidate, keys: _Keys) -> dict[str, object]:
-    claim = candidate.claim
-    claim_id = str(claim.claim_id)
-    return {
-        "id": claim_id,
-        "seen": keys.at(_key_name(claim)),
-        "retailer": claim.seller.retailer_id,
-        "key": claim.idempotency_key,
-        "serials": [keys.at(f"serial:{one}") for line in claim.lines for one in line.serials],
-        "rights": [
-            # Each line's use of a right is a field of its own.
-            (
-                keys.at(_right_name(right.key)),
-                f"{claim_id}:{line.line_no}",
-                right.amount,
-                right.limit,
-            )
-            for line in claim.lines
-            for right in line.rights
-        ],
-        "fen": claim.fen_by_pool(),
-        "age_ms": candidate.age_ms,
-    }
-
-
-def _right_name(right: tuple[bytes, str, str]) -> str:
-    subject, quota, period = right
-    return f"right:{subject.hex()}:{quota}:{period}"
-
-
-def _undo(footprint: Footprint, keys: _Keys, *more: str) -> list[object]:
-    claim_id = str(footprint.claim_id)
-    return [
-        claim_id,
-        [*map(keys.at, more), *(keys.at(f"serial:{one}") for one in footprint.serials)],
-        [
-            [keys.at(_right_name(right)), f"{claim_id}:{line_no}"]
-            for line_no, right in footprint.rights
-        ],
-    ]
