@@ -20,7 +20,7 @@ from prometheus_client import Counter, Gauge, Histogram, multiprocess
 LATENCY_BUCKETS_S = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 # One trip to Redis takes a fraction of a millisecond and is given up after 250.
 GATE_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25)
-# One commit waits for a disk, and is given up after 800 ms.
+# One commit waits for a disk; the till waits 800 ms, and after 2 s it is cut off and fenced.
 LEDGER_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64)
 
