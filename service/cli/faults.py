@@ -58,6 +58,13 @@ DATABASE_FAULTS: tuple[tuple[type[Exception], str], ...] = (
     (ConnectionError, "PostgreSQL cannot be reached at BUTIE_DATABASE_URL"),
     (TimeoutError, "PostgreSQL does not answer at BUTIE_DATABASE_URL"),
 )
+# What a setting that is none of these looks like; the validator speaks of drivers and bases.
+_POSTGRESQL = "PostgreSQL's: postgresql://USER:PASSWORD@HOST:5432/DATABASE"
+URLS = {
+    "BUTIE_DATABASE_URL": _POSTGRESQL,
+    "BUTIE_EXPORT_DATABASE_URL": _POSTGRESQL,
+    "BUTIE_REDIS_URL": "Redis's: redis://:PASSWORD@HOST:6379/0, or rediss:// with TLS",
+}
 CAUSES_MAX = 5  # an asyncpg error lies at most this deep under SQLAlchemy's
 
 
@@ -68,8 +75,8 @@ def told(exit_code: int = 1) -> Iterator[None]:
         yield
     except ValidationError as error:
         for fault in error.errors(include_url=False, include_input=False):
-            name = "_".join(str(step) for step in fault["loc"]).upper()
-            typer.echo(f"BUTIE_{name}: {fault['msg']}", err=True)
+            name = "BUTIE_" + "_".join(str(step) for step in fault["loc"]).upper()
+            typer.echo(_setting_fault(name, fault["msg"]), err=True)
         raise typer.Exit(exit_code) from None
     except BadFile as error:
         typer.echo(
@@ -85,6 +92,15 @@ def told(exit_code: int = 1) -> Iterator[None]:
             raise
         typer.echo(sentence, err=True)
         raise typer.Exit(exit_code) from None
+
+
+def _setting_fault(name: str, said: str) -> str:
+    if name not in URLS:
+        return f"{name}: {said}"
+    return (
+        f"{name} is no URL. It looks like {URLS[name]} "
+        "(in the password write %40 for @, %2F for /, %23 for #)."
+    )
 
 
 def database_fault(error: BaseException) -> str | None:

@@ -23,15 +23,13 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Patient:
-    """The installation. An engine that is away is None, and its `_away` says why."""
+    """The installation. An engine that is away is None."""
 
     settings: Settings
     database_url: str | None
     redis_url: str | None
     ledger: asyncpg.Connection | None
-    ledger_away: str
     gate: "redis.Redis | None"
-    gate_away: str
 
     async def ask(self, query: str, *args: Any) -> Any:
         """One value of the ledger's, which is there: the checks that need it run only then."""

@@ -12,6 +12,13 @@ MUST_BE_ON = {
 }
 
 
+# Open to every role, unlike pg_stat_replication; without a slot a client may miss some of the log.
+_STREAMED = """
+SELECT string_agg(slot_name, ', ') FROM pg_replication_slots
+WHERE active AND slot_type = 'physical'
+"""
+
+
 async def _find(patient: Patient) -> AsyncIterator[Finding]:
     for name, harm in MUST_BE_ON.items():
         if await patient.ask("SELECT current_setting($1)", name) == "off":
@@ -25,13 +32,20 @@ async def _find(patient: Patient) -> AsyncIterator[Finding]:
             "autovacuum is off: claims get slower by the day", "ALTER SYSTEM RESET autovacuum"
         )
     if await patient.ask("SHOW archive_mode") == "off":
-        yield warning(
-            "no WAL is archived: a restore goes back to the last backup only",
-            "set archive_mode and archive_command, or use a service that does",
-        )
+        yield _streamed(await patient.ask(_STREAMED))
     if await patient.ask("SHOW data_checksums") == "off":
         yield warning("no checksums: a disk's error goes unseen", "pg_checksums --enable")
     yield ok("fsync, full_page_writes and synchronous_commit were looked at")
+
+
+def _streamed(slots: str | None) -> Finding:
+    if slots:
+        return ok(f"the WAL is streamed from slot {slots}")
+    return warning(
+        "no WAL is archived: a restore goes back to the last backup only",
+        "run `deploy/postgres/backup.sh log`, set archive_mode and archive_command, or use a "
+        "service that does",
+    )
 
 
 CHECK = Check("durability", _find, needs="ledger")

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
+import redis.asyncio as redis
 from redis.exceptions import RedisError
 
 from service.doctor.check import Check, Finding, Patient, fault, ok, warning
@@ -12,6 +13,11 @@ REDIS_MIN = 7
 
 async def _find(patient: Patient) -> AsyncIterator[Finding]:
     assert patient.gate is not None, "Bug! A check that needs the gate runs without it."
+    if await _lets_strangers_in(patient.gate):
+        yield warning(
+            "it answers without the password of BUTIE_REDIS_URL, which protects nothing",
+            "set requirepass in its file",
+        )
     try:
         told = await patient.gate.info()
     except RedisError as error:
@@ -19,6 +25,20 @@ async def _find(patient: Patient) -> AsyncIterator[Finding]:
         return
     for finding in judge(told):
         yield finding
+
+
+async def _lets_strangers_in(gate: "redis.Redis") -> bool:
+    """Whether one who does not tell the URL's password is answered all the same."""
+    pool = gate.connection_pool
+    if not pool.connection_kwargs.get("password"):
+        return False
+    nobody = pool.connection_kwargs | {"username": None, "password": None}
+    stranger = redis.ConnectionPool(connection_class=pool.connection_class, **nobody)
+    async with redis.Redis.from_pool(stranger) as client:
+        try:
+            return bool(await client.ping())
+        except RedisError:
+            return False
 
 
 def judge(told: Mapping[str, Any]) -> list[Finding]:

@@ -5,11 +5,8 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 import asyncpg
-import redis.asyncio as redis
-from redis.exceptions import RedisError
 
 from service.config import Settings
-from service.db.engine import driver_url
 from service.doctor import (
     certificates,
     clock,
@@ -21,7 +18,8 @@ from service.doctor import (
     secrets,
     settings,
 )
-from service.doctor.check import Finding, Patient, fault
+from service.doctor.check import Finding, Patient
+from service.doctor.meet import meet_gate, meet_ledger
 
 CHECKS = (
     settings.CHECK,
@@ -34,7 +32,6 @@ CHECKS = (
     schema.CHECK,
     gate.CHECK,
 )
-PATIENCE_S = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +45,18 @@ class Engines:
 async def visit(settings: Settings, engines: Engines) -> AsyncIterator[tuple[str, Finding]]:
     """(check, finding) of each check. Raises nothing for what is wrong with the patient."""
     async with AsyncExitStack() as stack:
-        patient = await _meet(settings, engines, stack)
-        for engine, why in (("PostgreSQL", patient.ledger_away), ("Redis", patient.gate_away)):
-            if why:
-                yield engine, fault(f"{engine} cannot be used: {why}", "start it, or mend its URL")
+        ledger = await meet_ledger(engines.database_url, stack)
+        store = await meet_gate(engines.redis_url, stack)
+        for engine, met in (("PostgreSQL", ledger), ("Redis", store)):
+            if isinstance(met, Finding):
+                yield engine, met
+        patient = Patient(
+            settings,
+            engines.database_url,
+            engines.redis_url,
+            None if isinstance(ledger, Finding) else ledger,
+            None if isinstance(store, Finding) else store,
+        )
         for check in CHECKS:
             away = {"ledger": patient.ledger is None, "gate": patient.gate is None}
             if away.get(check.needs):
@@ -62,33 +67,3 @@ async def visit(settings: Settings, engines: Engines) -> AsyncIterator[tuple[str
                     yield check.name, finding
             except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
                 yield check.name, Finding("unknown", f"could not be looked at: {error}")
-
-
-async def _meet(settings: Settings, engines: Engines, stack: AsyncExitStack) -> Patient:
-    ledger, ledger_away = None, "BUTIE_DATABASE_URL is not set"
-    if engines.database_url is not None:
-        try:
-            ledger = await asyncpg.connect(
-                driver_url(engines.database_url),
-                timeout=PATIENCE_S,
-                command_timeout=PATIENCE_S,
-                server_settings={"application_name": "butie doctor"},
-            )
-            stack.push_async_callback(ledger.close, timeout=PATIENCE_S)
-            ledger_away = ""
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ValueError) as error:
-            ledger_away = str(error) or type(error).__name__
-    gate, gate_away = None, "BUTIE_REDIS_URL is not set"
-    if engines.redis_url is not None:
-        client = redis.Redis.from_url(
-            engines.redis_url, socket_timeout=PATIENCE_S, socket_connect_timeout=PATIENCE_S
-        )
-        stack.push_async_callback(client.aclose)
-        try:
-            await client.ping()
-            gate, gate_away = client, ""
-        except (RedisError, OSError) as error:
-            gate_away = str(error) or type(error).__name__
-    return Patient(
-        settings, engines.database_url, engines.redis_url, ledger, ledger_away, gate, gate_away
-    )

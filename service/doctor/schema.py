@@ -24,7 +24,10 @@ async def _find(patient: Patient) -> AsyncIterator[Finding]:
         at = await patient.ask("SELECT version_num FROM alembic_version")
     except asyncpg.UndefinedTableError:
         at = None
-    if at is None or at < head:
+    if at is None:
+        yield fault("the ledger is empty: there is no schema in it", "run `butie migrate`")
+        return
+    if at < head:
         yield fault(f"the schema is at {at}, this release is at {head}", "run `butie migrate`")
         return
     if at > head:

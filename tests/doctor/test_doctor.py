@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 import trustme
 from typer.testing import CliRunner
 
@@ -72,7 +73,8 @@ def test_an_older_schema_a_newer_one_and_none_are_told(installation: Installatio
         assert (told.exit_code, "newer than this release" in told.output) == (0, True)
         installation.sql("ALTER TABLE alembic_version RENAME TO hidden")
         told = installation.doctor()
-        assert (told.exit_code, "the schema is at None" in told.output) == (1, True)
+        assert (told.exit_code, "the ledger is empty" in told.output) == (1, True)
+        assert "None" not in told.output
     finally:
         installation.sql("ALTER TABLE IF EXISTS hidden RENAME TO alembic_version")
         installation.sql(f"UPDATE alembic_version SET version_num = '{head}'")
@@ -88,6 +90,17 @@ def test_an_index_that_was_broken_off_is_told(installation: Installation) -> Non
     finally:
         installation.sql("DROP INDEX half_idx")
     assert (told.exit_code, "half_idx" in told.output) == (1, True)
+
+
+def test_a_log_that_is_streamed_to_a_backup_counts_as_archived(
+    installation: Installation, tmp_path: Path
+) -> None:
+    assert "no WAL is archived" in installation.doctor().output
+    with installation.log_streamed(tmp_path):
+        told = installation.doctor()
+    assert told.exit_code == 0, told.output
+    assert "no WAL is archived" not in told.output
+    assert "streamed from slot kept" in told.output
 
 
 MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -125,6 +138,26 @@ def test_a_replica_is_told(installation: Installation) -> None:
     finally:
         installation.valkey.client.replicaof("NO", "ONE")
     assert (told.exit_code, "this is a replica" in told.output) == (1, True)
+
+
+@pytest.mark.parametrize("user", ["", "default"])
+def test_a_password_that_protects_nothing_is_told(installation: Installation, user: str) -> None:
+    url = f"redis://{user}:hush@127.0.0.1:{installation.valkey.port}/0"
+    told = installation.doctor(BUTIE_REDIS_URL=url)
+    assert told.exit_code == 0, told.output
+    assert "without the password" in told.output and "requirepass" in told.output
+    assert "hush" not in told.output
+
+
+def test_a_password_that_is_asked_for_protects(installation: Installation) -> None:
+    try:
+        installation.valkey.client.config_set("requirepass", "hush")
+        url = f"redis://:hush@127.0.0.1:{installation.valkey.port}/0"
+        told = installation.doctor(BUTIE_REDIS_URL=url)
+    finally:
+        redis.Redis(port=installation.valkey.port, password="hush").config_set("requirepass", "")
+    assert told.exit_code == 0, told.output
+    assert "without the password" not in told.output
 
 
 @pytest.mark.parametrize(
@@ -168,6 +201,42 @@ def test_a_wrong_password_is_told_in_a_sentence(installation: Installation) -> N
     url = f"postgresql://butie:wrong@127.0.0.1:{installation.postgres.port}/butie"
     told = installation.doctor(BUTIE_DATABASE_URL=url)
     assert (told.exit_code, "password authentication failed" in told.output) == (1, True)
+
+
+def test_a_database_that_is_not_there_is_named(installation: Installation) -> None:
+    told = installation.doctor(BUTIE_DATABASE_URL=f"{installation.database_url}x")
+    assert told.exit_code == 1
+    assert "make the database butiex" in told.output
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [("DATABASE", "sslmode=verify-full&sslrootcert={}"), ("REDIS", "ssl_ca_certs={}")],
+)
+def test_a_certificate_file_that_is_not_there_is_named(
+    installation: Installation, name: str, parameters: str
+) -> None:
+    url = {
+        "DATABASE": installation.database_url,
+        "REDIS": f"rediss://127.0.0.1:{installation.valkey.port}/0",
+    }[name]
+    url = f"{url}?{parameters.format('/nowhere/root.crt')}"
+    told = installation.doctor(**{f"BUTIE_{name}_URL": url})
+    assert told.exit_code == 1
+    assert "/nowhere/root.crt is not there" in told.output
+
+
+@pytest.mark.parametrize("url", ["localhost/butie", "mysql://u:hush@h/butie", "postgresql://", ""])
+def test_a_url_that_is_none_is_told_what_one_looks_like(
+    installation: Installation, url: str
+) -> None:
+    told = installation.doctor(BUTIE_DATABASE_URL=url)
+    assert told.exit_code == 1
+    assert "BUTIE_DATABASE_URL is no URL" in told.output
+    assert "postgresql://USER:PASSWORD@HOST:5432/DATABASE" in told.output
+    assert "hush" not in told.output and "asyncpg" not in told.output
+    told = installation.doctor(BUTIE_REDIS_URL="http://h")
+    assert "redis://:PASSWORD@HOST:6379/0" in told.output
 
 
 # --- certificates -----------------------------------------------------------------------
