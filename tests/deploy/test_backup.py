@@ -85,7 +85,7 @@ class Cluster:
         return self.run(*command, "-v", "ON_ERROR_STOP=1", "-c", statement).strip()
 
     @contextmanager
-    def running(self) -> Iterator[None]:
+    def running(self, *, stop: str = "fast") -> Iterator[None]:
         options = (
             f"-p {self.port} -c listen_addresses=127.0.0.1 -k {self.folder} "
             f"-c hba_file={self.folder}/pg_hba.conf"
@@ -95,7 +95,7 @@ class Cluster:
         try:
             yield
         finally:
-            self.run("pg_ctl", "stop", "-s", "-m", "fast", "-D", str(self.data))
+            self.run("pg_ctl", "stop", "-s", "-m", stop, "-D", str(self.data))
 
     @contextmanager
     def log_streamed(self) -> Iterator[None]:
@@ -180,18 +180,19 @@ def test_a_ledger_comes_back_with_every_claim_that_was_answered(
         Release(role, ROOT, cluster.url(role), f"redis://127.0.0.1:{gate.port}/0", settings)
         for role, settings in (
             ("owner", {"BUTIE_SERVICE_ROLE": "butie_service"}),
-            ("service", {}),
+            ("service", {"COLUMNS": "300"}),  # no sentence of the doctor's is folded
         )
     )
     sold_at = datetime.now(UTC) - timedelta(minutes=1)
     try:
-        with cluster.running():
+        with cluster.running(stop="immediate"):  # nothing is flushed on the way out
             cluster.script("first-start.sh", PGHOST=str(cluster.folder))
             owner.butie("migrate")
             key = enrol(butie, tmp_path, uscc(1))
             with cluster.log_streamed(), butie.serve(tmp_path) as served:
                 answered = [claimed(served, key, n, sold_at)["claim"] for n in range(10)]
                 cluster.script("backup.sh", "once")
+                assert "streamed from slot butie_backup" in butie.butie("doctor")
                 answered += [claimed(served, key, n, sold_at)["claim"] for n in range(10, 20)]
                 cluster.streamed_all()
         shutil.rmtree(cluster.data)
