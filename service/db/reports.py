@@ -15,6 +15,8 @@ from service.db.engine import LedgerAway, driver_url
 
 CONNECTIONS_MAX = 3
 STATEMENT_S = 900
+# A statement that gives no rows for long would not notice that we have gone.
+LEFT_S = 1
 # How long one waits for its turn: the others are answered in minutes, not in moments.
 TURN_S = 2
 
@@ -37,8 +39,9 @@ class ReportsBusy(Exception):
 class Reports:
     """At most `CONNECTIONS_MAX` connections, made when they are first wanted."""
 
-    def __init__(self, pool: Any) -> None:
+    def __init__(self, pool: Any, turn_s: float) -> None:
         self._pool = pool
+        self._turn_s = turn_s
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[asyncpg.Connection]:
@@ -48,7 +51,7 @@ class Reports:
         the statement, and the place is free at once.
         """
         try:
-            connection = await self._pool.acquire(timeout=TURN_S)
+            connection = await self._pool.acquire(timeout=self._turn_s)
         except TimeoutError:  # an OSError too, so it comes first
             raise ReportsBusy from None
         except _AWAY as error:
@@ -69,8 +72,8 @@ class Reports:
         self._pool.terminate()
 
 
-async def open_reports(database_url: str) -> Reports:
-    """Connects to nothing yet."""
+async def open_reports(database_url: str, turn_s: float = TURN_S) -> Reports:
+    """Connects to nothing yet. A connection is waited for `turn_s`, making it included."""
     pool = await asyncpg.create_pool(
         driver_url(database_url),
         min_size=0,
@@ -79,6 +82,7 @@ async def open_reports(database_url: str) -> Reports:
             "application_name": "butie reports",
             "timezone": "UTC",
             "statement_timeout": f"{STATEMENT_S}s",
+            "client_connection_check_interval": f"{LEFT_S}s",
         },
     )
-    return Reports(pool)
+    return Reports(pool, turn_s)

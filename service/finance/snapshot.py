@@ -13,7 +13,7 @@ from dataclasses import replace
 import asyncpg
 
 from service.db.engine import LedgerAway
-from service.db.reports import Reports, open_reports
+from service.db.reports import TURN_S, Reports, open_reports
 from service.finance.selection import Selection, complete
 
 # A standby that is further behind than this is not waited for.
@@ -46,9 +46,11 @@ class Books:
         self._standby = standby
 
     @classmethod
-    async def open(cls, ledger: Reports, standby_url: str | None) -> "Books":
+    async def open(
+        cls, ledger: Reports, standby_url: str | None, turn_s: float = TURN_S
+    ) -> "Books":
         """Connects to nothing yet."""
-        return cls(ledger, None if standby_url is None else await open_reports(standby_url))
+        return cls(ledger, None if standby_url is None else await open_reports(standby_url, turn_s))
 
     def close(self) -> None:
         """Cut what is under way; the ledger's connections are their owner's."""

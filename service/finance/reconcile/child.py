@@ -32,6 +32,9 @@ from service.finance.snapshot import Books
 
 MEMORY_MAX_BYTES = 2 << 30
 NICENESS = 5
+# It gives way to everybody, so on a busy machine a connection alone can take seconds; and nobody
+# waits for it as for an answer.
+TURN_S = 60
 BEAT_S = 1.0
 
 
@@ -80,8 +83,8 @@ def _end_with_parent() -> None:
 
 
 async def _reconcile(job: Job, file: BinaryIO) -> None:
-    ledger = await open_reports(job.database_url)
-    books = await Books.open(ledger, job.export_database_url)
+    ledger = await open_reports(job.database_url, TURN_S)
+    books = await Books.open(ledger, job.export_database_url, TURN_S)
     try:
         await _run(job, file, ledger, books)
     finally:
