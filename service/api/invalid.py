@@ -25,6 +25,10 @@ SENTENCES: dict[str, dict[Language, str]] = {
     "int_parsing_size": {"zh": "数值过大", "en": "is far too large"},
     "bool_type": {"zh": "应为 true 或 false", "en": "must be true or false"},
     "bool_parsing": {"zh": "应为 true 或 false", "en": "must be true or false"},
+    "given_twice": {
+        "zh": "只能给出一次",
+        "en": "stands there more than once: give it once, or ask once for each value",
+    },
     "days_reversed": {
         "zh": "from 不得晚于 to，请核对起止日期",
         "en": "from must not be after to: check the two days",

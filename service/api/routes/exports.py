@@ -1,8 +1,11 @@
 """The journal for finance: the entries as a file, and their control totals."""
 
-from typing import Annotated, Literal, Self
+import asyncio
+from collections.abc import Coroutine
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from fastapi import APIRouter, Depends, Query, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
@@ -23,10 +26,21 @@ from service.finance.selection import BookersHang, EntryKind, Selection
 from service.finance.snapshot import StandbyBehind
 from service.finance.totals import Totals, read_totals
 
+
+async def each_once(request: Request) -> None:
+    """A dependency: of a parameter that is repeated, one value alone would count, unsaid."""
+    given = request.query_params
+    repeated = [name for name in given if len(given.getlist(name)) > 1]
+    if repeated:
+        raise RequestValidationError(
+            [{"type": "given_twice", "loc": ("query", name)} for name in repeated]
+        )
+
+
 router = APIRouter(
     prefix="/v1/exports/journal",
     tags=["finance"],
-    dependencies=[Depends(allowed("finance"))],
+    dependencies=[Depends(allowed("finance")), Depends(each_once)],
     responses=documented(
         "unauthorized",
         "missing_scope",
@@ -133,6 +147,28 @@ class ExportAnswer(StreamingResponse):
             await self._download.close()
 
 
+Result = TypeVar("Result")
+
+
+async def unless_left(request: Request, work: Coroutine[Any, Any, Result]) -> Result:
+    """What the work gives. It is cut off when the client leaves: raises ClientDisconnect."""
+
+    async def leave() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    working, leaving = asyncio.create_task(work), asyncio.create_task(leave())
+    try:
+        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientDisconnect
+        return await working
+    finally:
+        working.cancel()
+        leaving.cancel()
+        await asyncio.wait((working, leaving))
+
+
 def _header(description: str) -> dict[str, object]:
     return {"description": description, "schema": {"type": "string"}}
 
@@ -181,8 +217,14 @@ async def export_journal(
 
 
 @router.get("/totals")
-async def journal_totals(service: ServiceOf, query: Annotated[Filters, Query()]) -> Totals:
+async def journal_totals(
+    request: Request, service: ServiceOf, query: Annotated[Filters, Query()]
+) -> Totals:
     """Count and sums under the same filters and the same snapshot rule as the file's."""
     wanted = query.selection(service.settings.jurisdiction)
-    async with service.books.snapshot(wanted) as (connection, selection):
-        return await read_totals(connection, selection)
+
+    async def read() -> Totals:
+        async with service.books.snapshot(wanted) as (connection, selection):
+            return await read_totals(connection, selection)
+
+    return await unless_left(request, read())

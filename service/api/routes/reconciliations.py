@@ -15,13 +15,14 @@ from uuid_utils.compat import uuid7
 
 from service.api.auth import Refusal, ServiceOf, allowed
 from service.api.problems import documented, language_of, problem
-from service.api.routes.exports import MEDIA_TYPES, Name, StoreName
+from service.api.routes.exports import MEDIA_TYPES, Name, StoreName, each_once
+from service.core.checkout import Day
 from service.core.sentences import Language
-from service.finance.reconcile.files import BadFile, Rows
+from service.finance.reconcile.files import BadFile, Rows, reader_of
 from service.finance.reconcile.here import Scope
 from service.finance.reconcile.items import Listed, ListFormat, ListOf, list_pieces
 from service.finance.reconcile.kept import Asked, Kept, Reconciliation, RunState
-from service.finance.reconcile.mapping import KEYS, AmountIs, Mapping, Reader, Unit, Why, states_of
+from service.finance.reconcile.mapping import KEYS, AmountIs, Mapping, Unit, Why, states_of
 from service.finance.reconcile.run import Summary
 from service.finance.reconcile.sentences import WHYS, fault_sentence
 from service.retailers.directory import Caller
@@ -32,7 +33,7 @@ MayFinance = Annotated[Caller, Depends(allowed("finance"))]
 router = APIRouter(
     prefix="/v1/reconciliations",
     tags=["finance"],
-    dependencies=[Depends(allowed("finance"))],
+    dependencies=[Depends(allowed("finance")), Depends(each_once)],
     responses=documented("unauthorized", "missing_scope", "ledger_unavailable", "overloaded"),
 )
 # A million rows of the longest kind.
@@ -48,8 +49,8 @@ class What(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    from_on: date = Field(alias="from", description="first booking day")
-    to_on: date = Field(alias="to", description="last booking day, included")
+    from_on: Day = Field(alias="from", description="first booking day")
+    to_on: Day = Field(alias="to", description="last booking day, included")
     retailer: Name | None = None
     store: StoreName | None = None
     claim_id: Heading | None = Field(None, description="heading of the column to match by")
@@ -216,10 +217,7 @@ def _look(file: BinaryIO, size: int, mapping: Mapping) -> None:
         found = next(iter(rows), None)
         if found is None:
             raise BadFile("no_rows")
-        try:
-            Reader(mapping, found[1])
-        except KeyError as missing:
-            raise BadFile("missing_columns", columns=", ".join(missing.args[0])) from None
+        reader_of(mapping, found[1])
     file.seek(0)
 
 

@@ -7,12 +7,12 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO, Literal
 
-from service.finance.reconcile.mapping import text_of
+from service.finance.reconcile.mapping import BadHeading, Mapping, Reader, text_of
 
 FileKind = Literal["csv", "xlsx"]
 Fault = Literal[
-    "unreadable", "missing_columns", "too_many_rows", "no_rows", "key_too_common", "interrupted",
-    "ledger_unavailable",
+    "unreadable", "missing_columns", "repeated_columns", "too_many_rows", "no_rows",
+    "key_too_common", "interrupted", "ledger_unavailable",
 ]  # fmt: skip
 
 ROWS_MAX = 1_000_000
@@ -31,6 +31,14 @@ class BadFile(Exception):
 
     def __str__(self) -> str:
         return ", ".join([self.fault, *self.facts.values()])
+
+
+def reader_of(mapping: Mapping, heading: Sequence[Any]) -> Reader:
+    """Of the rows under this heading. Raises BadFile."""
+    try:
+        return Reader(mapping, heading)
+    except BadHeading as bad:
+        raise BadFile(bad.fault, columns=", ".join(bad.columns)) from None
 
 
 class Rows:

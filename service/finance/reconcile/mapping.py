@@ -92,14 +92,26 @@ class BadRow:
     why: Why
 
 
+class BadHeading(Exception):
+    """The heading lacks columns that are mapped, or has them more than once."""
+
+    def __init__(
+        self, fault: Literal["missing_columns", "repeated_columns"], columns: list[str]
+    ) -> None:
+        super().__init__(fault, columns)
+        self.fault = fault
+        self.columns = columns
+
+
 class Reader:
-    """Reads cells by a heading. Raises KeyError with the headings that are not there."""
+    """Reads cells by a heading. Raises BadHeading."""
 
     def __init__(self, mapping: Mapping, heading: Sequence[Any]) -> None:
         names = [text_of(cell) for cell in heading]
-        missing = [name for name in mapping.headings if name not in names]
-        if missing:
-            raise KeyError(missing)
+        if missing := [name for name in mapping.headings if name not in names]:
+            raise BadHeading("missing_columns", missing)
+        if repeated := [name for name in mapping.headings if names.count(name) > 1]:
+            raise BadHeading("repeated_columns", repeated)
         self._keys = [(name, names.index(heading)) for name, heading in mapping.keys]
         self._amount = names.index(mapping.amount)
         self._state = None if mapping.state is None else names.index(mapping.state)

@@ -13,14 +13,13 @@ from typing import Any, BinaryIO, NamedTuple
 
 import asyncpg
 
-from service.finance.reconcile.files import ROWS_MAX, BadFile, Rows
+from service.finance.reconcile.files import ROWS_MAX, BadFile, Rows, reader_of
 from service.finance.reconcile.here import Scope, units_sql
 from service.finance.reconcile.mapping import (
     KEY_SEPARATOR,
     NO_KEY,
     BadRow,
     Mapping,
-    Reader,
     Row,
     Why,
 )
@@ -115,11 +114,9 @@ class Run:
         rows = Rows(file, size, self._mapping.skip)
         numbered = iter(rows)
         try:
-            reader = Reader(self._mapping, next(numbered)[1])
+            reader = reader_of(self._mapping, next(numbered)[1])
         except StopIteration:
             raise BadFile("no_rows") from None
-        except KeyError as missing:
-            raise BadFile("missing_columns", columns=", ".join(missing.args[0])) from None
         read = (reader.read(line, cells) for line, cells in numbered)
         while chunk := list(islice(read, CHUNK)):
             good = [one for one in chunk if isinstance(one, Row)]

@@ -15,6 +15,11 @@ FAULTS: dict[Fault, dict[Language, str]] = {
         "en": "its heading lacks the columns {columns}: check their names, and skip the lines "
         "before the heading if there are any",
     },
+    "repeated_columns": {
+        "zh": "表头中以下列名出现不止一次：{columns}；请改名，使每一列只有一个含义",
+        "en": "its heading has these columns more than once: {columns}; rename those that are not "
+        "meant",
+    },
     "too_many_rows": {
         "zh": "超过 1,000,000 行；请缩短期间，分几次对账",
         "en": "it has more than 1,000,000 rows: reconcile shorter periods",
