@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from service.cli.arguments import BIGINT_MAX, plain_name
 from service.cli.faults import told
 from service.cli.journal import reports_of
 from service.cli.tables import print_table
@@ -26,10 +27,12 @@ from service.finance.totals import Totals, read_totals
 
 From = Annotated[str, typer.Option("--from", metavar="DAY", help="first booking day")]
 To = Annotated[str, typer.Option("--to", metavar="DAY", help="last booking day, included")]
-Filter = Annotated[str | None, typer.Option()]
+Filter = Annotated[str | None, typer.Option(callback=plain_name)]
 Kind = Annotated[EntryKind | None, typer.Option()]
-After = Annotated[int, typer.Option(min=0, help="only entries after this number")]
-Until = Annotated[int | None, typer.Option(min=0, help="only entries up to this number")]
+After = Annotated[int, typer.Option(min=0, max=BIGINT_MAX, help="only entries after this number")]
+Until = Annotated[
+    int | None, typer.Option(min=0, max=BIGINT_MAX, help="only entries up to this number")
+]
 
 
 def days(from_on: str, to_on: str) -> tuple[date, date]:

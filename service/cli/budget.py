@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 
 import typer
 
+from service.cli.arguments import printable
 from service.cli.ledger import act
 from service.cli.tables import print_table
 from service.config import Misconfigured, Settings
@@ -72,7 +73,7 @@ def adjust_budget(
     async def work(office: Office) -> Adjustment:
         if fen == 0 or abs(fen) > BUDGET_MAX_FEN:
             raise Misconfigured(f"--fen {fen}: an amount in fen, not 0.")
-        allocation = Allocation(pool, fen, document, reason)
+        allocation = Allocation(pool, fen, printable(document), printable(reason))
         found = await adjust(office, key or f"cli-{uuid4()}", allocation, _pools())
         match found:
             case Adjustment():
@@ -103,7 +104,7 @@ def tranche_add(
     async def work(office: Office) -> Tranche:
         if not 0 < fen <= BUDGET_MAX_FEN:
             raise Misconfigured(f"--fen {fen}: an amount in fen, more than 0.")
-        made = await plan(office, pool, _instant(at), fen, document, _pools())
+        made = await plan(office, pool, _instant(at), fen, printable(document), _pools())
         if made is None:
             raise _no_such(pool)
         return made

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.progress import track
 
+from service.cli.arguments import printable
 from service.cli.ledger import act
 from service.cli.tables import print_table
 from service.db.acts import Office, read_acts
@@ -58,7 +59,7 @@ def retailer_add(
     """Enrol a retailer, and with --stores all its stores: all of it or nothing."""
 
     async def work(office: Office) -> int:
-        await add_retailer(office, retailer_id=retailer_id, uscc_number=uscc, name=_text(name))
+        await add_retailer(office, retailer_id=retailer_id, uscc_number=uscc, name=printable(name))
         return await _import(office, retailer_id, stores_file) if stores_file else 0
 
     _say(f"Enrolled {retailer_id} with {_work(work, dry_run)} stores.")
@@ -92,7 +93,9 @@ def store_add(
     """Enrol a store."""
 
     async def work(office: Office) -> None:
-        await add_stores(office, retailer, [NewStore(store_id, _text(name), town and _text(town))])
+        await add_stores(
+            office, retailer, [NewStore(store_id, printable(name), town and printable(town))]
+        )
 
     act(work)
     _say(f"Enrolled store {store_id}.")
@@ -144,7 +147,7 @@ def key_create(
     async def work(office: Office) -> NewKey:
         if role not in ROLES:
             raise NotEnrolled("unknown_role", f"The role is one of {', '.join(ROLES)}.")
-        return await create_key(office, role=role, retailer_id=retailer, label=_text(label))
+        return await create_key(office, role=role, retailer_id=retailer, label=printable(label))
 
     _show_secret(act(work))
 
@@ -245,17 +248,11 @@ def _work(work: Callable[[Office], Awaitable[int]], dry_run: bool) -> int:
 
 def _set_state(kind: Kind, subject_id: str, state: State, reason: str) -> None:
     async def work(office: Office) -> None:
-        if not await set_state(office, kind, subject_id, state, _text(reason)):
+        if not await set_state(office, kind, subject_id, state, printable(reason)):
             raise NotEnrolled("not_found", f"There is no {kind} {subject_id}.")
 
     act(work)
     _say(f"{kind} {subject_id} is {state}.")
-
-
-def _text(text: str) -> str:
-    if not text.strip() or not text.isprintable() or len(text) > 120:
-        raise NotEnrolled("bad_text", f"{text!r}: 1 to 120 printable characters, please.")
-    return text
 
 
 def _show(table: sa.Table, columns: Sequence[str], retailer_id: str | None = None) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from service.cli.books import From, To, books_of, days, progress
+from service.cli.books import Filter, From, To, books_of, days, progress
 from service.cli.faults import told
 from service.cli.tables import print_table
 from service.config import Misconfigured, Settings
@@ -42,8 +42,8 @@ def reconcile_command(
     unit: Annotated[Unit, typer.Option()] = "yuan",
     amount_is: Annotated[AmountIs, typer.Option(help="net: less what was refunded")] = "granted",
     skip: Annotated[int, typer.Option(min=0, max=100, help="lines before the heading")] = 0,
-    retailer: Annotated[str | None, typer.Option()] = None,
-    store: Annotated[str | None, typer.Option()] = None,
+    retailer: Filter = None,
+    store: Filter = None,
     list_: Annotated[Path | None, typer.Option("--list", help="csv of every difference")] = None,
     matched: Annotated[bool, typer.Option("--matched", help="list what matches, too")] = False,
 ) -> None:

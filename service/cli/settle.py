@@ -11,7 +11,8 @@ from uuid import UUID
 import asyncpg
 import typer
 
-from service.cli.books import From, To, days
+from service.cli.arguments import plain_name, printable
+from service.cli.books import Filter, From, To, days
 from service.cli.faults import told
 from service.cli.journal import reports_of
 from service.cli.tables import print_table
@@ -55,7 +56,7 @@ SENTENCES: dict[type[object], str] = {
 
 @app.command("draft")
 def draft_command(
-    retailer: Annotated[str, typer.Argument(metavar="RETAILER_ID")],
+    retailer: Annotated[str, typer.Argument(metavar="RETAILER_ID", callback=plain_name)],
     from_on: From,
     to_on: To,
     advance: Annotated[
@@ -84,6 +85,8 @@ def pay_command(
     settlement_id: Id, reference: Annotated[str, typer.Option(help="of the payment")]
 ) -> None:
     """Note that it was paid."""
+    with told():
+        printable(reference)
     _show(_act(lambda settlements, act: settlements.pay(settlement_id, reference, act)))
 
 
@@ -95,7 +98,7 @@ def show_command(settlement_id: Id) -> None:
 
 @app.command("list")
 def list_command(
-    retailer: Annotated[str | None, typer.Option()] = None,
+    retailer: Filter = None,
     state: Annotated[State | None, typer.Option()] = None,
 ) -> None:
     """List the newest settlements."""

@@ -145,6 +145,12 @@ class SheetEncoder:
 DAY_STYLE = 2
 
 
+# Line breaks, which become blanks: a row is a line. And what XML cannot hold even escaped, which
+# goes: one such character, and nobody can open the workbook.
+_NO_XML = "".join(f"\\x{n:02x}" for n in range(1, 32) if chr(n) not in "\t\n\r")
+NO_CELL = f"E'\\n\\r{_NO_XML}\\ufffe\\uffff'"
+
+
 def sheet_row_sql(columns: tuple[Column, ...]) -> str:
     """A row of sheet XML as SQL over `entry`. Texts are never formulas there."""
     return "'<row>' || " + " || ".join(_cell_sql(one) for one in columns) + " || '</row>'"
@@ -158,6 +164,8 @@ def _cell_sql(column: Column) -> str:
         cell = f"'<c><v>' || {value} || '</v></c>'"
     else:
         safe = f"{value}::text"
+        if column.outside:
+            safe = f"translate({safe}, {NO_CELL}, '  ')"
         for sign, name in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):
             safe = f"replace({safe}, '{sign}', '{name}')"
         cell = f"'<c t=\"inlineStr\"><is><t>' || {safe} || '</t></is></c>'"

@@ -6,10 +6,12 @@ import gzip
 import hashlib
 import io
 import json
+import zipfile
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import asyncpg
 import httpx
@@ -17,9 +19,11 @@ import pyarrow.parquet
 import pytest
 from backports import zstd
 from python_calamine import CalamineWorkbook
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
+from typer.testing import CliRunner
 
-from service.api.routes.exports import ExportAnswer
+from service.api.routes.exports import ExportAnswer, unless_left
+from service.cli import app
 from service.db.reports import CONNECTIONS_MAX
 from service.finance import export
 from service.finance.columns import COLUMNS, FUNDING_COLUMNS, described
@@ -262,6 +266,19 @@ async def test_what_a_spreadsheet_would_compute_is_defused(house: House) -> None
     assert [row[NAMES.index("document_no")] for row in cells[-len(hostile) :]] == hostile
 
 
+async def test_what_no_sheet_may_hold_leaves_the_sheet_readable(house: House) -> None:
+    for text in ("a\x1bb\x01\x02c", "\ufffe\uffff", "x\ty", "p\nq"):
+        await house.sql(
+            "INSERT INTO journal (jurisdiction, kind, booked_on, booked_at, pool, amount_fen,"
+            " document_no) VALUES ('330402', 'allocation', '2025-06-18', now(), 'cars', -1, $1)",
+            text,
+        )
+    sheet = (await export_of(house, format="xlsx")).content
+    ElementTree.fromstring(zipfile.ZipFile(io.BytesIO(sheet)).read("xl/worksheets/sheet1.xml"))
+    cells = CalamineWorkbook.from_filelike(io.BytesIO(sheet)).get_sheet_by_index(0).to_python()
+    assert [row[NAMES.index("document_no")] for row in cells[-4:]] == ["abc", "", "x\ty", "p q"]
+
+
 async def test_more_rows_than_a_sheet_holds_are_refused_with_a_way_out(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -286,9 +303,11 @@ async def test_more_rows_than_a_sheet_holds_are_refused_with_a_way_out(
         {"after": str(2**63)},
         {"compress": "brotli"},
         {"trailer": "perhaps"},
+        {"pool": ["cars", "ebike"]},  # the last alone would be half of what was meant
+        {"from": ["2025-06-01", "2025-06-18"]},
     ],
 )
-async def test_a_bad_filter_gets_a_sentence(house: House, query: dict[str, str]) -> None:
+async def test_a_bad_filter_gets_a_sentence(house: House, query: dict[str, Any]) -> None:
     async with house.client("finance") as client:
         for path in ("/v1/exports/journal", "/v1/exports/journal/totals"):
             answer = await client.get(
@@ -296,6 +315,15 @@ async def test_a_bad_filter_gets_a_sentence(house: House, query: dict[str, str])
             )
             assert (answer.status_code, answer.json()["code"]) == (422, "invalid_field")
             assert "is not valid" not in answer.json()["detail"], answer.text
+
+
+@pytest.mark.parametrize(
+    "more", [("--after", str(2**63)), ("--until", "-1"), ("--pool", "a\udcff")]
+)
+def test_a_bad_filter_typed_gets_a_sentence_too(more: tuple[str, str]) -> None:
+    told = CliRunner().invoke(app, ["totals", "--from", "2025-06-18", "--to", "2025-06-18", *more])
+    assert told.exit_code == 2
+    assert more[0] in told.output
 
 
 async def test_only_finance_may_export(house: House) -> None:
@@ -327,6 +355,27 @@ async def test_a_client_that_leaves_frees_its_connection_at_once(house: House) -
         while await _busy(house):
             await asyncio.sleep(0.02)
     assert (await export_of(house)).status_code == 200
+
+
+async def test_a_client_that_leaves_its_totals_frees_the_connection(house: House) -> None:
+    waiting = asyncio.Event()
+
+    async def read() -> None:
+        async with house.service.reports.connection() as connection:
+            waiting.set()
+            await connection.execute("SELECT pg_sleep(3600)")
+
+    async def leave() -> dict[str, Any]:
+        await waiting.wait()
+        return {"type": "http.disconnect"}
+
+    for _ in range(CONNECTIONS_MAX + 1):
+        waiting.clear()
+        with pytest.raises(ClientDisconnect):
+            await unless_left(Request({"type": "http"}, leave), read())  # type: ignore[arg-type]
+    async with asyncio.timeout(20):
+        while await _busy(house):
+            await asyncio.sleep(0.02)
 
 
 async def _busy(house: House) -> int:

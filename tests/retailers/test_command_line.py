@@ -124,6 +124,20 @@ async def test_budgets_are_adjusted_and_released_in_parts(house: House) -> None:
         ("key", "revoke", "nothing", "--reason", "x"),
         ("budget", "adjust", "cash", "--fen", "1", "--document", "D", "--reason", "x"),
         ("budget", "adjust", "ebike", "--fen", "0", "--document", "D", "--reason", "x"),
+        ("budget", "adjust", "ebike", "--fen", "1", "--document", "D\n9", "--reason", "x"),
+        ("budget", "adjust", "ebike", "--fen", "1", "--document", "D", "--reason", "\x1b[31m"),
+        (
+            "budget",
+            "tranche",
+            "add",
+            "ebike",
+            "--at",
+            "2099-07-01T00:00+08:00",
+            "--fen",
+            "1",
+            "--document",
+            " ",
+        ),
     ],
 )
 async def test_what_cannot_be_done_gets_one_sentence(house: House, words: tuple[str, ...]) -> None:
