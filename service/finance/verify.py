@@ -39,7 +39,13 @@ DIGEST = """
     FROM journal_funded AS e WHERE jurisdiction = $1 AND booked_on = $2
 """
 # Entries in no day at all, booked before the first that was closed.
-BEFORE = "SELECT entry_no, booked_on FROM journal WHERE jurisdiction = $1 AND booked_on < $2"
+BEFORE = """
+    SELECT entry_no, booked_on FROM journal AS e
+    WHERE jurisdiction = $1 AND booked_on < $2 AND NOT EXISTS (
+        SELECT FROM journal_seal AS s
+        WHERE s.jurisdiction = $1 AND s.entry_no = e.entry_no)
+"""
+SEALED = "SELECT min(day), max(day) FROM journal_seal WHERE jurisdiction = $1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +75,9 @@ class CheckedDay:
 async def verify(connection: asyncpg.Connection, jurisdiction: str) -> AsyncIterator[CheckedDay]:
     """Every closed day, oldest first, with what is wrong about it."""
     previous: asyncpg.Record | None = None
-    for row in await connection.fetch(DAYS, jurisdiction):
+    days = await connection.fetch(DAYS, jurisdiction)
+    missing = _at_the_ends(await connection.fetchrow(SEALED, jurisdiction), days)
+    for row in days:
         findings = [*_gap(previous, row)]
         if previous is None:
             before = await connection.fetch(BEFORE, jurisdiction, row["day"])
@@ -79,6 +87,18 @@ async def verify(connection: asyncpg.Connection, jurisdiction: str) -> AsyncIter
             row["day"], row["entries"], row["sum_fen"], row["digest"].hex(), tuple(findings)
         )
         previous = row
+    for day in missing:
+        yield CheckedDay(day, 0, 0, "", (Finding(day, "missing_day"),))
+
+
+def _at_the_ends(sealed: asyncpg.Record, days: list[asyncpg.Record]) -> list[date]:
+    """Days whose entries have seals, before the first that is there or after the last; `_gap`
+    finds those between."""
+    first, last = sealed
+    if first is None:
+        return []
+    span = (first + timedelta(days=n) for n in range((last - first).days + 1))
+    return [day for day in span if not days or not days[0]["day"] <= day <= days[-1]["day"]]
 
 
 def _gap(previous: asyncpg.Record | None, row: asyncpg.Record) -> list[Finding]:

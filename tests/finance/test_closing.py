@@ -152,7 +152,11 @@ TAMPER = {
         " document_no) OVERRIDING SYSTEM VALUE"
         " VALUES ('330402', 900, 'allocation', '2025-06-18', now(), 'cars', 1, 'D')",
     ),
-    "missing_day": ("DELETE FROM journal_day WHERE day = '2025-06-19'",),
+    "missing_day": (
+        "DELETE FROM journal_day WHERE day = '2025-06-18'",
+        "DELETE FROM journal_day WHERE day = '2025-06-19'",
+        "DELETE FROM journal_day WHERE day >= '2025-06-18'",
+    ),
     "broken_digest": (
         "UPDATE journal SET amount_fen = amount_fen + 1 WHERE entry_no = 8",
         "UPDATE journal_day SET sum_fen = sum_fen + 1 WHERE day = '2025-06-18'",
