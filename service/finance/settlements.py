@@ -223,7 +223,8 @@ class Settlements:
         return await self._read(settlement_id)
 
     async def approve(self, settlement_id: UUID, act: Act) -> Moved:
-        """By another key than the draft's; nets the refunds that have come since."""
+        """By another key than the draft's; nets the refunds that have come since, and an advance
+        that was paid since."""
         async with self._connection.transaction():
             found = await self.read(settlement_id)
             if not isinstance(found, Settlement):
@@ -237,6 +238,9 @@ class Settlements:
                 return SameKey()
             if found.kind == "final":
                 await self._connection.execute(GATHER_LATE, self._place, settlement_id)
+                await self._connection.execute(
+                    NET_ADVANCES, self._place, found.retailer_id, settlement_id
+                )
                 await self._connection.execute(ADD_UP, self._place, settlement_id)
             await self._connection.execute(
                 "UPDATE settlement SET state = 'approved', approved_by = $3, approved_at = $4"

@@ -29,6 +29,8 @@ HEADING = (
 )  # fmt: skip
 FONT = "STSong-Light"  # one that readers of PDF bring for Chinese: no file of ours is needed
 
+FORMULA_SIGNS = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
+
 LINES = """
     SELECT j.entry_no, j.booked_on, s.part, j.store_id, j.category, s.claim_id, s.line_no,
         i.number AS invoice_no, s.amount_fen
@@ -108,18 +110,23 @@ def _rows(lines: Iterable[Line]) -> Iterable[tuple[Any, ...]]:
             line.entry_no,
             line.booked_on.isoformat(),
             PARTS[line.part],
-            _harmless(line.store_id),
+            line.store_id,
             line.category,
             str(line.claim_id),
             line.line_no,
-            _harmless(line.invoice_no or ""),
+            line.invoice_no or "",
             yuan(line.amount_fen).replace(",", ""),
         )
 
 
-def _harmless(text: str) -> str:
-    """Without what a spreadsheet would compute."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "＝", "＋", "－", "＠")) else text
+def _harmless(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Without what a spreadsheet would compute, when it has but text to go by."""
+    *cells, amount = row
+    guarded = (
+        f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA_SIGNS) else cell
+        for cell in cells
+    )
+    return (*guarded, amount)
 
 
 def csv_file(statement: Statement) -> bytes:
@@ -127,7 +134,7 @@ def csv_file(statement: Statement) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(HEADING)
-    writer.writerows(_rows(statement.lines))
+    writer.writerows(map(_harmless, _rows(statement.lines)))
     return ("\ufeff" + text.getvalue()).encode()
 
 
@@ -135,7 +142,8 @@ def xlsx_file(statement: Statement) -> bytes:
     import xlsxwriter
 
     file = io.BytesIO()
-    book = xlsxwriter.Workbook(file, {"constant_memory": True, "strings_to_formulas": False})
+    plain = {"strings_to_formulas": False, "strings_to_urls": False}  # names and notes of others
+    book = xlsxwriter.Workbook(file, {"constant_memory": True, **plain})
     book.set_properties({"created": statement.settlement.drafted_at.astimezone(UTC)})
     head, lines = book.add_worksheet("结算单"), book.add_worksheet("明细")
     money = book.add_format({"num_format": "#,##0.00"})
@@ -153,6 +161,11 @@ def xlsx_file(statement: Statement) -> bytes:
     return file.getvalue()
 
 
+def _in_font(text: str) -> str:
+    """The font's encoding ends at U+FFFF; 〓 stands for a sign that it lacks."""
+    return "".join(sign if sign <= "\uffff" else "〓" for sign in text)
+
+
 def pdf_file(statement: Statement) -> bytes:
     from reportlab.lib.pagesizes import A4, landscape
     from reportlab.pdfbase import pdfmetrics
@@ -164,7 +177,11 @@ def pdf_file(statement: Statement) -> bytes:
     title = [("FONT", (0, 0), (-1, -1), FONT, 14)]
     story = [
         Table([["消费品以旧换新补贴资金结算单"]], style=title),
-        Table(_head(statement), colWidths=[110, 330], style=style),
+        Table(
+            [[name, _in_font(value)] for name, value in _head(statement)],
+            colWidths=[110, 330],
+            style=style,
+        ),
         Spacer(0, 12),
     ]
     if len(statement.lines) <= PDF_LINES_MAX:
@@ -180,8 +197,15 @@ def pdf_file(statement: Statement) -> bytes:
     story.append(
         Table(signatures, colWidths=[220] * 3, style=[("FONT", (0, 0), (-1, -1), FONT, 9)])
     )
+
+    def number(canvas: Any, document: Any) -> None:
+        canvas.setFont(FONT, 8)
+        foot = f"结算单号 {statement.settlement.settlement_id}　第 {document.page} 页"
+        canvas.drawCentredString(landscape(A4)[0] / 2, 36, foot)
+
     file = io.BytesIO()
-    SimpleDocTemplate(file, pagesize=landscape(A4), title="结算单", invariant=True).build(story)
+    paper = SimpleDocTemplate(file, pagesize=landscape(A4), title="结算单", invariant=True)
+    paper.build(story, onFirstPage=number, onLaterPages=number)
     return file.getvalue()
 
 

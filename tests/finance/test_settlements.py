@@ -3,6 +3,7 @@
 import asyncio
 import csv
 import io
+import zipfile
 from typing import Any
 
 import asyncpg
@@ -12,9 +13,11 @@ from python_calamine import CalamineWorkbook
 
 from service.db.acts import Office
 from service.db.engine import connect
+from service.finance.statement import Line, Statement, csv_file, xlsx_file
 from service.retailers.issue import create_key
 from tests.conftest import NOW, House
 from tests.finance.books import PERIOD, PLACE, claim_some, refund
+from tests.finance.statements import SETTLEMENT
 
 pytestmark = pytest.mark.anyio
 
@@ -166,6 +169,56 @@ async def test_a_claw_back_alone_makes_a_negative_net(office: House) -> None:
     assert (await draft(office))["net_fen"] == -made["net_fen"]
 
 
+async def give_back(house: House, claim_id: str) -> None:
+    async with house.client() as client:
+        answer = await client.post(
+            f"/v1/claims/{claim_id}/refunds",
+            json={"lines": [1], "reason": "returned"},
+            headers={"Idempotency-Key": f"back-{claim_id}"},
+        )
+    assert answer.status_code == 201, answer.text
+
+
+async def all_is_settled_once(house: House) -> None:
+    """Approve what waits, claw back what is left, and see that every entry was paid or taken back
+    exactly once, to the fen."""
+    for _ in range(2):
+        async with house.client("finance") as client:
+            drafts = (await client.get("/v1/settlements", params={"state": "drafted"})).json()
+        for one in drafts["settlements"]:
+            await approve(house, one)
+        again = await post(house, retailer_id="sandbox", **PERIOD)
+        assert again.status_code in (201, 409), again.text
+    assert again.json()["code"] == "nothing_to_settle"
+    (left,) = await house.sql(
+        "SELECT (SELECT count(*) FROM journal WHERE kind <> 'allocation')"
+        " - (SELECT count(*) FROM settled_entry) AS entries,"
+        " (SELECT sum(amount_fen) FROM journal WHERE kind <> 'allocation')"
+        " - (SELECT sum(net_fen) FROM settlement) AS fen"
+    )
+    assert (left["entries"], left["fen"]) == (0, 0)
+
+
+async def test_refunds_that_race_drafts_are_settled_once(office: House) -> None:
+    claims = await invoiced(office, 12)
+    periods = ({"from": "2025-06-01"}, {"from": "2025-06-10"}, {"to": "2025-06-18"})
+    drafts = [post(office, retailer_id="sandbox", **{**PERIOD, **one}) for one in periods]
+    answers = await asyncio.gather(*drafts, *(give_back(office, one) for one in claims[::2]))
+    assert sorted(one.status_code for one in answers if one) == [201, 409, 409]
+    await all_is_settled_once(office)
+
+
+async def test_refunds_that_race_an_approval_are_netted_or_clawed_back(office: House) -> None:
+    claims = await invoiced(office, 12)
+    made = await draft(office)
+    await asyncio.gather(
+        *(give_back(office, one) for one in claims[:4]),
+        approve(office, made),
+        *(give_back(office, one) for one in claims[4:9]),
+    )
+    await all_is_settled_once(office)
+
+
 async def test_an_advance_is_paid_and_netted_once(office: House) -> None:
     await invoiced(office, 2)
     due = await granted(office)
@@ -179,6 +232,17 @@ async def test_an_advance_is_paid_and_netted_once(office: House) -> None:
     assert (await approve(office, final))["net_fen"] == due - due // 2
     await invoiced(office, 1, start=9)
     assert (await draft(office))["advanced_fen"] == 0
+
+
+async def test_an_advance_paid_while_the_draft_waits_is_netted_at_approval(office: House) -> None:
+    await invoiced(office, 2)
+    due = await granted(office)
+    advance = await draft(office, advance_bp=5000)
+    final = await draft(office)
+    assert (final["advanced_fen"], final["net_fen"]) == (0, due)
+    await pay(office, await approve(office, advance))
+    approved = await approve(office, final)
+    assert (approved["advanced_fen"], approved["net_fen"]) == (due // 2, due - due // 2)
 
 
 async def statement(house: House, settlement: dict[str, Any], format_: str = "json") -> Any:
@@ -204,6 +268,30 @@ async def test_the_statements_say_the_same(office: House) -> None:
     pdf = (await statement(office, made, "pdf")).content
     assert pdf.startswith(b"%PDF-") and b"STSong-Light" in pdf
     assert (await statement(office, made, "pdf")).content == pdf
+
+
+async def test_what_others_wrote_is_neither_formula_nor_link_in_a_statement(
+    office: House,
+) -> None:
+    await invoiced(office, 1)
+    await office.sql("UPDATE retailer SET name = '=1+1𠮷' WHERE retailer_id = 'sandbox'")
+    path = f"/{(made := await approve(office, await draft(office)))['settlement_id']}/pay"
+    answer = await post(office, path, payment_reference="http://example.org/")
+    assert answer.status_code == 200, answer.text
+    book = zipfile.ZipFile(io.BytesIO((await statement(office, made, "xlsx")).content))
+    told = "".join(book.read(name).decode() for name in book.namelist())
+    assert "<f>" not in told
+    assert "<hyperlink" not in told
+    assert (await statement(office, made, "pdf")).content.startswith(b"%PDF-")
+
+
+def test_only_the_csv_of_a_statement_needs_a_guard() -> None:
+    line = Line(9, NOW.date(), "refund", "-S1", "phone", SETTLEMENT.settlement_id, 1, "F1", -5)
+    one = Statement(SETTLEMENT, "x", "y", [line])
+    assert "'-S1,phone" in csv_file(one).decode()
+    assert csv_file(one).decode().rstrip().endswith(",F1,-0.05")
+    book = CalamineWorkbook.from_filelike(io.BytesIO(xlsx_file(one))).get_sheet_by_name("明细")
+    assert book.to_python()[1][3] == "-S1"
 
 
 async def test_settlements_are_listed_and_read(office: House) -> None:
