@@ -89,7 +89,8 @@ class Download:
             self._connection.terminate()
         if self._making is not None:
             self._making.cancel()
-            await asyncio.wait([self._making])
+            # Whatever it died of, nobody waits for it any more.
+            await asyncio.gather(self._making, return_exceptions=True)
         await self._place.__aexit__(None, None, None)
 
     async def pieces(self) -> AsyncIterator[bytes]:

@@ -113,6 +113,14 @@ def _yuan(name: str) -> str:
     return name.removesuffix("_fen") + "_yuan"
 
 
+class Archive(zipfile.ZipFile):
+    """A workbook that is dropped half-way gets no end: its own `__del__` would write one, and
+    complain when it cannot."""
+
+    def __del__(self) -> None:
+        pass
+
+
 class SheetEncoder:
     """Takes rows of sheet XML (`sheet_row_sql`) and lays them into a workbook of XlsxWriter's,
     which has the heading and the styles."""
@@ -120,7 +128,7 @@ class SheetEncoder:
     def __init__(self, columns: tuple[Column, ...], chinese_names: bool) -> None:
         book = zipfile.ZipFile(io.BytesIO(_workbook(columns, chinese_names)))
         self._sink = Sink()
-        self._zip = zipfile.ZipFile(self._sink, "w", zipfile.ZIP_DEFLATED, compresslevel=4)
+        self._zip = Archive(self._sink, "w", zipfile.ZIP_DEFLATED, compresslevel=4)
         sheet = "xl/worksheets/sheet1.xml"
         for name in book.namelist():
             if name != sheet:

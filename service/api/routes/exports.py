@@ -166,7 +166,7 @@ async def unless_left(request: Request, work: Coroutine[Any, Any, Result]) -> Re
     finally:
         working.cancel()
         leaving.cancel()
-        await asyncio.wait((working, leaving))
+        await asyncio.gather(working, leaving, return_exceptions=True)
 
 
 def _header(description: str) -> dict[str, object]:
