@@ -1,4 +1,4 @@
-"""A client that drops its export over a real socket: its connection is free, and nobody is alarmed."""
+"""A client that drops its export over a real socket frees its connection, and alarms nobody."""
 
 import asyncio
 import gc
