@@ -49,7 +49,11 @@ tar -xzf "$backups/base/$base/base.tar.gz" -C "$PGDATA"
 # A segment that was under way when all ended has the suffix .partial.
 restore="cp '$backups/log/%f' '%p' 2>/dev/null || cp '$backups/log/%f.partial' '%p' 2>/dev/null"
 socket=$(mktemp -d)
-options=(-c "listen_addresses=" -c "unix_socket_directories=$socket" -c "archive_mode=off"
+# The recovery has a configuration of its own: the server's may lie elsewhere (Debian's is in /etc,
+# compose's on its command line). Nobody reads meanwhile, so its limits need not be the server's.
+: >"$socket/postgresql.conf"
+options=(-c "config_file=$socket/postgresql.conf" -c "hot_standby=off"
+  -c "listen_addresses=" -c "unix_socket_directories=$socket" -c "archive_mode=off"
   -c "restore_command=$restore" -c "recovery_target_timeline=latest"
   -c "recovery_target_action=promote" -c "hba_file=$socket/pg_hba.conf" -c "logging_collector=off")
 [[ $until ]] && options+=(-c "recovery_target_time=$until")

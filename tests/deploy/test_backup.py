@@ -5,6 +5,7 @@ On Debian's PostgreSQL 15, the oldest that the service is meant for; the sandbox
 
 import os
 import pwd
+import re
 import shutil
 import subprocess
 import time
@@ -16,6 +17,7 @@ from typing import Any
 
 import httpx
 import pytest
+import yaml
 
 from tests.builders import checkout_json, item_json, resident_id, serial, uscc
 from tests.deploy.conftest import DEPLOY, ROOT, tool
@@ -26,6 +28,10 @@ from tests.upgrade.rolling import Release, Served, enrol
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
 BIN = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"))), Path("/usr/bin"))
+
+# What compose.yaml tells the server on its command line, where a recovery does not see it.
+_COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]["postgres"]
+SERVER = " ".join(f"-c {one}" for one in _COMPOSE["command"] if re.match("max_|shared_", one))
 
 
 class Cluster:
@@ -88,7 +94,7 @@ class Cluster:
     def running(self, *, stop: str = "fast") -> Iterator[None]:
         options = (
             f"-p {self.port} -c listen_addresses=127.0.0.1 -k {self.folder} "
-            f"-c hba_file={self.folder}/pg_hba.conf"
+            f"-c hba_file={self.folder}/pg_hba.conf {SERVER}"
         )
         log = str(self.folder / "server.log")
         self.run("pg_ctl", "start", "-w", "-s", "-D", str(self.data), "-o", options, "-l", log)
