@@ -157,10 +157,26 @@ KINDS: dict[str, ProblemKind] = {
     ),
     "advance_outstanding": _kind(
         409,
-        ("预拨未扣回", "该企业上一笔预拨尚未在结算中扣回，请先完成结算。"),
+        ("预拨未扣回", "该企业已有一笔预拨尚未在结算中扣回，请先完成结算，或作废其草稿。"),
         (
             "An advance is outstanding",
-            "The retailer's last advance was not netted yet: settle first.",
+            "The retailer has an advance that was not netted yet: settle first, or void its draft.",
+        ),
+    ),
+    "advance_too_large": _kind(
+        409,
+        ("预拨超过应付", "该企业此期间现应付金额已低于本笔预拨，请作废本单，按现额重新编制。"),
+        (
+            "More than is due",
+            "Less is due in that period by now than this advance: void it and draft another.",
+        ),
+    ),
+    "retailer_suspended": _kind(
+        409,
+        ("企业已暂停", "该企业已被暂停，暂不审核其结算；待恢复后再审核，或作废草稿。"),
+        (
+            "The retailer is suspended",
+            "Nothing is approved for a suspended retailer: wait until it is resumed, or void it.",
         ),
     ),
     "same_key": _kind(

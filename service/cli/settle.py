@@ -21,11 +21,13 @@ from service.core.money import yuan
 from service.finance.settlements import (
     Act,
     AdvanceOutstanding,
+    AdvanceTooLarge,
+    Answer,
     Drafted,
-    Moved,
     NoSuchRecord,
     NothingToSettle,
     Period,
+    RetailerSuspended,
     SameKey,
     Settlement,
     Settlements,
@@ -49,7 +51,10 @@ KEY = """
 SENTENCES: dict[type[object], str] = {
     NoSuchRecord: "There is no such retailer or settlement.",
     NothingToSettle: "The retailer has no invoiced entry in that period that is not settled yet.",
-    AdvanceOutstanding: "The retailer's last advance was not netted yet: settle first.",
+    AdvanceOutstanding: "The retailer has an advance that was not netted yet: settle first, or void"
+    " its draft.",
+    AdvanceTooLarge: "Less is due in that period by now: void this advance and draft another.",
+    RetailerSuspended: "The retailer is suspended: nothing is approved for it until it is resumed.",
     SameKey: "The key that drafted it may not approve it: set BUTIE_KEY to another finance key.",
 }
 
@@ -88,6 +93,14 @@ def pay_command(
     with told():
         printable(reference)
     _show(_act(lambda settlements, act: settlements.pay(settlement_id, reference, act)))
+
+
+@app.command("void")
+def void_command(settlement_id: Id, reason: Annotated[str, typer.Option()]) -> None:
+    """Withdraw a draft that was made in error; its entries are free again."""
+    with told():
+        printable(reason)
+    _show(_act(lambda settlements, act: settlements.void(settlement_id, reason, act)))
 
 
 @app.command("show")
@@ -169,7 +182,7 @@ def _sandbox_key(settings: Settings) -> str:
     raise Misconfigured("Set BUTIE_KEY to your finance key: drafting and approving take two.")
 
 
-def _good(found: Drafted | Moved) -> Settlement:
+def _good(found: Answer) -> Settlement:
     if isinstance(found, Settlement):
         return found
     if isinstance(found, WrongState):
@@ -177,7 +190,7 @@ def _good(found: Drafted | Moved) -> Settlement:
     raise Misconfigured(SENTENCES[type(found)])
 
 
-def _show(found: Drafted | Moved) -> None:
+def _show(found: Answer) -> None:
     with told():
         one = _good(found)
     amounts = {
@@ -196,6 +209,7 @@ def _show(found: Drafted | Moved) -> None:
         ("drafted", f"{one.drafted_by}"),
         ("approved", one.approved_by),
         ("paid", one.payment_reference),
+        *([("voided", f"{one.voided_by}: {one.void_reason}")] if one.voided_by else []),
     ]
     print_table(("", ""), rows)
 

@@ -28,10 +28,13 @@ APPEND_ONLY = frozenset(
         "reconciliation_item",
         "refund",
         "settled_entry",
+        "voided_entry",
+        "voided_settlement",
     }
 )
-# A serial is free again when its line is given back; old readings of the pools are thinned out.
-MAY_DELETE = frozenset({"pool_reading", "serial_claimed"})
+# A serial is free again when its line is given back, entries when their draft is voided (a trigger
+# sees to it that it was one); old readings of the pools are thinned out.
+MAY_DELETE = frozenset({"pool_reading", "serial_claimed", "settled_entry", "settlement"})
 READ_ONLY = frozenset({"alembic_version"})
 
 # Tables (partitioned ones too), views, sequences.
@@ -47,9 +50,8 @@ def privileges(relation: str, *, table: bool = True) -> str:
     """What the service does to a relation, as GRANT spells it."""
     if not table or relation in READ_ONLY:
         return "SELECT"
-    if relation in APPEND_ONLY:
-        return "SELECT, INSERT"
-    return "SELECT, INSERT, UPDATE" + (", DELETE" if relation in MAY_DELETE else "")
+    update = "" if relation in APPEND_ONLY else ", UPDATE"
+    return f"SELECT, INSERT{update}" + (", DELETE" if relation in MAY_DELETE else "")
 
 
 async def grant_to_service(database_url: str, role: str) -> None:

@@ -440,30 +440,37 @@ journal_sum_mark = sa.Table(
 
 # --- settlements ------------------------------------------------------------------------
 
+
+def _settlement_columns() -> list[sa.Column[Any]]:
+    return [
+        _key("jurisdiction"),
+        _key("settlement_id", UUID(as_uuid=True)),
+        _column("retailer_id", sa.Text),
+        _column("kind", sa.Text),
+        _column("from_on", sa.Date),
+        _column("to_on", sa.Date),
+        _column("state", sa.Text),
+        _column("entries", sa.BigInteger),
+        _column("granted_fen", Fen),
+        _column("refunded_fen", Fen),  # negative, as in the journal
+        _column("clawed_back_fen", Fen),  # negative
+        _column("advanced_fen", Fen),  # of paid advances, taken off here
+        _column("net_fen", Fen),
+        _column("drafted_by", sa.Text),
+        _column("drafted_at", Instant),
+        sa.Column("approved_by", sa.Text),
+        sa.Column("approved_at", Instant),
+        sa.Column("paid_by", sa.Text),
+        sa.Column("paid_at", Instant),
+        sa.Column("payment_reference", sa.Text),
+        sa.Column("netted_in", UUID(as_uuid=True)),  # of an advance: what took it off
+    ]
+
+
 settlement = sa.Table(
     "settlement",
     metadata,
-    _key("jurisdiction"),
-    _key("settlement_id", UUID(as_uuid=True)),
-    _column("retailer_id", sa.Text),
-    _column("kind", sa.Text),
-    _column("from_on", sa.Date),
-    _column("to_on", sa.Date),
-    _column("state", sa.Text),
-    _column("entries", sa.BigInteger),
-    _column("granted_fen", Fen),
-    _column("refunded_fen", Fen),  # negative, as in the journal
-    _column("clawed_back_fen", Fen),  # negative
-    _column("advanced_fen", Fen),  # of paid advances, taken off here
-    _column("net_fen", Fen),
-    _column("drafted_by", sa.Text),
-    _column("drafted_at", Instant),
-    sa.Column("approved_by", sa.Text),
-    sa.Column("approved_at", Instant),
-    sa.Column("paid_by", sa.Text),
-    sa.Column("paid_at", Instant),
-    sa.Column("payment_reference", sa.Text),
-    sa.Column("netted_in", UUID(as_uuid=True)),  # of an advance: what took it off
+    *_settlement_columns(),
     sa.Index("settlement_retailer_idx", "jurisdiction", "retailer_id", "drafted_at"),
     sa.Index(
         "settlement_one_advance_key",
@@ -472,6 +479,16 @@ settlement = sa.Table(
         unique=True,
         postgresql_where=sa.text("kind = 'advance' AND netted_in IS NULL"),
     ),
+)
+
+# A draft that was withdrawn, as it stood; its entries are free for another.
+voided_settlement = sa.Table(
+    "voided_settlement",
+    metadata,
+    *_settlement_columns(),
+    _column("voided_by", sa.Text),
+    _column("voided_at", Instant),
+    _column("void_reason", sa.Text),
 )
 
 settled_entry = sa.Table(
@@ -491,6 +508,23 @@ settled_entry = sa.Table(
     ),
     sa.Index("settled_entry_settlement_idx", "jurisdiction", "settlement_id", "entry_no"),
     sa.Index("settled_entry_claim_idx", "claim_id", "line_no"),
+)
+
+voided_entry = sa.Table(
+    "voided_entry",
+    metadata,
+    _key("jurisdiction"),
+    _key("settlement_id", UUID(as_uuid=True)),
+    _key("entry_no", sa.BigInteger()),
+    _column("part", sa.Text),
+    _column("claim_id", UUID(as_uuid=True)),
+    _column("line_no", sa.SmallInteger),
+    _column("amount_fen", Fen),
+    sa.ForeignKeyConstraint(
+        ["jurisdiction", "settlement_id"],
+        ["voided_settlement.jurisdiction", "voided_settlement.settlement_id"],
+        name="voided_entry_settlement_fkey",
+    ),
 )
 
 # --- reconciliations --------------------------------------------------------------------

@@ -3,7 +3,8 @@
 A draft takes the retailer's invoiced grants of the period and their refunds, and freezes them.
 A refund that was booked before is in the draft and cancels out; one that comes while the draft
 waits is netted when it is approved; one that comes after that is clawed back in the next. The
-primary key of `settled_entry` keeps an entry from being settled twice.
+primary key of `settled_entry` keeps an entry from being settled twice. A draft that was made in
+error is voided: it stays on record, and its entries are free for another.
 """
 
 from dataclasses import dataclass
@@ -15,87 +16,22 @@ import asyncpg
 from uuid_utils.compat import uuid7
 
 from service.core.money import share_fen
+from service.finance.settlement_sql import (
+    ADD_UP,
+    DRAFTED_WORTH,
+    GATHER,
+    GATHER_LATE,
+    LOCK_RETAILER,
+    NET_ADVANCES,
+    OPEN,
+    RECORD_VOID,
+    VOID,
+    WORTH,
+)
 
-State = Literal["drafted", "approved", "paid"]
+State = Literal["drafted", "approved", "paid", "voided"]
 
 LISTED_MAX = 200
-
-# A grant is settled when its claim has an invoice.
-INVOICED = "EXISTS (SELECT FROM invoice AS i WHERE i.claim_id = j.claim_id)"
-UNSETTLED = """NOT EXISTS (
-        SELECT FROM settled_entry AS s
-        WHERE s.jurisdiction = j.jurisdiction AND s.entry_no = j.entry_no)"""
-GRANTS = f"""
-    SELECT j.entry_no, 'grant' AS part, j.claim_id, j.line_no, j.amount_fen FROM journal AS j
-    WHERE j.jurisdiction = $1 AND j.retailer_id = $2 AND j.kind = 'grant'
-        AND j.booked_on BETWEEN $3 AND $4 AND {INVOICED} AND {UNSETTLED}
-"""  # noqa: S608
-# Of the grants of this draft, whenever they came.
-THEIR_REFUNDS = f"""
-    SELECT j.entry_no, 'refund' AS part, j.claim_id, j.line_no, j.amount_fen FROM journal AS j
-    JOIN grants AS g ON g.claim_id = j.claim_id AND g.line_no = j.line_no
-    WHERE j.jurisdiction = $1 AND j.kind = 'refund' AND {UNSETTLED}
-"""  # noqa: S608
-# Of grants that an approved settlement has.
-CLAW_BACKS = f"""
-    SELECT j.entry_no, 'claw_back' AS part, j.claim_id, j.line_no, j.amount_fen FROM journal AS j
-    JOIN settled_entry AS g ON g.claim_id = j.claim_id AND g.line_no = j.line_no
-        AND g.part = 'grant'
-    JOIN settlement AS t ON t.jurisdiction = g.jurisdiction
-        AND t.settlement_id = g.settlement_id AND t.state <> 'drafted'
-    WHERE j.jurisdiction = $1 AND j.retailer_id = $2 AND j.kind = 'refund' AND {UNSETTLED}
-"""  # noqa: S608
-FREEZE = "INSERT INTO settled_entry (jurisdiction, settlement_id, entry_no, part, claim_id,"
-GATHER = f"""
-    WITH grants AS ({GRANTS}), refunds AS ({THEIR_REFUNDS}), claw_backs AS ({CLAW_BACKS}),
-    frozen AS (
-        SELECT * FROM grants UNION ALL SELECT * FROM refunds UNION ALL SELECT * FROM claw_backs)
-    {FREEZE} line_no, amount_fen)
-    SELECT $1, $5, entry_no, part, claim_id, line_no, amount_fen FROM frozen
-"""  # noqa: S608
-GATHER_LATE = f"""
-    WITH grants AS (
-        SELECT claim_id, line_no FROM settled_entry
-        WHERE jurisdiction = $1 AND settlement_id = $2 AND part = 'grant')
-    {FREEZE} line_no, amount_fen)
-    SELECT $1, $2, entry_no, part, claim_id, line_no, amount_fen FROM ({THEIR_REFUNDS}) AS late
-"""  # noqa: S608
-WORTH = f"""
-    WITH grants AS ({GRANTS})
-    SELECT coalesce(sum(amount_fen), 0)::bigint
-    FROM (SELECT * FROM grants UNION ALL {THEIR_REFUNDS}) AS entry
-"""  # noqa: S608
-OPEN = """
-    INSERT INTO settlement (
-        jurisdiction, settlement_id, retailer_id, kind, from_on, to_on, state, entries,
-        granted_fen, refunded_fen, clawed_back_fen, advanced_fen, net_fen, drafted_by, drafted_at)
-    VALUES ($1, $2, $3, $4, $5, $6, 'drafted', 0, 0, 0, 0, 0, $7, $8, $9)
-"""
-ADD_UP = """
-    UPDATE settlement AS t SET
-        entries = e.entries, granted_fen = e.granted, refunded_fen = e.refunded,
-        clawed_back_fen = e.clawed_back, advanced_fen = e.advanced,
-        net_fen = e.granted + e.refunded + e.clawed_back - e.advanced
-    FROM (
-        SELECT count(*) AS entries,
-            coalesce(sum(amount_fen) FILTER (WHERE part = 'grant'), 0)::bigint AS granted,
-            coalesce(sum(amount_fen) FILTER (WHERE part = 'refund'), 0)::bigint AS refunded,
-            coalesce(sum(amount_fen) FILTER (WHERE part = 'claw_back'), 0)::bigint AS clawed_back,
-            (SELECT coalesce(sum(net_fen), 0)::bigint FROM settlement
-                WHERE jurisdiction = $1 AND netted_in = $2) AS advanced
-        FROM settled_entry WHERE jurisdiction = $1 AND settlement_id = $2
-    ) AS e
-    WHERE t.jurisdiction = $1 AND t.settlement_id = $2
-"""
-NET_ADVANCES = """
-    UPDATE settlement SET netted_in = $3
-    WHERE jurisdiction = $1 AND retailer_id = $2 AND kind = 'advance' AND state = 'paid'
-        AND netted_in IS NULL
-"""
-# Whoever drafts or approves for a retailer comes alone; claims do not wait for it.
-LOCK_RETAILER = """
-    SELECT 1 FROM retailer WHERE jurisdiction = $1 AND retailer_id = $2 FOR NO KEY UPDATE
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +59,9 @@ class Settlement:
     paid_at: datetime | None
     payment_reference: str | None
     netted_in: UUID | None
+    voided_by: str | None = None
+    voided_at: datetime | None = None
+    void_reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +97,16 @@ class AdvanceOutstanding:
 
 
 @dataclass(frozen=True, slots=True)
+class AdvanceTooLarge:
+    """Less is due by now than was to be advanced."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetailerSuspended:
+    """Nothing is approved for whoever may not sell."""
+
+
+@dataclass(frozen=True, slots=True)
 class SameKey:
     """Who drafted may not approve."""
 
@@ -170,7 +119,10 @@ class WrongState:
 
 
 Drafted = Settlement | NoSuchRecord | NothingToSettle | AdvanceOutstanding
-Moved = Settlement | NoSuchRecord | SameKey | WrongState
+Approved = Settlement | NoSuchRecord | SameKey | WrongState | RetailerSuspended | AdvanceTooLarge
+Moved = Settlement | NoSuchRecord | WrongState
+Voided = Moved | AdvanceOutstanding
+Answer = Drafted | Approved | Voided
 
 
 class _GiveUp(Exception):
@@ -189,7 +141,7 @@ class Settlements:
         settlement_id = uuid7()
         try:
             async with self._connection.transaction():
-                if not await self._alone(period.retailer_id):
+                if await self._alone(period.retailer_id) is None:
                     return NoSuchRecord()
                 await self._open(settlement_id, "final", period, 0, act)
                 frozen = await self._connection.execute(
@@ -211,7 +163,7 @@ class Settlements:
         settlement_id = uuid7()
         try:
             async with self._connection.transaction():
-                if not await self._alone(period.retailer_id):
+                if await self._alone(period.retailer_id) is None:
                     return NoSuchRecord()
                 due_fen = await self._connection.fetchval(WORTH, self._place, *_arguments(period))
                 amount_fen = share_fen(max(due_fen, 0), share_bp, "down")
@@ -222,20 +174,24 @@ class Settlements:
             return AdvanceOutstanding()
         return await self._read(settlement_id)
 
-    async def approve(self, settlement_id: UUID, act: Act) -> Moved:
+    async def approve(self, settlement_id: UUID, act: Act) -> Approved:
         """By another key than the draft's; nets the refunds that have come since, and an advance
-        that was paid since."""
+        that was approved since."""
         async with self._connection.transaction():
             found = await self.read(settlement_id)
             if not isinstance(found, Settlement):
                 return found
-            await self._alone(found.retailer_id)
+            retailer_state = await self._alone(found.retailer_id)
             found = await self._read(settlement_id)
             if found.state != "drafted":
                 repeated = found.approved_by == act.key_id
                 return found if repeated else WrongState(found.state)
             if found.drafted_by == act.key_id:
                 return SameKey()
+            if retailer_state != "active":
+                return RetailerSuspended()
+            if found.kind == "advance" and await self._due_fen(found) < found.net_fen:
+                return AdvanceTooLarge()
             if found.kind == "final":
                 await self._connection.execute(GATHER_LATE, self._place, settlement_id)
                 await self._connection.execute(
@@ -270,9 +226,29 @@ class Settlements:
             return WrongState(found.state)
         return found
 
+    async def void(self, settlement_id: UUID, reason: str, act: Act) -> Voided:
+        """Withdraw a draft: on record it stays, its entries and what it netted are free again."""
+        try:
+            async with self._connection.transaction():
+                found = await self.read(settlement_id)
+                if not isinstance(found, Settlement):
+                    return found
+                await self._alone(found.retailer_id)
+                found = await self._read(settlement_id)
+                if found.state != "drafted":
+                    repeated = found.voided_by == act.key_id
+                    return found if repeated else WrongState(found.state)
+                of = self._place, settlement_id
+                await self._connection.execute(RECORD_VOID, *of, act.key_id, act.at, reason)
+                for statement in VOID:
+                    await self._connection.execute(statement, *of)
+        except asyncpg.UniqueViolationError:  # what it netted would be a second advance
+            return AdvanceOutstanding()
+        return await self._read(settlement_id)
+
     async def read(self, settlement_id: UUID) -> Settlement | NoSuchRecord:
         row = await self._connection.fetchrow(
-            "SELECT * FROM settlement WHERE jurisdiction = $1 AND settlement_id = $2",
+            "SELECT * FROM settlement_on_record WHERE jurisdiction = $1 AND settlement_id = $2",
             self._place,
             settlement_id,
         )
@@ -281,7 +257,7 @@ class Settlements:
     async def newest(self, retailer_id: str | None, state: State | None) -> list[Settlement]:
         """At most LISTED_MAX, the newest first."""
         rows = await self._connection.fetch(
-            "SELECT * FROM settlement WHERE jurisdiction = $1"
+            "SELECT * FROM settlement_on_record WHERE jurisdiction = $1"
             " AND ($2::text IS NULL OR retailer_id = $2) AND ($3::text IS NULL OR state = $3)"
             " ORDER BY drafted_at DESC, settlement_id DESC LIMIT $4",
             self._place,
@@ -296,10 +272,19 @@ class Settlements:
         assert isinstance(found, Settlement), "Bug! A settlement that was just written is gone."
         return found
 
-    async def _alone(self, retailer_id: str) -> bool:
-        """Whether there is such a retailer; nobody else settles for it until the end."""
-        found = await self._connection.fetchval(LOCK_RETAILER, self._place, retailer_id)
-        return found is not None
+    async def _alone(self, retailer_id: str) -> str | None:
+        """The retailer's state, None for no such one; until the end nobody else settles for it."""
+        state: str | None = await self._connection.fetchval(LOCK_RETAILER, self._place, retailer_id)
+        return state
+
+    async def _due_fen(self, advance: Settlement) -> int:
+        """What settlements still to be approved will have to net it in."""
+        period = Period(advance.retailer_id, advance.from_on, advance.to_on)
+        free: int = await self._connection.fetchval(WORTH, self._place, *_arguments(period))
+        drafted: int = await self._connection.fetchval(
+            DRAFTED_WORTH, self._place, advance.retailer_id
+        )
+        return free + drafted
 
     async def _open(
         self, settlement_id: UUID, kind: str, period: Period, net_fen: int, act: Act

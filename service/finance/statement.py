@@ -23,7 +23,7 @@ StatementFormat = Literal["json", "csv", "xlsx", "pdf"]
 # More lines than a person would leaf through: the PDF then names the CSV instead.
 PDF_LINES_MAX = 2_000
 PARTS = {"grant": "补贴", "refund": "退货冲减", "claw_back": "追回"}
-STATES = {"drafted": "草稿", "approved": "已审核", "paid": "已拨付"}
+STATES = {"drafted": "草稿", "approved": "已审核", "paid": "已拨付", "voided": "已作废"}
 HEADING = (
     "分录号", "记账日", "类型", "门店编号", "品类", "补贴单号", "行号", "发票号码", "金额（元）"
 )  # fmt: skip
@@ -34,7 +34,7 @@ FORMULA_SIGNS = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 LINES = """
     SELECT j.entry_no, j.booked_on, s.part, j.store_id, j.category, s.claim_id, s.line_no,
         i.number AS invoice_no, s.amount_fen
-    FROM settled_entry AS s
+    FROM settlement_entry AS s
     JOIN journal AS j ON j.jurisdiction = s.jurisdiction AND j.entry_no = s.entry_no
     LEFT JOIN invoice AS i ON i.claim_id = s.claim_id
     WHERE s.jurisdiction = $1 AND s.settlement_id = $2 ORDER BY j.entry_no
@@ -79,6 +79,7 @@ async def read_statement(
 
 def _head(statement: Statement) -> list[tuple[str, str]]:
     one = statement.settlement
+    voided = [("作废", _signed(one.voided_by, one.voided_at)), ("作废原因", one.void_reason or "")]
     return [
         ("结算单号", str(one.settlement_id)),
         ("企业", f"{statement.retailer_name}（{statement.retailer_uscc}）"),
@@ -95,6 +96,7 @@ def _head(statement: Statement) -> list[tuple[str, str]]:
         ("审核", _signed(one.approved_by, one.approved_at)),
         ("拨付", _signed(one.paid_by, one.paid_at)),
         ("付款凭证号", one.payment_reference or ""),
+        *(voided if one.state == "voided" else ()),
     ]
 
 

@@ -85,6 +85,7 @@ MATRIX: dict[tuple[str, str], tuple[Any, dict[str, int]]] = {
     ("GET", "/v1/settlements/{nothing}/statement"): (None, {"finance": 404}),
     ("POST", "/v1/settlements/{nothing}/approve"): (None, {"finance": 404}),
     ("POST", "/v1/settlements/{nothing}/pay"): ({"payment_reference": "P1"}, {"finance": 404}),
+    ("POST", "/v1/settlements/{nothing}/void"): ({"reason": "x"}, {"finance": 404}),
     ("GET", "/v1/reconciliations"): (None, FINANCE),
     ("POST", RECONCILE): ({}, {"finance": 422}),  # a JSON body is no file
     ("GET", "/v1/reconciliations/{nothing}"): (None, {"finance": 404}),

@@ -13,7 +13,7 @@ from service.db.tables import metadata
 from service.embedded import Engines
 from tests.builders import item_json, serial
 from tests.conftest import House, open_house
-from tests.finance.books import close
+from tests.finance.books import PERIOD, close, invoiced
 
 pytestmark = pytest.mark.anyio
 
@@ -67,7 +67,18 @@ async def test_the_role_sells_holds_refunds_closes_and_exports(limited_house: Ho
         )
     assert export.status_code == 200
     assert export.text.count(sold.json()["claim_id"]) == 2
+    await _settles_and_voids(house)
     await house.service.sweeper.run_once()
+
+
+async def _settles_and_voids(house: House) -> None:
+    await invoiced(house, 1, start=9)
+    async with house.client("finance") as finance:
+        made = await finance.post("/v1/settlements", json={"retailer_id": "sandbox", **PERIOD})
+        assert made.status_code == 201, made.text
+        path = f"/v1/settlements/{made.json()['settlement_id']}/void"
+        voided = await finance.post(path, json={"reason": "wrong period"})
+    assert voided.status_code == 200, voided.text
 
 
 @pytest.mark.parametrize(
@@ -82,6 +93,8 @@ async def test_the_role_sells_holds_refunds_closes_and_exports(limited_house: Ho
         "UPDATE journal_day SET digest = ''",
         "UPDATE admin_act SET actor = 'somebody'",
         "DELETE FROM claim",
+        "UPDATE settled_entry SET amount_fen = 1",
+        "DELETE FROM voided_settlement",
         "DROP TABLE journal",
         "CREATE TABLE mine (a int)",
         "UPDATE alembic_version SET version_num = '0001'",

@@ -10,6 +10,13 @@ PLACE = "330402"
 TODAY = date(2025, 6, 18)
 PERIOD = {"from": "2025-06-01", "to": "2025-06-30"}
 
+INVOICE_ALL = """
+INSERT INTO invoice (jurisdiction, number, code, claim_id, dated_on, buyer, total_fen, recorded_at)
+SELECT jurisdiction, 'F' || left(claim_id::text, 13) || right(claim_id::text, 6), '', claim_id,
+    '2025-06-18', 'x', price_fen, now()
+FROM claim ON CONFLICT DO NOTHING
+"""
+
 
 async def claim_some(house: House, count: int, start: int = 1) -> list[str]:
     """Claims for persons and goods of their own; returns their ids."""
@@ -23,6 +30,12 @@ async def claim_some(house: House, count: int, start: int = 1) -> list[str]:
         assert answer.status_code == 201, answer.text
         made.append(answer.json()["claim_id"])
     return made
+
+
+async def invoiced(house: House, count: int, start: int = 1) -> list[str]:
+    claims = await claim_some(house, count, start)
+    await house.sql(INVOICE_ALL)
+    return claims
 
 
 async def close(house: House, day: date = TODAY) -> list[date]:

@@ -16,7 +16,7 @@ from service.db.engine import connect
 from service.finance.statement import Line, Statement, csv_file, xlsx_file
 from service.retailers.issue import create_key
 from tests.conftest import NOW, House
-from tests.finance.books import PERIOD, PLACE, claim_some, refund
+from tests.finance.books import PERIOD, PLACE, claim_some, invoiced, refund
 from tests.finance.statements import SETTLEMENT
 
 pytestmark = pytest.mark.anyio
@@ -30,20 +30,6 @@ async def office(house: House) -> House:
         key = await create_key(office, role="finance", retailer_id=None, label="second")
     house.keys["finance2"] = key.secret
     return house
-
-
-INVOICE_ALL = """
-INSERT INTO invoice (jurisdiction, number, code, claim_id, dated_on, buyer, total_fen, recorded_at)
-SELECT jurisdiction, 'F' || left(claim_id::text, 13) || right(claim_id::text, 6), '', claim_id,
-    '2025-06-18', 'x', price_fen, now()
-FROM claim ON CONFLICT DO NOTHING
-"""
-
-
-async def invoiced(house: House, count: int, start: int = 1) -> list[str]:
-    claims = await claim_some(house, count, start)
-    await house.sql(INVOICE_ALL)
-    return claims
 
 
 async def post(house: House, path: str = "", role: str = "finance", **body: Any) -> httpx.Response:
@@ -243,6 +229,139 @@ async def test_an_advance_paid_while_the_draft_waits_is_netted_at_approval(offic
     await pay(office, await approve(office, advance))
     approved = await approve(office, final)
     assert (approved["advanced_fen"], approved["net_fen"]) == (due // 2, due - due // 2)
+
+
+async def test_an_approved_advance_is_netted_though_it_was_not_paid_yet(office: House) -> None:
+    await invoiced(office, 2)
+    due = await granted(office)
+    advance = await approve(office, await draft(office, advance_bp=5000))
+    final = await approve(office, await draft(office))
+    assert (final["advanced_fen"], final["net_fen"]) == (due // 2, due - due // 2)
+    assert (await pay(office, advance))["state"] == "paid"
+
+
+async def test_an_advance_is_not_approved_when_nothing_is_left_to_net_it_in(office: House) -> None:
+    claims = await invoiced(office, 2)
+    advance = await draft(office, advance_bp=5000)
+    await approve(office, await draft(office))
+    path = f"/{advance['settlement_id']}"
+    refused = await post(office, f"{path}/approve", "finance2")
+    assert (refused.status_code, refused.json()["code"]) == (409, "advance_too_large")
+    voided = await post(office, f"{path}/void", reason="all is settled")
+    assert voided.status_code == 200, voided.text
+    await refund(office, claims[0])
+    assert (await draft(office))["clawed_back_fen"] < 0
+
+
+async def void(house: House, settlement: dict[str, Any], role: str = "finance") -> httpx.Response:
+    return await post(house, f"/{settlement['settlement_id']}/void", role, reason="wrong period")
+
+
+async def test_a_voided_draft_stays_on_record_and_frees_its_entries(office: House) -> None:
+    claims = await invoiced(office, 3)
+    await refund(office, claims[0])
+    made = await draft(office)
+    lines = (await statement(office, made)).json()["lines"]
+    answer = await void(office, made, "finance2")
+    assert answer.status_code == 200, answer.text
+    told = answer.json()
+    assert (told["state"], told["void_reason"]) == ("voided", "wrong period")
+    assert told["voided_by"] != told["drafted_by"] == made["drafted_by"]
+    amounts = ("entries", "granted_fen", "refunded_fen", "net_fen")
+    assert [told[name] for name in amounts] == [made[name] for name in amounts]
+    assert (await statement(office, made)).json()["lines"] == lines
+    assert "已作废" in str(
+        CalamineWorkbook.from_filelike(io.BytesIO((await statement(office, made, "xlsx")).content))
+        .get_sheet_by_index(0)
+        .to_python()
+    )
+    async with office.client("finance") as client:
+        listed = (await client.get("/v1/settlements", params={"state": "voided"})).json()
+    assert listed["settlements"] == [told]
+    again = await draft(office)
+    assert [again[name] for name in amounts] == [made[name] for name in amounts]
+    await approve(office, again)
+    await all_is_settled_once(office)
+
+
+async def test_only_a_draft_can_be_voided_and_a_repeat_is_harmless(office: House) -> None:
+    await invoiced(office, 1)
+    made = await draft(office)
+    told = (await void(office, made)).json()
+    assert (await void(office, made)).json() == told
+    for path, more in (
+        ("approve", {}),
+        ("pay", {"payment_reference": "P"}),
+        ("void", {"reason": "x"}),
+    ):
+        answer = await post(office, f"/{made['settlement_id']}/{path}", "finance2", **more)
+        assert (answer.status_code, answer.json()["code"]) == (409, "wrong_state")
+    approved = await approve(office, await draft(office))
+    late = await void(office, approved)
+    assert (late.status_code, late.json()["code"]) == (409, "wrong_state")
+    for change in (
+        "DELETE FROM settled_entry",
+        "DELETE FROM settlement",
+        "DELETE FROM voided_entry",
+        "UPDATE voided_settlement SET void_reason = ''",
+        "TRUNCATE voided_settlement CASCADE",
+    ):
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await office.sql(change)
+
+
+async def test_voiding_a_draft_makes_its_advance_outstanding_again(office: House) -> None:
+    await invoiced(office, 2)
+    advance = await draft(office, advance_bp=5000)
+    await pay(office, await approve(office, advance))
+    netting = await draft(office)
+    assert netting["advanced_fen"] == advance["net_fen"]
+    await invoiced(office, 1, start=9)
+    second = await draft(office, advance_bp=5000)
+    refused = await void(office, netting)
+    assert (refused.status_code, refused.json()["code"]) == (409, "advance_outstanding")
+    await void(office, second)
+    assert (await void(office, netting)).status_code == 200
+    assert (await draft(office))["advanced_fen"] == advance["net_fen"]
+
+
+async def test_an_approval_that_races_a_voiding_wins_or_loses_whole(office: House) -> None:
+    await invoiced(office, 3)
+    for _ in range(3):
+        made = await draft(office)
+        path = f"/{made['settlement_id']}"
+        answers = await asyncio.gather(
+            post(office, f"{path}/approve", "finance2"), void(office, made), void(office, made)
+        )
+        if answers[0].status_code == 200:
+            assert [one.status_code for one in answers] == [200, 409, 409]
+            break
+        assert [one.status_code for one in answers] == [409, 200, 200]
+    await all_is_settled_once(office)
+
+
+async def test_two_approvals_at_once_net_once(office: House) -> None:
+    claims = await invoiced(office, 2)
+    made = await draft(office)
+    await refund(office, claims[0])
+    path = f"/{made['settlement_id']}/approve"
+    answers = await asyncio.gather(*(post(office, path, "finance2") for _ in range(3)))
+    assert [one.status_code for one in answers] == [200] * 3
+    assert len({one.text for one in answers}) == 1
+    await all_is_settled_once(office)
+
+
+async def test_nothing_is_approved_for_a_suspended_retailer(office: House) -> None:
+    await invoiced(office, 2)
+    before = await approve(office, await draft(office))
+    await invoiced(office, 1, start=9)
+    await office.sql("UPDATE retailer SET state = 'suspended' WHERE retailer_id = 'sandbox'")
+    made = await draft(office)  # so that the inspectors have a figure
+    refused = await post(office, f"/{made['settlement_id']}/approve", "finance2")
+    assert (refused.status_code, refused.json()["code"]) == (409, "retailer_suspended")
+    assert (await pay(office, before))["state"] == "paid"  # the bank had its order
+    await office.sql("UPDATE retailer SET state = 'active' WHERE retailer_id = 'sandbox'")
+    await approve(office, made)
 
 
 async def statement(house: House, settlement: dict[str, Any], format_: str = "json") -> Any:

@@ -1,4 +1,4 @@
-"""Settlements: drafted with one key, approved with another, paid."""
+"""Settlements: drafted with one key, approved with another, paid; or voided while a draft."""
 
 import asyncio
 from typing import Annotated, Self, assert_never
@@ -17,11 +17,12 @@ from service.core.money import WHOLE_BP
 from service.finance.settlements import (
     Act,
     AdvanceOutstanding,
-    Drafted,
-    Moved,
+    AdvanceTooLarge,
+    Answer,
     NoSuchRecord,
     NothingToSettle,
     Period,
+    RetailerSuspended,
     SameKey,
     Settlement,
     Settlements,
@@ -64,6 +65,10 @@ class SettlementBody(Strict):
 
 class PaymentBody(Strict):
     payment_reference: Text
+
+
+class VoidBody(Strict):
+    reason: Text
 
 
 class Listed(BaseModel):
@@ -152,12 +157,16 @@ async def read_statement_file(
 
 
 @router.post(
-    "/{settlement_id}/approve", responses=documented("not_found", "same_key", "wrong_state")
+    "/{settlement_id}/approve",
+    responses=documented(
+        "not_found", "same_key", "wrong_state", "retailer_suspended", "advance_too_large"
+    ),
 )
 async def approve_settlement(
     service: ServiceOf, caller: MayFinance, settlement_id: SettlementId
 ) -> Settlement:
-    """Approve, with another key than the draft's. Refunds that came since are netted."""
+    """Approve, with another key than the draft's. Refunds and advances that came since are
+    netted; nothing is approved for a suspended retailer."""
     act = Act(caller.key_id, service.clock.now())
     async with service.reports.connection() as connection:
         settlements = Settlements(connection, service.settings.jurisdiction)
@@ -182,7 +191,25 @@ async def pay_settlement(
         return _answer(await settlements.pay(settlement_id, body.payment_reference, act))
 
 
-def _answer(found: Drafted | Moved) -> Settlement:
+@router.post(
+    "/{settlement_id}/void",
+    responses=documented(*WITH_BODY, "not_found", "wrong_state", "advance_outstanding"),
+    openapi_extra=takes(VoidBody),
+)
+async def void_settlement(
+    service: ServiceOf,
+    caller: MayFinance,
+    settlement_id: SettlementId,
+    body: Annotated[VoidBody, Depends(json_body(VoidBody))],
+) -> Settlement:
+    """Withdraw a draft that was made in error. It stays on record; its entries are free again."""
+    act = Act(caller.key_id, service.clock.now())
+    async with service.reports.connection() as connection:
+        settlements = Settlements(connection, service.settings.jurisdiction)
+        return _answer(await settlements.void(settlement_id, body.reason, act))
+
+
+def _answer(found: Answer) -> Settlement:
     match found:
         case Settlement():
             return found
@@ -192,6 +219,10 @@ def _answer(found: Drafted | Moved) -> Settlement:
             raise Refusal("nothing_to_settle")
         case AdvanceOutstanding():
             raise Refusal("advance_outstanding")
+        case AdvanceTooLarge():
+            raise Refusal("advance_too_large")
+        case RetailerSuspended():
+            raise Refusal("retailer_suspended")
         case SameKey():
             raise Refusal("same_key")
         case WrongState():
