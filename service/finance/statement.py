@@ -29,7 +29,7 @@ HEADING = (
 )  # fmt: skip
 FONT = "STSong-Light"  # one that readers of PDF bring for Chinese: no file of ours is needed
 
-FORMULA_SIGNS = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
+FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
 
 LINES = """
     SELECT j.entry_no, j.booked_on, s.part, j.store_id, j.category, s.claim_id, s.line_no,

@@ -4,6 +4,7 @@ import asyncio
 import csv
 import io
 import zipfile
+from dataclasses import replace
 from typing import Any
 
 import asyncpg
@@ -408,6 +409,10 @@ def test_only_the_csv_of_a_statement_needs_a_guard() -> None:
     line = Line(9, NOW.date(), "refund", "-S1", "phone", SETTLEMENT.settlement_id, 1, "F1", -5)
     one = Statement(SETTLEMENT, "x", "y", [line])
     assert "'-S1,phone" in csv_file(one).decode()
+    for sign in "=+-@\t\r＝＋－＠":
+        spoilt = replace(line, store_id=f"{sign}1", invoice_no=f"{sign}2")
+        (_, row) = csv.reader(io.StringIO(csv_file(replace(one, lines=[spoilt])).decode()))
+        assert (row[3], row[7]) == (f"'{sign}1", f"'{sign}2")
     assert csv_file(one).decode().rstrip().endswith(",F1,-0.05")
     book = CalamineWorkbook.from_filelike(io.BytesIO(xlsx_file(one))).get_sheet_by_name("明细")
     assert book.to_python()[1][3] == "-S1"
