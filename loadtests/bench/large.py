@@ -1,9 +1,13 @@
-"""`make bench-large`, or `python -m loadtests.bench.large [--claims N] [--rounds N] [--seconds S]`.
+"""`make bench-large`, or `python -m loadtests.bench.large [--claims N] [--rounds N] [--seconds S]
+[--settle S]`.
 
 Is a ledger with ten million claims as quick as an empty one? Both run side by side, one measured
-while the other rests, with PostgreSQL sized alike (`loadtests.bench.sized`). Needs 25 GB of disk
-and, on two quiet cores, about 20 minutes, most of them for the seeding; with --data-dir the seeded
-ledger stays there for the next run. Writes `loadtests/results/large.json`.
+while the other rests, with PostgreSQL sized alike (`loadtests.bench.sized`). Looked at twice: just
+after a checkpoint, when nearly each claim logs whole index pages, and when sales have gone on for
+--settle seconds, as they have for most of the half hour between two checkpoints.
+
+Needs 25 GB of disk and, on two quiet cores, about 25 minutes, most of them for the seeding; with
+--data-dir the seeded ledger stays there for the next run. Writes `loadtests/results/large.json`.
 """
 
 import argparse
@@ -76,42 +80,63 @@ def scattered(target: Target, numbers: Sequence[int]) -> list[bytes]:
     return made
 
 
-def speed(full: Server, empty: Server, urls: tuple[str, str], claims: int, wanted) -> Row:  # type: ignore[no-untyped-def]
-    """Claims a second with so many claims in the tables, against none."""
-    row = Row(
-        f"claims, durable, 1 worker, 256 connections, {claims:,} claims in the tables",
-        "claims/s",
-        f"with {claims:,}",
-        "with none",
-        0.9,
-    )
-    wal: tuple[list[float], list[float]] = ([], [])
+@dataclass(slots=True)
+class Sales:
+    """Both ledgers under sale, in turn, and what log each writes for it."""
 
-    def claimed(server: Server, url: str, log: list[float]) -> Sample:
+    full: Server
+    empty: Server
+    urls: tuple[str, str]
+    claims: int
+    seconds: float
+
+    def row(self, when: str, rounds: int) -> Row:
+        """Claims a second with so many claims in the tables, against none."""
+        row = Row(
+            f"claims, durable, 1 worker, 256 connections, {self.claims:,} claims in the tables, "
+            f"{when}",
+            "claims/s",
+            f"with {self.claims:,}",
+            "with none",
+            0.9,
+        )
+        wal: tuple[list[float], list[float]] = ([], [])
+        row.rounds(
+            rounds,
+            lambda: self._sold(self.full, self.urls[0], wal[0]),
+            lambda: self._sold(self.empty, self.urls[1], wal[1]),
+        )
+        for name, log in zip(("full", "empty"), wal, strict=True):
+            row.remarks.append(f"{name}: write-ahead log by round, kB a claim: {_kilobytes(log)}")
+        return row
+
+    def warm(self) -> None:
+        for server, url in zip((self.full, self.empty), self.urls, strict=True):
+            self._sold(server, url, [])
+
+    def go_on(self, seconds: float) -> str:
+        """Sell in the full one for so long. Returns what each part of it came to."""
+        rates, log = [], []  # type: ignore[var-annotated]
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            rates.append(self._sold(self.full, self.urls[0], log).value)
+        sold = " ".join(f"{rate:,.0f}" for rate in rates)
+        return f"in between, claims/s: {sold}; kB of log a claim: {_kilobytes(log)}"
+
+    def _sold(self, server: Server, url: str, log: list[float]) -> Sample:
         first = next(_numbers)
-        numbers = range(first, first + int(over_http.REQUESTS_PER_S * (wanted.seconds + 1)))
+        numbers = range(first, first + int(over_http.REQUESTS_PER_S * (self.seconds + 1)))
         before = asyncio.run(value(url, WAL))
         sample = over_http.measured(
             server,
             partial(scattered, server.target, numbers),
             201,
             connections=over_http.CONNECTIONS,
-            seconds=wanted.seconds,
+            seconds=self.seconds,
         )
         written = asyncio.run(value(url, WAL)) - before
-        log.append(written / (sample.value * (wanted.seconds + 1)))
+        log.append(written / (sample.value * (self.seconds + 1)))
         return sample
-
-    for server, url in zip((full, empty), urls, strict=True):
-        claimed(server, url, [])  # both are warm then
-    row.rounds(
-        wanted.rounds,
-        lambda: claimed(full, urls[0], wal[0]),
-        lambda: claimed(empty, urls[1], wal[1]),
-    )
-    for name, log in zip(("full", "empty"), wal, strict=True):
-        row.remarks.append(f"{name}: write-ahead log by round, kB a claim: {_kilobytes(log)}")
-    return row
 
 
 def _kilobytes(sizes: Sequence[float]) -> str:
@@ -202,6 +227,9 @@ def main() -> None:
     parser.add_argument("--claims", type=int, default=10_000_000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=8.0, help="of each run")
+    parser.add_argument(
+        "--settle", type=float, default=180.0, help="seconds of sales between the two looks"
+    )
     parser.add_argument("--data-dir", type=Path, help="keep the seeded ledger there, or find it")
     wanted = parser.parse_args()
     RESULTS.mkdir(exist_ok=True)
@@ -233,8 +261,15 @@ def _measure(full_at: Path, empty_at: Path, wanted: argparse.Namespace) -> None:
         for url in urls:
             asyncio.run(over_http.check_durable(url))
         tables = asyncio.run(sizes(urls[0]))
+        sales = Sales(full, empty, urls, wanted.claims, wanted.seconds)
+        sales.warm()
+        first = sales.row("just after a checkpoint", wanted.rounds)
+        between = sales.go_on(wanted.settle)
+        settled = sales.row(f"{wanted.settle:.0f} s later", wanted.rounds)
+        settled.remarks.append(between)
         rows = [
-            speed(full, empty, urls, wanted.claims, wanted),
+            first,
+            settled,
             refill(full, str(valkey.running_url(full_at)), wanted.claims, wanted.rounds),
         ]
         checked = audit(full_at, urls[0])

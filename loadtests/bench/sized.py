@@ -5,11 +5,19 @@ touches four pages that no other has touched since the last checkpoint, and each
 whole. Checkpoints far apart make that rare; the durability of a commit is the same.
 """
 
+import psutil
+
 from service.cli import main
 from service.embedded import postgres
 
+A_QUARTER = psutil.virtual_memory().total // 4
+
 postgres.SETTINGS.update(
-    {"shared_buffers": "1GB", "max_wal_size": "8GB", "checkpoint_timeout": "30min"}
+    {
+        "shared_buffers": f"{A_QUARTER // 2**20}MB",
+        "max_wal_size": "8GB",
+        "checkpoint_timeout": "30min",
+    }
 )
 
 if __name__ == "__main__":
