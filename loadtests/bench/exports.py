@@ -19,6 +19,7 @@ from service.finance.columns import COLUMNS
 
 ENTRIES = 1_000_000
 LOOK_EVERY_S = 0.02
+UNSUMMED = "butie_journal_unsummed_entries"
 
 BOOK = """
     INSERT INTO journal (jurisdiction, kind, booked_on, booked_at, pool, amount_fen, retailer_id,
@@ -45,6 +46,7 @@ def csv_export(folder: Path, rounds: int, seconds: float) -> Row:
     with ours(folder) as server:
         url = str(postgres.running_url(folder))
         asyncio.run(_book(url))
+        _scrape_until_summed(server.target.port)
         key = json.loads((folder / "sandbox.json").read_text())["keys"]["finance"]
 
         def exported() -> Sample:
@@ -61,6 +63,17 @@ async def _book(database_url: str) -> None:
     await connection.execute(BOOK, ENTRIES)
     await connection.execute("VACUUM ANALYZE journal")
     await connection.close()
+
+
+def _scrape_until_summed(port: int) -> None:
+    """As Prometheus does all day: the journal's sums, of which an export reads its size, come
+    with the figures."""
+    while True:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+            figures = answer.read().decode()
+        if UNSUMMED + " 0.0" in figures:
+            return
+        time.sleep(0.5)
 
 
 async def _copy(database_url: str) -> float:

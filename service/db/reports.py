@@ -6,7 +6,7 @@ take minutes, but not for ever: its snapshot holds back the vacuum.
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import asyncpg
@@ -58,11 +58,11 @@ class Reports:
             raise LedgerAway("no connection to PostgreSQL") from error
         try:
             yield connection
-        except _AWAY as error:
-            connection.terminate()
-            raise LedgerAway("PostgreSQL did not answer") from error
-        except BaseException:
-            connection.terminate()
+        except BaseException as error:
+            with suppress(asyncpg.InterfaceError):  # it was cut before, by `close`
+                connection.terminate()
+            if isinstance(error, _AWAY):
+                raise LedgerAway("PostgreSQL did not answer") from error
             raise
         finally:
             await asyncio.shield(self._pool.release(connection))

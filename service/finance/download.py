@@ -42,6 +42,10 @@ class TooManyRows(Exception):
     """More than a sheet holds."""
 
 
+class NotAsAnnounced(Exception):
+    """The rows are not those of which the sums know: a row was added or dropped by hand."""
+
+
 class Download:
     """One export. Open it, send the head (`size`, `until`, `open_from`), then the pieces; and
     close it whatever happens: unless all pieces were taken, that cuts the statement off.
@@ -141,7 +145,7 @@ class Download:
         if layout.format == "csv":
             if layout.bom:
                 await take_hashed(BOM)
-            await copy_csv(
+            rows = await copy_csv(
                 self._connection,
                 self.selection,
                 columns,
@@ -149,13 +153,15 @@ class Download:
                 chinese_names=layout.chinese_names,
             )
         elif layout.format == "ndjson":
-            await copy_ndjson(self._connection, self.selection, columns, take_hashed)
+            rows = await copy_ndjson(self._connection, self.selection, columns, take_hashed)
         else:
-            await self._encode(take)
+            rows = await self._encode(take)
+        if rows != self.size.rows:  # cut off here, it can't pass for whole
+            raise NotAsAnnounced(f"{rows} rows in place of {self.size.rows}")
         if layout.trailer:
             await take(self._trailer(digest.hexdigest()))
 
-    async def _encode(self, take: Take) -> None:
+    async def _encode(self, take: Take) -> int:
         columns = self._layout.columns
         names = ", ".join(one.name for one in columns)
         encoder: Encoder
@@ -177,12 +183,13 @@ class Download:
             await take(await asyncio.to_thread(encoder.feed, piece))
 
         if self._layout.format == "parquet":
-            await copy_rows(self._connection, self.selection, names, feed)
+            rows = await copy_rows(self._connection, self.selection, names, feed)
         else:
             row = sheet_row_sql(columns)
-            await copy_texts(self._connection, self.selection, names, row, feed)
+            rows = await copy_texts(self._connection, self.selection, names, row, feed)
         await flush()
         await take(await asyncio.to_thread(encoder.finish))
+        return rows
 
     def _tell(self, chunk: bytes) -> None:
         """COPY sends a line for each entry, in every format."""

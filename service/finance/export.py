@@ -5,13 +5,14 @@ too, and Parquet is made from blocks of CSV. So memory does not grow with the ro
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import asyncpg
 
 from service.finance.columns import Column, columns_of
 from service.finance.selection import Selection
+from service.finance.sums import summed_up
 
 Format = Literal["csv", "ndjson", "parquet", "xlsx"]
 Take = Callable[[bytes], Awaitable[None]]
@@ -43,14 +44,20 @@ class Size(NamedTuple):
 
 
 async def size_of(connection: asyncpg.Connection, selection: Selection) -> Size:
-    """What the export will come to; told before its first byte."""
-    where, arguments = selection.where()
-    row = await connection.fetchrow(
+    """What the export will come to, told before its first byte, in the caller's snapshot.
+
+    What the dashboards' sums have need not be counted: to count a million entries takes an
+    eighth of the time that it takes to send them.
+    """
+    until, summed = await summed_up(connection, selection)
+    where, arguments = replace(selection, after=max(selection.after, until)).where()
+    await connection.execute("SET LOCAL jit = off")
+    rest = await connection.fetchrow(
         "SELECT count(*), coalesce(sum(amount_fen), 0)::bigint"  # noqa: S608
         f" FROM journal WHERE {where}",
         *arguments,
     )
-    return Size(*row)
+    return Size(summed[0] + rest[0], summed[1] + rest[1])
 
 
 async def copy_csv(
@@ -60,8 +67,8 @@ async def copy_csv(
     take: Take,
     *,
     chinese_names: bool = False,
-) -> None:
-    """RFC 4180, formula-safe: the heading, then a line for each entry."""
+) -> int:
+    """RFC 4180, formula-safe: the heading, then a line for each entry; returns how many."""
     names = ",".join(one.zh if chinese_names else one.name for one in columns)
     await take(f"{names}\r\n".encode())
 
@@ -70,32 +77,33 @@ async def copy_csv(
         await take(chunk.replace(b"\n", b"\r\n"))
 
     expressions = ", ".join(one.csv_sql() for one in columns)
-    await copy_rows(connection, selection, expressions, take_lines)
+    return await copy_rows(connection, selection, expressions, take_lines)
 
 
 async def copy_ndjson(
     connection: asyncpg.Connection, selection: Selection, columns: tuple[Column, ...], take: Take
-) -> None:
-    """One JSON object a line."""
+) -> int:
+    """One JSON object a line; returns how many."""
     names = ", ".join(one.name for one in columns)
-    await copy_texts(connection, selection, names, "row_to_json(entry)", take)
+    return await copy_texts(connection, selection, names, "row_to_json(entry)", take)
 
 
 async def copy_texts(
     connection: asyncpg.Connection, selection: Selection, names: str, text: str, take: Take
-) -> None:
+) -> int:
     """One text a line, as it is: JSON and XML have no control characters, so with these as
-    quote and delimiter CSV leaves them alone."""
+    quote and delimiter CSV leaves them alone. Returns how many."""
     query, arguments = _query(selection, names)
     query = f"SELECT {text} FROM ({query}) AS entry"  # noqa: S608
-    await _copy(connection, query, arguments, take, delimiter="\x02", quote="\x01")
+    return await _copy(connection, query, arguments, take, delimiter="\x02", quote="\x01")
 
 
 async def copy_rows(
     connection: asyncpg.Connection, selection: Selection, expressions: str, take: Take
-) -> None:
-    """COPY the selected entries as plain CSV lines, by entry number, in the caller's snapshot."""
-    await _copy(connection, *_query(selection, expressions), take)
+) -> int:
+    """COPY the selected entries as plain CSV lines, by entry number, in the caller's snapshot;
+    returns how many."""
+    return await _copy(connection, *_query(selection, expressions), take)
 
 
 def _query(selection: Selection, expressions: str) -> tuple[str, list[object]]:
@@ -107,8 +115,9 @@ def _query(selection: Selection, expressions: str) -> tuple[str, list[object]]:
 
 async def _copy(
     connection: asyncpg.Connection, query: str, arguments: list[object], take: Take, **options: str
-) -> None:
+) -> int:
     # Along the key: to sort a million rows would spill to disk and hold back the first byte.
     await connection.execute("SET LOCAL enable_sort = off")
     await connection.execute("SET LOCAL jit = off")
-    await connection.copy_from_query(query, *arguments, output=take, format="csv", **options)
+    done = await connection.copy_from_query(query, *arguments, output=take, format="csv", **options)
+    return int(done.removeprefix("COPY "))

@@ -55,12 +55,21 @@ class Selection:
     def where(self) -> tuple[str, list[object]]:
         """The condition, and its arguments from $1 on."""
         assert self.until is not None, "Bug! Take the snapshot first."
+        return self._where(("entry_no > {}", self.after), ("entry_no <= {}", self.until))
+
+    def where_of_sums(self) -> tuple[str, list[object]] | None:
+        """The same of `journal_sum_day`, whatever the entry numbers; None where its sums are too
+        coarse."""
+        if self.retailer or self.store or self.policy or self.after:
+            return None
+        return self._where()
+
+    def _where(self, *numbers: tuple[str, object]) -> tuple[str, list[object]]:
         wanted: list[tuple[str, object]] = [
             ("jurisdiction = {}", self.jurisdiction),
             ("booked_on >= {}", self.from_on),
             ("booked_on <= {}", self.to_on),
-            ("entry_no > {}", self.after),
-            ("entry_no <= {}", self.until),
+            *numbers,
         ]
         filters = {
             "retailer_id": self.retailer,

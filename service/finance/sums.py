@@ -2,7 +2,8 @@
 
 A cache of the journal and nothing else. Each pass adds the entries that came since the last one,
 by the exports' snapshot rule, so that a look at the figures costs the same however long the
-journal is. Whoever is asked first for the figures adds; the others read what is there.
+journal is. Whoever is asked first for the figures adds; the others read what is there: exports
+too, which tell their size before they begin.
 """
 
 import asyncio
@@ -63,6 +64,24 @@ async def sum_up(connection: asyncpg.Connection, jurisdiction: str) -> int:
             mark = step
     highest: int = await connection.fetchval(HIGHEST)
     return max(0, highest - mark)
+
+
+async def summed_up(
+    connection: asyncpg.Connection, selection: Selection
+) -> tuple[int, tuple[int, int]]:
+    """(the entry number up to which the sums know of the selection, (its entries, their sum in
+    fen) up to there); (0, (0, 0)) where they can't tell. In the caller's snapshot."""
+    mark: int = await connection.fetchval(_MARK, selection.jurisdiction) or 0
+    wanted = selection.where_of_sums()
+    if wanted is None or selection.until is None or mark > selection.until:
+        return 0, (0, 0)
+    where, arguments = wanted
+    row = await connection.fetchrow(
+        "SELECT coalesce(sum(entries), 0)::bigint, coalesce(sum(amount_fen), 0)::bigint"  # noqa: S608
+        f" FROM journal_sum_day WHERE {where}",
+        *arguments,
+    )
+    return mark, (row[0], row[1])
 
 
 async def _complete_until(connection: asyncpg.Connection, jurisdiction: str) -> int | None:
