@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # Makes what one box keeps secret, each in a file of its own, and never touches one that is there.
 #
-#   deploy/secrets.sh [FOLDER]     # deploy/secrets unless said otherwise
+#   deploy/secrets.sh [FOLDER [HOST]]     # deploy/secrets unless said otherwise
 #
+# HOST is where PostgreSQL and Valkey are, unless each has compose's name.
 # Keep a copy of pii_key apart from the box: without it nobody's past purchases are recognised.
 set -euo pipefail
 
 folder=${1:-$(dirname "$0")/secrets}
+postgres_host=${2:-postgres} valkey_host=${2:-valkey}
 umask 077
 mkdir -p "$folder"
 cd "$folder"
@@ -25,7 +27,7 @@ for name in postgres_password owner_password service_password backup_password re
 done
 random | keep grafana_password $grafana
 random | keep pii_key $butie
-printf 'postgresql://butie_owner:%s@postgres:5432/butie' "$(cat owner_password)" | keep owner_database_url $butie
-printf 'postgresql://butie_service:%s@postgres:5432/butie' "$(cat service_password)" | keep service_database_url $butie
-printf 'redis://:%s@valkey:6379/0' "$(cat redis_password)" | keep redis_url $butie
+printf 'postgresql://butie_owner:%s@%s:5432/butie' "$(cat owner_password)" "$postgres_host" | keep owner_database_url $butie
+printf 'postgresql://butie_service:%s@%s:5432/butie' "$(cat service_password)" "$postgres_host" | keep service_database_url $butie
+printf 'redis://:%s@%s:6379/0' "$(cat redis_password)" "$valkey_host" | keep redis_url $butie
 echo "The secrets are in $(pwd)."

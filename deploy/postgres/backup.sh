@@ -61,6 +61,7 @@ prune() {
 }
 
 daily() {
+  until [[ -n $(ls "$backups/log") ]]; do sleep 1; done # at first both begin at once
   while true; do
     if [[ -z $(find "$backups/base" -mindepth 1 -maxdepth 1 -name '*Z' -mmin -1440) ]]; then
       base_backup || echo "The base backup failed; trying again in five minutes." >&2

