@@ -113,7 +113,7 @@ def make_app(settings: Settings) -> FastAPI:
         summary="Trade-in subsidies at the till",
         lifespan=lifespan,
         # It would tell errors' messages, and bodies' fields by name.
-        telemetry={"tracing": False, "metrics": False, "logs": False},
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     app.state.pages = board.Pages()
     for routes in ROUTES:
