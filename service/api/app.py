@@ -19,19 +19,21 @@ from starlette.responses import Response
 from service.api.auth import Refusal
 from service.api.bodies import InvalidBody
 from service.api.edge import BodyTooLarge, Bounds, Edge
+from service.api.enrolled import ReasonBody
 from service.api.invalid import invalid_fields, summary
 from service.api.problems import Problem, language_of, problem
 from service.api.routes import (
-    admin,
     batch,
     board,
     budgets,
     claims,
     exports,
     finding,
+    keys,
     lifecycle,
     ops,
     reconciliations,
+    retailers,
     settlements,
 )
 from service.api.routes.batch import BatchBody
@@ -60,8 +62,8 @@ log = structlog.get_logger()
 BATCH_BODY_FACTOR = 16
 
 ROUTES = (
-    claims, batch, finding, lifecycle, budgets, exports, settlements, reconciliations, admin, ops,
-    board,
+    claims, batch, finding, lifecycle, budgets, exports, settlements, reconciliations, retailers,
+    keys, ops, board,
 )  # fmt: skip
 
 # Models that no route names in a way FastAPI sees: bodies read from the bytes, and problems.
@@ -72,11 +74,11 @@ UNSEEN_MODELS: tuple[type[BaseModel], ...] = (
     InvoiceBody,
     budgets.AdjustmentBody,
     budgets.TrancheBody,
-    admin.RetailerBody,
-    admin.StoreBody,
-    admin.KeyBody,
-    admin.ReasonBody,
-    admin.RotateBody,
+    retailers.RetailerBody,
+    retailers.StoreBody,
+    keys.KeyBody,
+    ReasonBody,
+    keys.RotateBody,
     SettlementBody,
     PaymentBody,
     Problem,

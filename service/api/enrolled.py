@@ -1,0 +1,100 @@
+"""What the routes of the operator's side share: who may call, pages, and rows as the API shows
+them."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+import sqlalchemy as sa
+from fastapi import APIRouter, Depends, Query, Request
+
+from service.api.auth import Refusal, allowed
+from service.api.invalid import invalid_field
+from service.api.office import office_of
+from service.api.problems import documented
+from service.core.calendar import SHANGHAI
+from service.core.checkout import StoreId, Strict, Text
+from service.db.engine import connect
+from service.retailers.directory import Caller
+from service.retailers.enrol import Kind, NotEnrolled, State, page, set_state
+from service.wiring import Service
+
+LIMIT_MAX = 500
+WITH_BODY = ("malformed_request", "body_too_large", "invalid_field")
+IsAdmin = Annotated[Caller, Depends(allowed("admin"))]
+Limit = Annotated[int, Query(ge=1, le=LIMIT_MAX)]
+After = Annotated[StoreId | None, Query(description="`next_cursor` of the page before")]
+
+
+def admin_router() -> APIRouter:
+    return APIRouter(
+        prefix="/v1",
+        tags=["admin"],
+        responses=documented("unauthorized", "missing_scope", "ledger_unavailable"),
+    )
+
+
+class ReasonBody(Strict):
+    reason: Text
+
+
+def path_id(text: str) -> str:
+    """An id of a path that may be one at all: not every text is one to PostgreSQL (NUL)."""
+    if not text.isascii() or not text.isprintable():
+        raise Refusal("not_found")
+    return text
+
+
+async def read_one(service: Service, table: sa.Table, shape: Any, wanted: str) -> Any:
+    key = list(table.primary_key)[1]
+    query = sa.select(*_columns(table, shape)).where(
+        table.c.jurisdiction == service.settings.jurisdiction, key == path_id(wanted)
+    )
+    async with connect(service.engine) as connection:
+        row = (await connection.execute(query)).one_or_none()
+    if row is None:
+        raise Refusal("not_found")
+    return _shaped(shape, row)
+
+
+async def read_page(
+    service: Service,
+    table: sa.Table,
+    shape: Any,
+    cursor: str | None,
+    limit: int,
+    retailer_id: str | None = None,
+) -> tuple[list[Any], str | None]:
+    key = list(table.primary_key)[1]
+    query = page(table, key, service.settings.jurisdiction, cursor, limit + 1)
+    query = query.with_only_columns(*_columns(table, shape))
+    if retailer_id is not None:
+        query = query.where(table.c.retailer_id == retailer_id)
+    async with connect(service.engine) as connection:
+        rows = [_shaped(shape, row) for row in await connection.execute(query)]
+    more = getattr(rows[limit - 1], key.name) if len(rows) > limit else None
+    return rows[:limit], more
+
+
+def _columns(table: sa.Table, shape: Any) -> list[sa.Column[Any]]:
+    return [table.c[name] for name in shape.__dataclass_fields__]
+
+
+def _shaped(shape: Any, row: sa.Row[Any]) -> Any:
+    """The row as the API shows it, with instants in the time zone of the business."""
+    return shape(*(one.astimezone(SHANGHAI) if isinstance(one, datetime) else one for one in row))
+
+
+async def set_state_of(
+    service: Service, caller: Caller, kind: Kind, subject_id: str, state: State, reason: str
+) -> None:
+    async with office_of(service, caller) as office:
+        found = await set_state(office, kind, path_id(subject_id), state, reason)
+    if not found:
+        raise Refusal("not_found")
+
+
+def refused(request: Request, error: NotEnrolled) -> Any:
+    """A fault of the body's retailer is the field's; any other has a code of its own."""
+    if error.code in ("unknown_retailer", "role_and_retailer"):
+        return invalid_field(request, "retailer_id", error.code)
+    raise Refusal(error.code) from None

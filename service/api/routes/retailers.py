@@ -1,0 +1,241 @@
+"""Retailers and their stores: enrolled, suspended, resumed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import Depends, Query, Request
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
+
+from service.api.auth import Refusal, ServiceOf
+from service.api.bodies import json_body, takes
+from service.api.enrolled import (
+    WITH_BODY,
+    After,
+    IsAdmin,
+    Limit,
+    ReasonBody,
+    admin_router,
+    read_one,
+    read_page,
+    refused,
+    set_state_of,
+)
+from service.api.office import office_of
+from service.api.problems import documented
+from service.core.checkout import StoreId, Strict, Text
+from service.db.tables import retailer, store
+from service.retailers.enrol import NewStore, NotEnrolled, add_retailer, add_stores, good_uscc
+
+router = admin_router()
+
+
+def _uscc(number: str) -> str:
+    try:
+        return good_uscc(number)
+    except ValueError:
+        raise PydanticCustomError("uscc", "not a USCC") from None
+
+
+# --- retailers --------------------------------------------------------------------------
+
+
+class RetailerBody(Strict):
+    """A retailer to enrol."""
+
+    retailer_id: StoreId
+    uscc: Annotated[str, AfterValidator(_uscc)] = Field(description="GB 32100, 18 characters")
+    name: Text
+
+
+@dataclass(frozen=True, slots=True)
+class Retailer:
+    retailer_id: str
+    uscc: str
+    name: str
+    state: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Retailers:
+    retailers: Sequence[Retailer]
+    next_cursor: str | None
+
+
+@router.post(
+    "/retailers",
+    status_code=201,
+    response_model=Retailer,
+    responses=documented(*WITH_BODY, "already_exists"),
+    openapi_extra=takes(RetailerBody),
+)
+async def post_retailer(
+    service: ServiceOf,
+    caller: IsAdmin,
+    body: Annotated[RetailerBody, Depends(json_body(RetailerBody))],
+) -> Any:
+    """Enrol a retailer."""
+    try:
+        async with office_of(service, caller) as office:
+            await add_retailer(
+                office, retailer_id=body.retailer_id, uscc_number=body.uscc, name=body.name
+            )
+    except NotEnrolled as error:
+        raise Refusal(error.code) from None
+    return await read_one(service, retailer, Retailer, body.retailer_id)
+
+
+@router.get("/retailers", response_model=Retailers, responses=documented("invalid_field"))
+async def list_retailers(
+    service: ServiceOf, caller: IsAdmin, cursor: After = None, limit: Limit = 100
+) -> Any:
+    """Every retailer, by id."""
+    rows, more = await read_page(service, retailer, Retailer, cursor, limit)
+    return Retailers(rows, more)
+
+
+@router.get("/retailers/{retailer_id}", response_model=Retailer, responses=documented("not_found"))
+async def get_retailer(service: ServiceOf, caller: IsAdmin, retailer_id: str) -> Any:
+    """One retailer."""
+    return await read_one(service, retailer, Retailer, retailer_id)
+
+
+@router.post(
+    "/retailers/{retailer_id}/suspend",
+    response_model=Retailer,
+    responses=documented(*WITH_BODY, "not_found"),
+    openapi_extra=takes(ReasonBody),
+)
+async def suspend_retailer(
+    service: ServiceOf,
+    caller: IsAdmin,
+    retailer_id: str,
+    body: Annotated[ReasonBody, Depends(json_body(ReasonBody))],
+) -> Any:
+    """Its next claim is refused, everywhere within seconds. A repeat is harmless."""
+    await set_state_of(service, caller, "retailer", retailer_id, "suspended", body.reason)
+    return await read_one(service, retailer, Retailer, retailer_id)
+
+
+@router.post(
+    "/retailers/{retailer_id}/resume",
+    response_model=Retailer,
+    responses=documented(*WITH_BODY, "not_found"),
+    openapi_extra=takes(ReasonBody),
+)
+async def resume_retailer(
+    service: ServiceOf,
+    caller: IsAdmin,
+    retailer_id: str,
+    body: Annotated[ReasonBody, Depends(json_body(ReasonBody))],
+) -> Any:
+    """It may claim again. A repeat is harmless."""
+    await set_state_of(service, caller, "retailer", retailer_id, "active", body.reason)
+    return await read_one(service, retailer, Retailer, retailer_id)
+
+
+# --- stores -----------------------------------------------------------------------------
+
+
+class StoreBody(Strict):
+    """A store to enrol."""
+
+    store_id: StoreId
+    retailer_id: StoreId
+    name: Text
+    town: Text | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    store_id: str
+    retailer_id: str
+    name: str
+    town: str | None
+    state: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    stores: Sequence[Store]
+    next_cursor: str | None
+
+
+@router.post(
+    "/stores",
+    status_code=201,
+    response_model=Store,
+    responses=documented(*WITH_BODY, "already_exists"),
+    openapi_extra=takes(StoreBody),
+)
+async def post_store(
+    request: Request,
+    service: ServiceOf,
+    caller: IsAdmin,
+    body: Annotated[StoreBody, Depends(json_body(StoreBody))],
+) -> Any:
+    """Enrol a store of an enrolled retailer."""
+    new = NewStore(body.store_id, body.name, body.town)
+    try:
+        async with office_of(service, caller) as office:
+            await add_stores(office, body.retailer_id, [new])
+    except NotEnrolled as error:
+        return refused(request, error)
+    return await read_one(service, store, Store, body.store_id)
+
+
+@router.get("/stores", response_model=Stores, responses=documented("invalid_field"))
+async def list_stores(
+    service: ServiceOf,
+    caller: IsAdmin,
+    retailer_id: Annotated[StoreId | None, Query()] = None,
+    cursor: After = None,
+    limit: Limit = 100,
+) -> Any:
+    """Every store, or one retailer's, by id."""
+    rows, more = await read_page(service, store, Store, cursor, limit, retailer_id)
+    return Stores(rows, more)
+
+
+@router.get("/stores/{store_id}", response_model=Store, responses=documented("not_found"))
+async def get_store(service: ServiceOf, caller: IsAdmin, store_id: str) -> Any:
+    """One store."""
+    return await read_one(service, store, Store, store_id)
+
+
+@router.post(
+    "/stores/{store_id}/suspend",
+    response_model=Store,
+    responses=documented(*WITH_BODY, "not_found"),
+    openapi_extra=takes(ReasonBody),
+)
+async def suspend_store(
+    service: ServiceOf,
+    caller: IsAdmin,
+    store_id: str,
+    body: Annotated[ReasonBody, Depends(json_body(ReasonBody))],
+) -> Any:
+    """Its next claim is refused, everywhere within seconds. A repeat is harmless."""
+    await set_state_of(service, caller, "store", store_id, "suspended", body.reason)
+    return await read_one(service, store, Store, store_id)
+
+
+@router.post(
+    "/stores/{store_id}/resume",
+    response_model=Store,
+    responses=documented(*WITH_BODY, "not_found"),
+    openapi_extra=takes(ReasonBody),
+)
+async def resume_store(
+    service: ServiceOf,
+    caller: IsAdmin,
+    store_id: str,
+    body: Annotated[ReasonBody, Depends(json_body(ReasonBody))],
+) -> Any:
+    """It may claim again. A repeat is harmless."""
+    await set_state_of(service, caller, "store", store_id, "active", body.reason)
+    return await read_one(service, store, Store, store_id)
