@@ -1,0 +1,125 @@
+"""The journal, its closed days, and what is derived from it."""
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import BYTEA, UUID
+
+from service.db.tables.base import Fen, Instant, column, key, metadata
+
+journal = sa.Table(
+    "journal",
+    metadata,
+    key("jurisdiction"),
+    sa.Column("entry_no", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    column("kind", sa.Text),
+    column("booked_on", sa.Date),
+    column("booked_at", Instant),
+    column("pool", sa.Text),
+    column("amount_fen", Fen),
+    sa.Column("retailer_id", sa.Text),
+    sa.Column("store_id", sa.Text),
+    sa.Column("claim_id", UUID(as_uuid=True)),
+    sa.Column("line_no", sa.SmallInteger),
+    sa.Column("category", sa.Text),
+    sa.Column("policy", sa.Text),
+    sa.Column("document_no", sa.Text),
+    sa.Column("note", sa.Text),
+    sa.CheckConstraint(
+        "(kind = 'grant' and amount_fen > 0 and claim_id is not null)"
+        " or (kind = 'refund' and amount_fen < 0 and claim_id is not null)"
+        " or (kind = 'allocation' and amount_fen <> 0 and document_no is not null)",
+        name="journal_kind_and_sign",
+    ),
+    sa.Index("journal_booked_idx", "jurisdiction", "booked_on", "entry_no"),
+    sa.Index("journal_claim_idx", "claim_id"),
+    sa.Index(
+        "journal_refund_idx",
+        "jurisdiction",
+        "retailer_id",
+        "entry_no",
+        postgresql_where=sa.text("kind = 'refund'"),
+    ),
+)
+
+# What each policy says of who bears the subsidy, as it was when first met.
+policy_funding = sa.Table(
+    "policy_funding",
+    metadata,
+    key("jurisdiction"),
+    key("policy"),
+    *(column(f"{who}_bp", sa.Integer) for who in ("centre", "province", "city", "district")),
+)
+
+journal_day = sa.Table(
+    "journal_day",
+    metadata,
+    key("jurisdiction"),
+    key("day", sa.Date()),
+    column("closed_at", Instant),
+    column("entries", sa.BigInteger),
+    column("sum_fen", Fen),
+    column("previous_digest", BYTEA),
+    column("digest", BYTEA),
+)
+
+# Derived from the journal, as each day closed and as five minutes passed, so that a forecast need
+# not read it. `pool_day` fills itself anew when it is emptied.
+pool_day = sa.Table(
+    "pool_day",
+    metadata,
+    key("jurisdiction"),
+    key("pool"),
+    key("day", sa.Date()),
+    column("allocated_fen", Fen),
+    column("confirmed_fen", Fen),
+)
+
+pool_reading = sa.Table(
+    "pool_reading",
+    metadata,
+    key("jurisdiction"),
+    key("at", Instant),
+    key("pool"),
+    column("confirmed_fen", Fen),
+)
+
+journal_seal = sa.Table(
+    "journal_seal",
+    metadata,
+    key("jurisdiction"),
+    key("entry_no", sa.BigInteger()),
+    column("day", sa.Date),
+    column("seq", sa.BigInteger),
+    column("leaf", BYTEA),
+    sa.UniqueConstraint("jurisdiction", "day", "seq", name="journal_seal_seq_key"),
+)
+
+# A cache of the journal for dashboards: what it has up to `until_entry`. Nobody settles by it.
+journal_sum_day = sa.Table(
+    "journal_sum_day",
+    metadata,
+    key("jurisdiction"),
+    key("booked_on", sa.Date()),
+    key("kind"),
+    key("pool"),
+    key("category"),  # empty: an allocation
+    column("entries", sa.BigInteger),
+    column("amount_fen", Fen),
+)
+
+journal_sum_store = sa.Table(
+    "journal_sum_store",
+    metadata,
+    key("jurisdiction"),
+    key("store_id"),
+    key("kind"),
+    key("pool"),
+    column("entries", sa.BigInteger),
+    column("amount_fen", Fen),
+)
+
+journal_sum_mark = sa.Table(
+    "journal_sum_mark",
+    metadata,
+    key("jurisdiction"),
+    column("until_entry", sa.BigInteger),
+)

@@ -1,0 +1,59 @@
+"""The pools, and how money comes into them."""
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import UUID
+
+from service.db.tables.base import Fen, Instant, column, key, metadata
+
+pool = sa.Table(
+    "pool",
+    metadata,
+    key("jurisdiction"),
+    key("pool"),
+    column("allocated_fen", Fen),
+    column("confirmed_fen", Fen),
+    column("reserved_fen", Fen),
+    sa.Column("spent_fen", Fen, sa.Computed("confirmed_fen + reserved_fen", persisted=True)),
+    column("version", sa.BigInteger),  # grows with every change: the newer view wins
+    # Commits of claims that the gate was not asked about: it may not know their keys.
+    column("bypasses", sa.BigInteger, server_default=sa.text("0")),
+    sa.CheckConstraint("confirmed_fen >= 0", name="pool_confirmed_not_negative"),
+    sa.CheckConstraint("reserved_fen >= 0", name="pool_reserved_not_negative"),
+    sa.CheckConstraint("spent_fen <= allocated_fen", name="pool_not_overspent"),
+)
+
+adjustment = sa.Table(
+    "adjustment",
+    metadata,
+    key("jurisdiction"),
+    key("idempotency_key"),
+    column("pool", sa.Text),
+    column("delta_fen", Fen),
+    column("reason", sa.Text),
+    column("document_no", sa.Text),
+    column("allocated_fen", Fen),  # after it
+    column("made_at", Instant),
+)
+
+tranche = sa.Table(
+    "tranche",
+    metadata,
+    key("jurisdiction"),
+    key("tranche_id", UUID(as_uuid=True)),
+    column("pool", sa.Text),
+    column("opens_at", Instant),
+    column("amount_fen", Fen),
+    column("document_no", sa.Text),
+    column("state", sa.Text),
+    column("planned_at", Instant),
+    sa.Column("ended_at", Instant),  # opened or withdrawn
+    sa.CheckConstraint("amount_fen > 0", name="tranche_amount_positive"),
+    sa.CheckConstraint("state in ('planned', 'opened', 'withdrawn')", name="tranche_state_known"),
+    sa.Index(
+        "tranche_planned_idx",
+        "jurisdiction",
+        "pool",
+        "opens_at",
+        postgresql_where=sa.text("state = 'planned'"),
+    ),
+)

@@ -1,0 +1,172 @@
+"""Claims, and the small tables that keep each key, serial and right once."""
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY, BYTEA, JSONB, UUID
+
+from service.db.tables.base import Fen, Instant, column, key, metadata
+
+idempotency_key = sa.Table(
+    "idempotency_key",
+    metadata,
+    key("jurisdiction"),
+    key("retailer_id"),
+    key("idempotency_key"),
+    sa.Column("claim_id", UUID(as_uuid=True)),  # none: no claim came of it
+    sa.Column("fingerprint", BYTEA),
+    # Claim ids that were given up under this key: a late commit of one must fail.
+    column("fenced", ARRAY(UUID(as_uuid=True)), server_default=sa.text("'{}'")),
+)
+
+serial_claimed = sa.Table(
+    "serial_claimed",
+    metadata,
+    key("jurisdiction"),
+    key("serial_no"),
+    column("claim_id", UUID(as_uuid=True)),
+    column("line_no", sa.SmallInteger),
+)
+
+quota_use = sa.Table(
+    "quota_use",
+    metadata,
+    key("jurisdiction"),
+    key("subject", BYTEA()),
+    key("quota"),
+    key("period"),
+    column("used", sa.BigInteger),  # items, or fen where the right is a sum
+    column("used_max", sa.BigInteger),
+    sa.CheckConstraint("used >= 0", name="quota_not_negative"),
+    sa.CheckConstraint("used <= used_max", name="quota_not_passed"),
+)
+
+claim = sa.Table(
+    "claim",
+    metadata,
+    key("claim_id", UUID(as_uuid=True)),
+    column("jurisdiction", sa.Text),
+    column("retailer_id", sa.Text),
+    column("store_id", sa.Text),
+    column("idempotency_key", sa.Text),
+    column("order_no", sa.Text),
+    column("policy", sa.Text),
+    column("state", sa.Text),
+    column("sold_at", Instant),
+    column("created_at", Instant),
+    sa.Column("expires_at", Instant),  # set where the claim began as a hold
+    column("id_type", sa.Text),
+    column("consumer_digest", BYTEA),
+    column("consumer_last4", sa.Text),
+    column("price_fen", Fen),
+    column("subsidy_fen", Fen),
+    sa.Column("invoice_no", sa.Text),
+    sa.Column("delivery_region", sa.Text),
+    sa.CheckConstraint(
+        "state in ('reserved', 'confirmed', 'cancelled', 'expired')", name="claim_state_known"
+    ),
+    sa.CheckConstraint("0 <= subsidy_fen and subsidy_fen <= price_fen", name="claim_amounts"),
+    sa.Index("claim_retailer_idx", "jurisdiction", "retailer_id", "claim_id"),
+    sa.Index("claim_order_idx", "jurisdiction", "retailer_id", "order_no", "claim_id"),
+    # Most are confirmed: who asks for those finds them all along the retailer's own.
+    sa.Index(
+        "claim_not_confirmed_idx",
+        "jurisdiction",
+        "retailer_id",
+        "state",
+        "claim_id",
+        postgresql_where=sa.text("state <> 'confirmed'"),
+    ),
+    sa.Index(
+        "claim_due_idx",
+        "jurisdiction",
+        "expires_at",
+        postgresql_where=sa.text("state = 'reserved'"),
+    ),
+)
+
+claim_line = sa.Table(
+    "claim_line",
+    metadata,
+    key("claim_id", UUID(as_uuid=True)),
+    key("line_no", sa.SmallInteger()),
+    column("category", sa.Text),
+    column("scheme", sa.Text),
+    column("pool", sa.Text),
+    column("state", sa.Text),
+    column("price_fen", Fen),
+    sa.Column("rate_bp", sa.Integer),  # none: a fixed sum
+    column("cap_fen", Fen),
+    column("subsidy_fen", Fen),
+    sa.Column("energy_grade", sa.Text),
+    column("serial_no", sa.Text),
+    sa.Column("imei", sa.Text),
+    sa.Column("barcode", sa.Text),
+    sa.Column("brand", sa.Text),
+    sa.Column("model", sa.Text),
+    sa.Column("trade_in", JSONB),
+    # What the line took of which right: a refund gives back just this.
+    column("quotas", JSONB),
+    sa.CheckConstraint(
+        "state in ('reserved', 'confirmed', 'cancelled', 'expired', 'refunded')",
+        name="claim_line_state_known",
+    ),
+    sa.CheckConstraint(
+        "0 <= subsidy_fen and subsidy_fen <= cap_fen and subsidy_fen <= price_fen",
+        name="claim_line_amounts",
+    ),
+    sa.Index("claim_line_serial_idx", "serial_no", "claim_id"),
+    sa.Index(
+        "claim_line_imei_idx", "imei", "claim_id", postgresql_where=sa.text("imei is not null")
+    ),
+)
+
+refund = sa.Table(
+    "refund",
+    metadata,
+    key("jurisdiction"),
+    key("retailer_id"),
+    key("idempotency_key"),
+    column("fingerprint", BYTEA),
+    column("refund_id", UUID(as_uuid=True)),
+    column("claim_id", UUID(as_uuid=True)),
+    column("lines", ARRAY(sa.SmallInteger)),
+    column("lines_refunded", sa.Integer),
+    column("reason", sa.Text),
+    column("subsidy_fen", Fen),
+    column("created_at", Instant),
+    # All lines that were asked for, or none: the statement itself counts them.
+    sa.CheckConstraint("lines_refunded = cardinality(lines)", name="refund_is_whole"),
+    sa.Index("refund_claim_idx", "claim_id"),
+)
+
+invoice = sa.Table(
+    "invoice",
+    metadata,
+    key("jurisdiction"),
+    key("number"),
+    key("code"),  # empty: a fully digital invoice has none
+    column("claim_id", UUID(as_uuid=True)),
+    column("dated_on", sa.Date),
+    column("buyer", sa.Text),
+    column("total_fen", Fen),
+    column("recorded_at", Instant),
+    sa.UniqueConstraint("claim_id", name="invoice_claim_key"),
+)
+
+audit_run = sa.Table(
+    "audit_run",
+    metadata,
+    key("jurisdiction"),
+    sa.Column("run_no", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    column("finished_at", Instant),
+    column("breaches", JSONB),  # how many, by invariant
+)
+
+# With which personal-data keys the digests are made; see service/claims/rotation.py.
+pii_key = sa.Table(
+    "pii_key",
+    metadata,
+    key("jurisdiction"),
+    column("generation", sa.SmallInteger),  # how many keys there have been
+    column("check_value", BYTEA),
+    column("since", Instant),
+)

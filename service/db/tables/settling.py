@@ -1,0 +1,150 @@
+"""Settlements with retailers, and reconciliations with their files."""
+
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import BYTEA, JSONB, UUID
+
+from service.db.tables.base import Fen, Instant, column, key, metadata
+
+
+def _settlement_columns() -> list[sa.Column[Any]]:
+    return [
+        key("jurisdiction"),
+        key("settlement_id", UUID(as_uuid=True)),
+        column("retailer_id", sa.Text),
+        column("kind", sa.Text),
+        column("from_on", sa.Date),
+        column("to_on", sa.Date),
+        column("state", sa.Text),
+        column("entries", sa.BigInteger),
+        column("granted_fen", Fen),
+        column("refunded_fen", Fen),  # negative, as in the journal
+        column("clawed_back_fen", Fen),  # negative
+        column("advanced_fen", Fen),  # of paid advances, taken off here
+        column("net_fen", Fen),
+        column("drafted_by", sa.Text),
+        column("drafted_at", Instant),
+        sa.Column("approved_by", sa.Text),
+        sa.Column("approved_at", Instant),
+        sa.Column("paid_by", sa.Text),
+        sa.Column("paid_at", Instant),
+        sa.Column("payment_reference", sa.Text),
+        sa.Column("netted_in", UUID(as_uuid=True)),  # of an advance: what took it off
+    ]
+
+
+settlement = sa.Table(
+    "settlement",
+    metadata,
+    *_settlement_columns(),
+    sa.Index("settlement_retailer_idx", "jurisdiction", "retailer_id", "drafted_at"),
+    sa.Index(
+        "settlement_one_advance_key",
+        "jurisdiction",
+        "retailer_id",
+        unique=True,
+        postgresql_where=sa.text("kind = 'advance' AND netted_in IS NULL"),
+    ),
+)
+
+# A draft that was withdrawn, as it stood; its entries are free for another.
+voided_settlement = sa.Table(
+    "voided_settlement",
+    metadata,
+    *_settlement_columns(),
+    column("voided_by", sa.Text),
+    column("voided_at", Instant),
+    column("void_reason", sa.Text),
+)
+
+settled_entry = sa.Table(
+    "settled_entry",
+    metadata,
+    key("jurisdiction"),
+    key("entry_no", sa.BigInteger()),  # so each entry is settled once
+    column("settlement_id", UUID(as_uuid=True)),
+    column("part", sa.Text),
+    column("claim_id", UUID(as_uuid=True)),
+    column("line_no", sa.SmallInteger),
+    column("amount_fen", Fen),
+    sa.ForeignKeyConstraint(
+        ["jurisdiction", "settlement_id"],
+        ["settlement.jurisdiction", "settlement.settlement_id"],
+        name="settled_entry_settlement_fkey",
+    ),
+    sa.Index("settled_entry_settlement_idx", "jurisdiction", "settlement_id", "entry_no"),
+    sa.Index("settled_entry_claim_idx", "claim_id", "line_no"),
+)
+
+voided_entry = sa.Table(
+    "voided_entry",
+    metadata,
+    key("jurisdiction"),
+    key("settlement_id", UUID(as_uuid=True)),
+    key("entry_no", sa.BigInteger()),
+    column("part", sa.Text),
+    column("claim_id", UUID(as_uuid=True)),
+    column("line_no", sa.SmallInteger),
+    column("amount_fen", Fen),
+    sa.ForeignKeyConstraint(
+        ["jurisdiction", "settlement_id"],
+        ["voided_settlement.jurisdiction", "voided_settlement.settlement_id"],
+        name="voided_entry_settlement_fkey",
+    ),
+)
+
+reconciliation = sa.Table(
+    "reconciliation",
+    metadata,
+    key("jurisdiction"),
+    key("reconciliation_id", UUID(as_uuid=True)),
+    sa.Column("retailer_id", sa.Text),
+    sa.Column("store_id", sa.Text),
+    column("from_on", sa.Date),
+    column("to_on", sa.Date),
+    column("mapping", JSONB),
+    column("file_sha256", BYTEA),
+    column("file_bytes", sa.BigInteger),
+    column("state", sa.Text),
+    column("progress_bp", sa.Integer, server_default=sa.text("0")),
+    # By the real clock: is the run alive?
+    column("began_at", Instant, server_default=sa.text("clock_timestamp()")),
+    column("beat_at", Instant, server_default=sa.text("clock_timestamp()")),
+    column("asked_by", sa.Text),
+    column("asked_at", Instant),
+    sa.Column("ended_at", Instant),
+    sa.Column("summary", JSONB(none_as_null=True)),
+    sa.Column("fault", sa.Text),
+    sa.Column("fault_facts", JSONB(none_as_null=True)),
+    sa.Index("reconciliation_asked_idx", "jurisdiction", "asked_at"),
+    sa.Index(
+        "reconciliation_running_idx",
+        "jurisdiction",
+        postgresql_where=sa.text("state = 'running'"),
+    ),
+)
+
+reconciliation_item = sa.Table(
+    "reconciliation_item",
+    metadata,
+    key("jurisdiction"),
+    key("reconciliation_id", UUID(as_uuid=True)),
+    key("item_no", sa.BigInteger()),
+    column("finding", sa.Text),
+    sa.Column("file_line", sa.BigInteger),
+    sa.Column("key", sa.Text),
+    sa.Column("claim_id", UUID(as_uuid=True)),
+    sa.Column("line_no", sa.SmallInteger),
+    sa.Column("booked_on", sa.Date),
+    sa.Column("here_fen", Fen),
+    sa.Column("there_fen", Fen),
+    sa.Column("here_state", sa.Text),
+    sa.Column("there_state", sa.Text),
+    sa.Column("why", sa.Text),
+    sa.ForeignKeyConstraint(
+        ["jurisdiction", "reconciliation_id"],
+        ["reconciliation.jurisdiction", "reconciliation.reconciliation_id"],
+        name="reconciliation_item_fkey",
+    ),
+)
