@@ -145,12 +145,18 @@ def test_what_follows_a_claim_is_documented_too(
     schema = schemathesis.openapi.from_url(f"{base_url}/openapi.json").include(
         path_regex=r"^/v1/claims($|/\{)"
     )
-    numbers = count(1)
+    # The list grows from run to run, so what follows it would differ when a run is repeated.
+    schema = schema.exclude(path="/v1/claims", method="GET")
+    sales = count(100, step=100)
     statuses: dict[str, Counter[int]] = {}
 
     class Till(schema.as_state_machine()):  # type: ignore[misc]
+        def setup(self) -> None:
+            # Odd or even by its place in this run: whatever is run again then goes the same way.
+            self.numbers = count(next(sales))
+
         def before_call(self, case: schemathesis.Case) -> None:
-            n = next(numbers)
+            n = next(self.numbers)
             case.headers = {"Authorization": f"Bearer {keys[role_for(case.operation)]}"}
             if case.method == "POST":
                 case.headers["Idempotency-Key"] = f"s{n}"
@@ -170,7 +176,7 @@ def test_what_follows_a_claim_is_documented_too(
 
     Till.run(
         settings=settings(
-            max_examples=25,
+            max_examples=40,
             stateful_step_count=8,
             deadline=None,
             suppress_health_check=list(HealthCheck),
