@@ -1,8 +1,11 @@
 """deploy/kubernetes as kubectl builds it, held against the published schemas and the service."""
 
 import json
+import os
 import re
+import shutil
 import subprocess
+import sys
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -26,11 +29,13 @@ CUSTOM = ("ExternalSecret", "ServiceMonitor")
 
 @pytest.fixture(scope="module")
 def objects() -> list[Any]:
-    """What `kubectl apply -k` would send for the production overlay."""
+    return built_from(DEPLOY / "kubernetes/overlays/production")
+
+
+def built_from(overlay: Path) -> list[Any]:
+    """What `kubectl apply -k` would send for the overlay."""
     built = subprocess.run(
-        [tool("kubectl"), "kustomize", str(DEPLOY / "kubernetes/overlays/production")],
-        capture_output=True,
-        text=True,
+        [tool("kubectl"), "kustomize", str(overlay)], capture_output=True, text=True
     )
     assert built.returncode == 0, built.stderr
     assert "deprecated" not in built.stderr
@@ -175,6 +180,19 @@ def test_all_pods_together_find_room_in_postgresql(objects: list[Any]) -> None:
     told = re.search(r"up to (\d+) connections", text)
     assert told is not None and int(told[1]) >= each
     assert most * each < 200
+
+
+def test_an_overlay_of_ones_own_is_made_as_the_page_says(tmp_path: Path) -> None:
+    shutil.copytree(DEPLOY / "kubernetes", tmp_path / "deploy/kubernetes")
+    page = (DEPLOY / "README.md").read_text()
+    steps = re.findall(r"^(?:cp -r|butie policy) .*$", page, re.M)
+    assert len(steps) == 2
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    for step in steps:
+        subprocess.run(["bash", "-euc", step], cwd=tmp_path, env={"PATH": path}, check=True)
+    mine = built_from(tmp_path / "deploy/kubernetes/overlays/mine")
+    (confirmed,) = only(mine, "ConfigMap", "butie-confirmations")["data"].values()
+    assert len(confirmed.splitlines()) > 20
 
 
 def test_files_that_a_kustomization_names_lie_beside_it() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import typer
+import yaml
 
 from service.cli import app
 from service.embedded import postgres
@@ -23,6 +24,7 @@ from tests.upgrade.rolling import Release, engines, enrol
 from tests.upgrade.seed import seed
 
 RUNBOOK = (ROOT / "deploy" / "runbook.md").read_text()
+PAGES = ("deploy/runbook.md", "deploy/README.md", "README.md", "docs/finance.md")
 BLOCK = re.compile(r"^```(.*)\n((?:.*\n)*?)```$", re.M)
 CLAIMS = 300
 # A client that the wheels do not bring: the one command of it that the runbook has.
@@ -37,12 +39,14 @@ def blocks(kind: str) -> list[str]:
     return [text for mark, text in BLOCK.findall(RUNBOOK) if mark == kind]
 
 
-def butie_commands() -> Iterator[list[str]]:
-    """Each `butie …` of a text or a block, as words; `…` and POOL stand for what one fills in."""
-    text = BLOCK.sub("", RUNBOOK)
-    lines = "".join(blocks("sh")).splitlines()
-    for command in (*re.findall(r"`(butie [^`]*)`", text), *lines):
-        for match in re.finditer(r"\bbutie (?![_.])[a-z][^|;&>)]*", command):
+def butie_commands(page: str) -> Iterator[list[str]]:
+    """Each `butie …` of a page's text and blocks, as words; `…` and POOL stand for what one
+    fills in."""
+    parts = BLOCK.findall(page)
+    lines = "".join(text for _, text in parts).replace("\\\n", " ").splitlines()
+    shown = [line for line in lines if not line.startswith(("systemctl", "useradd", "docker"))]
+    for command in (*re.findall(r"`(butie [^`]*)`", BLOCK.sub("", page)), *shown):
+        for match in re.finditer(r"(?<!-[nc] )\bbutie (?![_.])[a-z][^|;&>)#]*", command):
             yield shlex.split(match[0].replace("…", " x "))[1:]
 
 
@@ -50,7 +54,11 @@ def test_every_block_is_run_or_marked_as_a_clusters() -> None:
     assert {mark for mark, _ in BLOCK.findall(RUNBOOK)} == {"sh", "sh cluster"}
 
 
-@pytest.mark.parametrize("words", list(butie_commands()), ids=" ".join)
+@pytest.mark.parametrize(
+    "words",
+    [words for page in PAGES for words in butie_commands((ROOT / page).read_text())],
+    ids=" ".join,
+)
 def test_every_command_named_is_there_with_its_options(words: list[str]) -> None:
     command: Any = typer.main.get_command(app)
     for word in words:
@@ -62,9 +70,30 @@ def test_every_command_named_is_there_with_its_options(words: list[str]) -> None
     assert {word for word in words if word.startswith("--")} <= options
 
 
-def test_what_needs_a_cluster_names_a_tool_of_one() -> None:
+def compose_commands() -> Iterator[list[str]]:
+    """What the pages ask compose for, as words after its own options."""
+    page = (ROOT / "deploy/README.md").read_text()
+    for line in (*page.splitlines(), *"".join(blocks("sh cluster")).splitlines()):
+        for match in re.finditer(r"(?:\bdc|-f deploy/compose\.yaml) ([a-z][^|&#`]*)", line):
+            yield [word for word in match[1].split() if not re.match("-|USER=|…", word)]
+
+
+@pytest.mark.parametrize("words", list(compose_commands()), ids=" ".join)
+def test_compose_is_asked_for_what_it_has(words: list[str]) -> None:
+    services = set(yaml.safe_load((ROOT / "deploy/compose.yaml").read_text())["services"])
+    verb, *named = words
+    assert verb in ("up", "ps", "build", "exec", "run", "stop", "restart")
+    assert set(named[:1] if verb in ("exec", "run") else named) <= services
+
+
+def test_a_cluster_is_asked_for_what_the_manifests_have() -> None:
+    page = (ROOT / "deploy/README.md").read_text()
+    lines = [*page.splitlines(), *"".join(blocks("sh cluster")).splitlines()]
+    objects = re.findall(r"kubectl -n (\w+) .*?\b(deployment/\w+)", "\n".join(lines))
+    assert len(objects) >= 5
+    assert set(objects) == {("butie", "deployment/butie")}
     tools = {line.split()[0] for text in blocks("sh cluster") for line in text.splitlines()}
-    assert tools <= {"kubectl", "docker"}
+    assert tools == {"kubectl", "docker"}
 
 
 @pytest.mark.long
