@@ -25,7 +25,7 @@ from service.finance.export import (
     copy_texts,
     size_of,
 )
-from service.finance.selection import Selection
+from service.finance.selection import Selection, spanned
 from service.finance.snapshot import Books
 
 Compression = Literal["gzip", "zstd"]
@@ -78,8 +78,9 @@ class Download:
         or TooManyRows."""
         self._connection = await self._place.__aenter__()
         try:
-            self.selection = await self._books.complete(self._connection, self._wanted)
+            selection = await self._books.complete(self._connection, self._wanted)
             await self._connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            self.selection = await spanned(self._connection, selection)
             self.size = await size_of(self._connection, self.selection)
             self.open_from = await _first_open(self._connection, self.selection)
             if self._layout.format == "xlsx" and self.size.rows > XLSX_ROWS_MAX:

@@ -29,6 +29,25 @@ BOOKERS = """
 """
 
 
+# From day to day by the index, whose days are few beside its entries.
+SPAN = """
+WITH RECURSIVE found AS (
+    (SELECT booked_on AS day FROM journal
+     WHERE jurisdiction = $1 AND booked_on BETWEEN $2 AND $3 ORDER BY booked_on LIMIT 1)
+    UNION ALL
+    SELECT (SELECT booked_on FROM journal WHERE jurisdiction = $1
+        AND booked_on > found.day AND booked_on <= $3 ORDER BY booked_on LIMIT 1)
+    FROM found WHERE found.day IS NOT NULL
+)
+SELECT
+    min((SELECT entry_no FROM journal WHERE jurisdiction = $1 AND booked_on = found.day
+        ORDER BY entry_no LIMIT 1)),
+    max((SELECT entry_no FROM journal WHERE jurisdiction = $1 AND booked_on = found.day
+        ORDER BY entry_no DESC LIMIT 1))
+FROM found WHERE found.day IS NOT NULL
+"""
+
+
 class BookersHang(Exception):
     """Somebody has been booking for longer than any booking takes."""
 
@@ -37,7 +56,8 @@ class BookersHang(Exception):
 class Selection:
     """Entries booked from `from_on` to `to_on`, both inclusive, that fit every given filter.
 
-    Entry numbers are above `after` and up to `until`; `until` None means up to now.
+    Entry numbers are above `after` and up to `until`; `until` None means up to now. All entries
+    of these days lie within `span`, if it is known.
     """
 
     jurisdiction: str
@@ -51,11 +71,16 @@ class Selection:
     policy: str | None = None
     after: int = 0
     until: int | None = None
+    span: tuple[int, int] | None = None
 
     def where(self) -> tuple[str, list[object]]:
         """The condition, and its arguments from $1 on."""
         assert self.until is not None, "Bug! Take the snapshot first."
-        return self._where(("entry_no > {}", self.after), ("entry_no <= {}", self.until))
+        first, last = self.span or (0, self.until)
+        return self._where(
+            ("entry_no > {}", max(self.after, first - 1)),
+            ("entry_no <= {}", min(self.until, last)),
+        )
 
     def where_of_sums(self) -> tuple[str, list[object]] | None:
         """The same of `journal_sum_day`, whatever the entry numbers; None where its sums are too
@@ -96,3 +121,11 @@ async def complete(connection: asyncpg.Connection, wanted: Selection) -> Selecti
     except TimeoutError:
         raise BookersHang from None
     return replace(wanted, until=min(highest, wanted.until or highest))
+
+
+async def spanned(connection: asyncpg.Connection, selection: Selection) -> Selection:
+    """The selection with its `span`, so that a day's entries are not looked for in the whole
+    journal. In the caller's snapshot."""
+    days = selection.from_on, selection.to_on
+    first, last = await connection.fetchrow(SPAN, selection.jurisdiction, *days)
+    return replace(selection, span=(1, 0) if first is None else (first, last))

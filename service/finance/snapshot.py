@@ -14,7 +14,7 @@ import asyncpg
 
 from service.db.engine import LedgerAway
 from service.db.reports import TURN_S, Reports, open_reports
-from service.finance.selection import Selection, complete
+from service.finance.selection import Selection, complete, spanned
 
 # A standby that is further behind than this is not waited for.
 BEHIND_MAX_S = 10
@@ -91,7 +91,7 @@ class Books:
         async with self.connection() as reading:
             selection = await self.complete(reading, wanted)
             async with reading.transaction(isolation="repeatable_read", readonly=True):
-                yield reading, selection
+                yield reading, await spanned(reading, selection)
 
     async def _closed(self, reading: asyncpg.Connection, wanted: Selection) -> Selection:
         """With the ledger away: what is closed is complete."""

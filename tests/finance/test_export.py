@@ -7,7 +7,7 @@ import hashlib
 import io
 import json
 import zipfile
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -206,6 +206,29 @@ async def test_a_row_dropped_by_hand_after_it_was_summed_cuts_the_file_off(house
         async for _ in download.pieces():
             pass
     await download.close()
+
+
+async def test_each_day_has_all_its_entries_however_their_numbers_lie(house: House) -> None:
+    for day in (1, 0, 2, 1, 3, 0, 2):
+        await house.sql(
+            "INSERT INTO journal (jurisdiction, kind, booked_on, booked_at, pool, amount_fen,"
+            " retailer_id, store_id, claim_id, line_no, category, policy)"
+            " VALUES ($1, 'grant', $2::date + $3::int, now(), 'digital', 5, 'sandbox', 'S1',"
+            " gen_random_uuid(), 1, 'phone', 'nanhu-2025')",
+            PLACE,
+            TODAY,
+            day,
+        )
+    for first, last in ((0, 0), (1, 1), (0, 1), (1, 2), (2, 3), (3, 9), (8, 9)):
+        period = [str(TODAY + timedelta(days=n)) for n in (first, last)]
+        rows = rows_of(await export_of(house, **dict(zip(("from", "to"), period, strict=True))))
+        kept = await house.sql(
+            "SELECT entry_no FROM journal WHERE booked_on BETWEEN $1 AND $2 AND kind = 'grant'"
+            " ORDER BY entry_no",
+            *map(date.fromisoformat, period),
+        )
+        numbers = [int(row["entry_no"]) for row in rows if row["kind"] == "grant"]
+        assert numbers == [row[0] for row in kept]
 
 
 async def _reopen(house: House) -> None:
