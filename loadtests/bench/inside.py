@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import math
 import multiprocessing
 import statistics
@@ -303,6 +304,8 @@ def _one_writer(writer: _Writer, start: Any, done: Any) -> None:
 
 
 async def _commits(writer: _Writer, start: Any, done: Any) -> None:
+    # A connection that was not made in time is asked for again, and no fault.
+    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
     engine = make_engine(writer.database_url, connections_max=1, pre_ping=False)
     ledger = Ledger(engine, "330402")
     ready = list(islice(_batches(writer.first, writer.pool), writer.batches))

@@ -5,8 +5,8 @@
 -- (serial, right, budget) breaks a constraint, and nothing of the batch is kept.
 --
 -- Locks are taken in one order everywhere, so that two batches cannot deadlock: keys, serials,
--- rights, turns, pools, each sorted. The pool rows, which everybody wants, come last of all, after
--- the inserts that nobody waits for, and are held for little more than the commit itself: the
+-- rights, pools, each sorted. The pool rows, which everybody wants, come last of all, after the
+-- inserts that nobody waits for, and are held for little more than the commit itself: the
 -- `>= 0` conditions are always true, and are there to set this order.
 --
 -- $1 jurisdiction; $2 the claims (new_claim[]; without `expires_at`: confirmed at once);
@@ -91,21 +91,11 @@ entries AS (
     FROM line WHERE NOT held
     RETURNING 1
 ),
-turn AS (
-    -- Writers queue here for a pool, and not at its row: one commit then wakes one writer, and
-    -- that one finds the row free. At a row, each commit wakes two who queue there again.
-    SELECT pg_advisory_xact_lock(hashtextextended('pool ' || $1 || ' ' || wanted.pool, 0))
-    FROM (
-        SELECT DISTINCT pool FROM line
-        WHERE (SELECT count(*) FROM rights) >= 0 AND (SELECT count(*) FROM claims) >= 0
-            AND (SELECT count(*) FROM lines) >= 0 AND (SELECT count(*) FROM entries) >= 0
-        ORDER BY pool
-    ) AS wanted
-),
 locked AS (
     SELECT pool.pool FROM pool
     WHERE pool.jurisdiction = $1 AND pool.pool IN (SELECT line.pool FROM line)
-        AND (SELECT count(*) FROM turn) >= 0
+        AND (SELECT count(*) FROM rights) >= 0 AND (SELECT count(*) FROM claims) >= 0
+        AND (SELECT count(*) FROM lines) >= 0 AND (SELECT count(*) FROM entries) >= 0
     ORDER BY pool.pool
     FOR NO KEY UPDATE
 ),
