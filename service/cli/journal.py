@@ -14,7 +14,7 @@ from service.clock import Clock
 from service.config import Settings
 from service.core.money import yuan
 from service.db.reports import Reports, open_reports
-from service.finance.closing import Closer
+from service.finance.closing import Closer, still_due
 from service.finance.verify import verify
 from service.policies import read_book
 
@@ -45,8 +45,13 @@ async def _close(settings: Settings) -> None:
     async with reports_of(settings) as (reports, clock):
         book = read_book(settings.jurisdiction, settings.policies_dir)
         closed = await Closer(reports, book, clock).run_once()
+        async with reports.connection() as connection:
+            waiting = await still_due(connection, settings.jurisdiction, clock.now())
     for day in closed:
         typer.echo(f"{day} closed")
+    if waiting:
+        typer.echo(f"{waiting} waits for who is booking in it, or closing it, just now. Try again.")
+        raise typer.Exit(1)
     if not closed:
         typer.echo("No day is due.")
 

@@ -110,13 +110,19 @@ async def close_days(
 ) -> list[date]:
     """Close every open day whose moment has come, oldest first."""
     closed: list[date] = []
-    first: date | None = await connection.fetchval(FIRST_OPEN, jurisdiction)
-    while first is not None and first <= last_due(now):
-        if not await _close_day(connection, jurisdiction, first, now):
+    while (day := await still_due(connection, jurisdiction, now)) is not None:
+        if not await _close_day(connection, jurisdiction, day, now):
             break
-        closed.append(first)
-        first += timedelta(days=1)
+        closed.append(day)
     return closed
+
+
+async def still_due(
+    connection: asyncpg.Connection, jurisdiction: str, now: datetime
+) -> date | None:
+    """The first open day whose moment has come."""
+    first: date | None = await connection.fetchval(FIRST_OPEN, jurisdiction)
+    return first if first is not None and first <= last_due(now) else None
 
 
 async def _close_day(

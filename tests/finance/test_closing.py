@@ -217,3 +217,14 @@ async def test_the_command_line_proves_the_books_or_names_what_is_wrong(
         await owner.execute("DELETE FROM journal WHERE entry_no = 7")
     code, output = await run("verify")
     assert (code, "2025-06-18 entry 7: dropped" in output) == (1, True), output
+
+
+async def test_the_command_line_says_which_day_it_could_not_close(
+    house: House, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BUTIE_DATABASE_URL", str(house.settings.database_url))
+    async with connection.transaction():
+        await connection.execute(BOOK, TODAY)
+        result = await asyncio.to_thread(CliRunner().invoke, app, ["journal", "close"])
+    assert result.exit_code == 1
+    assert "2025-06-18 waits" in result.output, result.output
