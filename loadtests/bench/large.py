@@ -116,7 +116,8 @@ class Sales:
 
     def go_on(self, seconds: float) -> str:
         """Sell in the full one for so long. Returns what each part of it came to."""
-        rates, log = [], []  # type: ignore[var-annotated]
+        rates: list[float] = []
+        log: list[float] = []
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             rates.append(self._sold(self.full, self.urls[0], log).value)

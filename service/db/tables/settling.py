@@ -34,6 +34,15 @@ def _settlement_columns() -> list[sa.Column[Any]]:
     ]
 
 
+def _entry_columns() -> list[sa.Column[Any]]:
+    return [
+        column("part", sa.Text),
+        column("claim_id", UUID(as_uuid=True)),
+        column("line_no", sa.SmallInteger),
+        column("amount_fen", Fen),
+    ]
+
+
 settlement = sa.Table(
     "settlement",
     metadata,
@@ -64,10 +73,7 @@ settled_entry = sa.Table(
     key("jurisdiction"),
     key("entry_no", sa.BigInteger()),  # so each entry is settled once
     column("settlement_id", UUID(as_uuid=True)),
-    column("part", sa.Text),
-    column("claim_id", UUID(as_uuid=True)),
-    column("line_no", sa.SmallInteger),
-    column("amount_fen", Fen),
+    *_entry_columns(),
     sa.ForeignKeyConstraint(
         ["jurisdiction", "settlement_id"],
         ["settlement.jurisdiction", "settlement.settlement_id"],
@@ -83,10 +89,7 @@ voided_entry = sa.Table(
     key("jurisdiction"),
     key("settlement_id", UUID(as_uuid=True)),
     key("entry_no", sa.BigInteger()),
-    column("part", sa.Text),
-    column("claim_id", UUID(as_uuid=True)),
-    column("line_no", sa.SmallInteger),
-    column("amount_fen", Fen),
+    *_entry_columns(),
     sa.ForeignKeyConstraint(
         ["jurisdiction", "settlement_id"],
         ["voided_settlement.jurisdiction", "voided_settlement.settlement_id"],
