@@ -19,6 +19,7 @@ from service import sandbox
 from service.api.app import make_app
 from service.config import Settings
 from service.core.calendar import SHANGHAI
+from service.db import engine as db_engine
 from service.db.acts import Office
 from service.db.engine import connect, driver, make_engine, migrate
 from service.embedded import Engines, engines
@@ -34,6 +35,11 @@ OTHER_USCC = "91330402MA00000G1C"
 # A connection that is cut while the driver asks for TLS leaves a failed future behind, which then
 # spoils whichever test runs next. The engines here have no TLS.
 os.environ.setdefault("PGSSLMODE", "disable")
+
+# The machine that runs the tests may be slow, and a 503 then is no fault. A test of an engine that
+# is away asks for the patience of production (`hurried`).
+HURRIED_S = db_engine.CONNECT_S, db_engine.ANSWER_S
+db_engine.CONNECT_S = db_engine.ANSWER_S = 10
 
 
 @pytest.fixture(scope="session")
@@ -146,7 +152,7 @@ async def open_house(
         redis_url=redis_url,
         sandbox_offset_s=int(offset.total_seconds()),
         log_level="error",
-        # The machine that runs the tests may be slow, and a 503 then is no fault.
+        # As with the connections to the ledger, above.
         **{"answer_within_ms": 30_000, **settings},
     )
     await _furnish(made, folder)
@@ -177,6 +183,13 @@ async def _furnish(settings: Settings, folder: Path) -> None:
     known = json.loads(path.read_text())
     known["keys"]["other"] = key.secret
     path.write_text(json.dumps(known))
+
+
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The patience of production with an engine that does not answer."""
+    monkeypatch.setattr(db_engine, "CONNECT_S", HURRIED_S[0])
+    monkeypatch.setattr(db_engine, "ANSWER_S", HURRIED_S[1])
 
 
 @pytest.fixture

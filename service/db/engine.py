@@ -133,12 +133,12 @@ def _cause(error: DBAPIError) -> BaseException | None:
 
 @asynccontextmanager
 async def connect(
-    engine: AsyncEngine, *, within_s: float = ANSWER_S
+    engine: AsyncEngine, *, within_s: float | None = None
 ) -> AsyncIterator[AsyncConnection]:
     """A pooled connection in a transaction that commits at the end. Raises LedgerAway, also
-    when it all takes longer than `within_s`."""
+    when it all takes longer than `within_s` (as a rule ANSWER_S)."""
     try:
-        async with asyncio.timeout(within_s), engine.connect() as connection:
+        async with asyncio.timeout(within_s or ANSWER_S), engine.connect() as connection:
             transaction = await connection.begin()
             try:
                 yield connection
@@ -163,17 +163,17 @@ async def connect(
 
 @asynccontextmanager
 async def driver(
-    engine: AsyncEngine, *, within_s: float = ANSWER_S
+    engine: AsyncEngine, *, within_s: float | None = None
 ) -> AsyncIterator[asyncpg.Connection]:
     """A pooled connection as asyncpg has it, for statements on the claim path.
 
     SQLAlchemy's own execution costs more than these statements do.
     Raises NeverSent when no connection is to be had, LedgerAway when it broke or all of it
-    took longer than `within_s`.
+    took longer than `within_s` (as a rule ANSWER_S).
     """
     connection = None
     try:
-        async with asyncio.timeout(within_s):
+        async with asyncio.timeout(within_s or ANSWER_S):
             connection, raw = await _live_connection(engine)
             yield raw
     except (*_AWAY, asyncio.CancelledError) as error:

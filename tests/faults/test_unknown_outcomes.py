@@ -29,7 +29,7 @@ PATIENCE_S = 40
 
 @pytest.fixture
 async def far(
-    database_url: str, engine_urls: Engines, tmp_path: Path
+    hurried: None, database_url: str, engine_urls: Engines, tmp_path: Path
 ) -> AsyncIterator[tuple[House, Proxy]]:
     """A house whose way to PostgreSQL leads through a proxy."""
     async with (
