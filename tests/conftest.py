@@ -1,10 +1,12 @@
 """Real engines for every test: one PostgreSQL and one Valkey a test process, a fresh database
-cloned from a migrated template for each test."""
+cloned from a furnished template for each test."""
 
+import asyncio
 import json
 import os
+import shutil
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -22,7 +24,7 @@ from service.core.calendar import SHANGHAI
 from service.db import engine as db_engine
 from service.db.acts import Office
 from service.db.engine import connect, driver, make_engine, migrate
-from service.embedded import Engines, engines
+from service.embedded import Engines, engines, postgres
 from service.retailers.enrol import NewStore, add_retailer, add_stores
 from service.retailers.issue import create_key
 from service.wiring import Service
@@ -47,22 +49,98 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+# Making a database is making some 300 files, and the tests make hundreds of databases.
+MEMORY = Path("/dev/shm")
+MEMORY_BYTES_MIN = 8 * 2**30
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep the tests' files in memory where there is plenty; the long tests' own may be larger."""
+    if config.option.markexpr != "not long" or not MEMORY.is_dir():
+        return
+    mount = os.statvfs(MEMORY)
+    roomy = mount.f_bavail * mount.f_frsize >= MEMORY_BYTES_MIN
+    if roomy and not mount.f_flag & os.ST_NOEXEC:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+
+
+# The files that take longest come first: else a worker ends alone with one of them.
+LONGEST = ("serve/test_serve.py", "finance/test_example.py", "api/test_schema.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: not item.path.as_posix().endswith(LONGEST))
+
+
+# Nobody pulls the plug on these; tests of what outlives a kill have engines of their own.
+QUICK = {"fsync": "off", "max_wal_size": "256MB"}
+
+
 @pytest.fixture(scope="session")
 def engine_urls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engines]:
-    with engines(tmp_path_factory.mktemp("engines")) as urls:
+    folder = tmp_path_factory.mktemp("engines")
+    with ExitStack() as stack:
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in QUICK.items():
+                patch.setitem(postgres.SETTINGS, name, value)
+            urls = stack.enter_context(engines(folder))
         migrate(urls.database_url)
         yield urls
+    shutil.rmtree(folder)
+
+
+@dataclass(frozen=True)
+class Furnished:
+    """A template with the sandbox's furniture, a second retailer, and the file of their keys."""
+
+    database: str
+    keys: Path
+
+
+@pytest.fixture(scope="session")
+def furnished(engine_urls: Engines, tmp_path_factory: pytest.TempPathFactory) -> Furnished:
+    folder = tmp_path_factory.mktemp("furnished")
+    server = server_of(engine_urls)
+
+    async def furnish() -> None:
+        admin = await asyncpg.connect(f"{server}/postgres")
+        await admin.execute("CREATE DATABASE furnished TEMPLATE butie")
+        await admin.close()
+        await _furnish(Settings(database_url=f"{server}/furnished"), folder)
+
+    asyncio.run(furnish())
+    return Furnished("furnished", folder / "sandbox.json")
 
 
 @pytest.fixture
-async def database_url(engine_urls: Engines, anyio_backend: str) -> AsyncIterator[str]:
-    """A migrated database of this test's own; the gate is emptied with it."""
-    server = engine_urls.database_url.rsplit("/", 1)[0]
+async def database_url(
+    engine_urls: Engines, furnished: Furnished, tmp_path: Path, anyio_backend: str
+) -> AsyncIterator[str]:
+    """A furnished database of this test's own; its keys are in the test's folder, and the gate
+    is empty."""
+    shutil.copy(furnished.keys, tmp_path)
+    async with cloned(engine_urls, furnished.database) as url:
+        yield url
+
+
+@pytest.fixture
+async def empty_database_url(engine_urls: Engines, anyio_backend: str) -> AsyncIterator[str]:
+    """A migrated database with nothing in it; the gate is empty."""
+    async with cloned(engine_urls, "butie") as url:
+        yield url
+
+
+def server_of(engine_urls: Engines) -> str:
+    return engine_urls.database_url.rsplit("/", 1)[0]
+
+
+@asynccontextmanager
+async def cloned(engine_urls: Engines, template: str) -> AsyncIterator[str]:
     name = f"test_{os.urandom(6).hex()}"
-    admin = await asyncpg.connect(f"{server}/postgres")
-    await admin.execute(f"CREATE DATABASE {name} TEMPLATE butie")
+    admin = await asyncpg.connect(f"{server_of(engine_urls)}/postgres")
+    await admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
     sync_redis.from_url(engine_urls.redis_url).flushall()
-    yield f"{server}/{name}"
+    yield f"{server_of(engine_urls)}/{name}"
     await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
     await admin.close()
 
@@ -146,6 +224,7 @@ class House:
 async def open_house(
     database_url: str, redis_url: str, folder: Path, **settings: Any
 ) -> AsyncIterator[House]:
+    """A service on a furnished database, whose keys are in `folder`."""
     offset = NOW - sandbox.real_now()
     made = Settings(
         database_url=database_url,
@@ -155,7 +234,6 @@ async def open_house(
         # As with the connections to the ledger, above.
         **{"answer_within_ms": 30_000, **settings},
     )
-    await _furnish(made, folder)
     async with AsyncExitStack() as stack:
         house = House(made, folder, stack)
         house.keys = json.loads((folder / "sandbox.json").read_text())["keys"]

@@ -8,7 +8,6 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from itertools import count
-from pathlib import Path
 from typing import Any
 from unittest import SkipTest
 
@@ -30,10 +29,9 @@ from schemathesis.specs.openapi.checks import (
 from service import sandbox
 from service.api.app import make_app
 from service.config import Settings
-from service.db.engine import make_engine
 from service.embedded import Engines
 from tests.builders import checkout_json, item_json
-from tests.conftest import NOW
+from tests.conftest import NOW, Furnished, server_of
 
 LONG = (pytest.mark.long, pytest.mark.timeout(7200))
 
@@ -46,39 +44,28 @@ CHECKS = (
 
 
 @pytest.fixture(scope="module")
-def served(
-    engine_urls: Engines, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[str, dict[str, str]]]:
+def served(engine_urls: Engines, furnished: Furnished) -> Iterator[tuple[str, dict[str, str]]]:
     """(base URL, keys by role) of a service on a socket, in a thread."""
-    folder = tmp_path_factory.mktemp("served")
-    # Of its own: the one that the engines come with is every other test's template.
-    server = engine_urls.database_url.rsplit("/", 1)[0]
-    database_url = f"{server}/served_{os.urandom(6).hex()}"
+    # Of its own, for all tests of this file.
+    database = f"served_{os.urandom(6).hex()}"
 
     async def create() -> None:
-        admin = await asyncpg.connect(f"{server}/postgres")
-        await admin.execute(f"CREATE DATABASE {database_url.rsplit('/', 1)[1]} TEMPLATE butie")
+        admin = await asyncpg.connect(f"{server_of(engine_urls)}/postgres")
+        await admin.execute(f"CREATE DATABASE {database} TEMPLATE {furnished.database}")
         await admin.close()
 
     asyncio.run(create())
     made = Settings(
-        database_url=database_url,
+        database_url=f"{server_of(engine_urls)}/{database}",
         redis_url=engine_urls.redis_url,
         sandbox_offset_s=int((NOW - sandbox.real_now()).total_seconds()),
         log_level="error",
     )
-
-    async def enrol() -> None:
-        engine = make_engine(database_url)
-        await sandbox.enrol(engine, made.jurisdiction, folder, NOW)
-        await engine.dispose()
-
-    asyncio.run(enrol())
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(make_app(made), log_config=None, access_log=False))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
-    keys = json.loads(Path(folder / "sandbox.json").read_text())["keys"]
+    keys = json.loads(furnished.keys.read_text())["keys"]
     yield f"http://127.0.0.1:{listener.getsockname()[1]}", keys
     server.should_exit = True
     thread.join(10)
@@ -99,7 +86,7 @@ def role_for(operation: APIOperation) -> str:
 
 
 @pytest.mark.parametrize("mode", list(GenerationMode))
-@pytest.mark.parametrize("cases", [30, pytest.param(500, marks=LONG)])
+@pytest.mark.parametrize("cases", [15, pytest.param(500, marks=LONG)])
 def test_every_answer_is_documented(
     served: tuple[str, dict[str, str]], mode: GenerationMode, cases: int
 ) -> None:

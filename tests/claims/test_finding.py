@@ -154,9 +154,9 @@ WHERE retailer_id = 'seed01' AND claim.state = 'expired' LIMIT 1
 
 @pytest.mark.long
 @pytest.mark.timeout(900)
-async def test_every_list_runs_on_an_index_with_a_million_claims(database_url: str) -> None:
-    await seed(database_url, 1_000_000, NOW, close=False)
-    connection = await asyncpg.connect(database_url)
+async def test_every_list_runs_on_an_index_with_a_million_claims(empty_database_url: str) -> None:
+    await seed(empty_database_url, 1_000_000, NOW, close=False)
+    connection = await asyncpg.connect(empty_database_url)
     order_no, serial_no = await connection.fetchrow(A_CLAIM)
     each_kind = [
         Wanted(),

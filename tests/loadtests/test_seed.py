@@ -18,10 +18,10 @@ INDEXES = "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 
 LEFT = "SELECT sum(allocated_fen - spent_fen) FROM pool"
 
 
-async def test_its_books_tie_and_its_days_are_closed(database_url: str) -> None:
-    connection = await asyncpg.connect(database_url)
+async def test_its_books_tie_and_its_days_are_closed(empty_database_url: str) -> None:
+    connection = await asyncpg.connect(empty_database_url)
     indexes = await connection.fetch(INDEXES)
-    await seed(database_url, CLAIMS, NOW, first=date(2025, 6, 10))
+    await seed(empty_database_url, CLAIMS, NOW, first=date(2025, 6, 10))
     assert await connection.fetch(INDEXES) == indexes
     assert await connection.fetchval("SELECT count(*) FROM claim") == CLAIMS
     assert await connection.fetchval(LEFT) == 0
@@ -35,12 +35,12 @@ async def test_its_books_tie_and_its_days_are_closed(database_url: str) -> None:
     await connection.close()
 
 
-async def test_a_ledger_with_claims_is_left_alone(database_url: str) -> None:
-    await seed(database_url, 10, NOW, first=date(2025, 6, 17), close=False)
+async def test_a_ledger_with_claims_is_left_alone(empty_database_url: str) -> None:
+    await seed(empty_database_url, 10, NOW, first=date(2025, 6, 17), close=False)
     with pytest.raises(SystemExit, match="has claims already"):
-        await seed(database_url, 10, NOW)
+        await seed(empty_database_url, 10, NOW)
 
 
-async def test_days_must_lie_under_one_policy(database_url: str) -> None:
+async def test_days_must_lie_under_one_policy(empty_database_url: str) -> None:
     with pytest.raises(SystemExit, match="span of days"):
-        await seed(database_url, 10, NOW, first=date(2024, 12, 31))
+        await seed(empty_database_url, 10, NOW, first=date(2024, 12, 31))
