@@ -24,7 +24,7 @@ def test_no_interleaving_breaks_the_protocol(scene: str, faults: int) -> None:
 @pytest.mark.parametrize("rule", Mutation._fields)
 def test_without_any_of_its_rules_it_breaks(rule: str) -> None:
     mutation = Mutation(**{rule: True})
-    ways = [explore(keys, allocated, mutation, faults=1)[1] for keys, allocated in SCENES.values()]
-    shortest = min((way for way in ways if way), key=len, default=[])
-    print(rule, *shortest, sep="\n  ")
-    assert shortest
+    ways = (explore(keys, allocated, mutation, faults=1)[1] for keys, allocated in SCENES.values())
+    way = next(filter(None, ways), [])  # the shortest in the first scene that has one
+    print(rule, *way, sep="\n  ")
+    assert way
