@@ -7,7 +7,7 @@ whole. Checkpoints far apart make that rare; the durability of a commit is the s
 
 import psutil
 
-from service.cli import main
+from service.__main__ import main
 from service.embedded import postgres
 
 A_QUARTER = psutil.virtual_memory().total // 4

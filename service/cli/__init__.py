@@ -32,7 +32,3 @@ app.command("audit")(audit.audit_command)
 app.command("doctor")(doctor.doctor_command)
 app.command()(serve.serve)
 app.command("migrate")(serve.migrate_command)
-
-
-def main() -> None:
-    app()

@@ -13,7 +13,8 @@ from service.cli.faults import told
 from service.cli.ledger import engines_of
 from service.cli.tables import print_table
 from service.config import Misconfigured, Settings
-from service.db.engine import driver_url, make_engine
+from service.db.away import driver_url
+from service.db.engine import make_engine
 from service.policies import read_book
 
 

@@ -14,7 +14,7 @@ from service.claims.rotation import forget, rotate
 from service.cli.faults import told
 from service.cli.ledger import engines_of
 from service.config import Misconfigured, Settings
-from service.db.engine import driver_url
+from service.db.away import driver_url
 
 app = typer.Typer(name="pii", help="The personal-data key.", no_args_is_help=True)
 

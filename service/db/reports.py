@@ -11,7 +11,7 @@ from typing import Any
 
 import asyncpg
 
-from service.db.engine import LedgerAway, driver_url
+from service.db.away import LedgerAway, driver_url
 
 CONNECTIONS_MAX = 3
 STATEMENT_S = 900

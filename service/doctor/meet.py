@@ -9,7 +9,7 @@ import asyncpg
 import redis.asyncio as redis
 from redis.exceptions import AuthenticationError, RedisError
 
-from service.db.engine import driver_url
+from service.db.away import driver_url
 from service.doctor.check import Finding, fault
 
 PATIENCE_S = 5

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import asyncpg
 
-from service.db.engine import LedgerAway
+from service.db.away import LedgerAway
 from service.db.reports import TURN_S, Reports, open_reports
 from service.finance.selection import Selection, complete, spanned
 

@@ -1,9 +1,6 @@
 """Whether this process can do its work, and what is wrong if not."""
 
 import sqlalchemy as sa
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service.db.engine import MIGRATIONS, LedgerAway, connect
@@ -39,10 +36,15 @@ async def schema_fault(engine: AsyncEngine) -> str:
 
 def released_revision() -> str:
     """The newest migration of this release; their numbers ascend."""
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     return ScriptDirectory.from_config(config).get_current_head() or ""
 
 
 def _revision(connection: sa.Connection) -> str | None:
+    from alembic.runtime.migration import MigrationContext
+
     return MigrationContext.configure(connection).get_current_revision()

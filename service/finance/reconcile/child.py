@@ -20,7 +20,7 @@ from uuid import UUID
 
 import asyncpg
 
-from service.db.engine import LedgerAway
+from service.db.away import LedgerAway
 from service.db.reports import Reports, ReportsBusy, open_reports
 from service.finance.reconcile.files import BadFile
 from service.finance.reconcile.here import Scope

@@ -9,7 +9,7 @@ from uuid import UUID
 import structlog
 
 from service.clock import Clock
-from service.db.engine import LedgerAway
+from service.db.away import LedgerAway
 from service.db.reports import Reports, ReportsBusy
 from service.finance.reconcile.child import Job
 from service.finance.reconcile.kept import Asked, Kept
