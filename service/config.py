@@ -98,6 +98,13 @@ class Settings(BaseSettings):
         "ledger", description="without Redis: claims by the ledger alone, or 503"
     )
     hold_minutes: int = Field(15, ge=1, le=1440, description="how long a hold lasts")
+    pool_parts: int = Field(
+        0,
+        ge=0,
+        le=64,
+        description="rows that claims are spent from beside each pool's own, so "
+        "that many workers need not queue for one; only when every host runs this release",
+    )
     answer_within_ms: int = Field(
         800, ge=100, le=60_000, description="a claim that takes longer is answered with 503"
     )

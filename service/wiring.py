@@ -26,6 +26,7 @@ from service.db.engine import make_engine
 from service.db.reports import CONNECTIONS_MAX as REPORT_CONNECTIONS
 from service.db.reports import Reports, open_reports
 from service.finance.closing import Closer
+from service.finance.escrow import set_aside
 from service.finance.reconcile.kept import RUNNING_MAX as RECONCILIATIONS_MAX
 from service.finance.reconcile.runner import Runner
 from service.finance.snapshot import Books
@@ -128,6 +129,7 @@ async def open_service(
             ledger,
             clock,
             open_due=partial(open_due, claims_engine, settings.jurisdiction),
+            set_aside=partial(set_aside, claims_engine, settings.jurisdiction, settings.pool_parts),
             openings=openings,
             without_gate="refusing" if settings.gate_mode == "refuse" else "bypassed",
         )

@@ -7,7 +7,7 @@ import math
 import multiprocessing
 import statistics
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -49,6 +49,7 @@ TILL = Till(Seller(RETAILER_ID, STORE_ID), "")
 # Between 1 and 64 writers, each a process of its own, as workers on several hosts are.
 WRITERS = (1, 4, 16, 64)
 WRITER_BATCH = 64
+POOL_PARTS = 16
 WRITERS_READY_S = 300
 # More than this machine's PostgreSQL commits; what is made beforehand is shared by the writers.
 BATCHES_PER_S = 320
@@ -79,6 +80,15 @@ WHERE pool = 'appliances'
 POOLS_OF_THEIR_OWN = f"""
 INSERT INTO pool (jurisdiction, pool, allocated_fen, confirmed_fen, reserved_fen, version)
 SELECT '330402', 'own-' || n, 100000000000, 0, 0, 1 FROM generate_series(0, {max(WRITERS) - 1}) AS n
+"""
+PARTED_POOL = f"""
+WITH parted AS (
+    INSERT INTO pool (
+        jurisdiction, pool, allocated_fen, escrow_fen, confirmed_fen, reserved_fen, version)
+    VALUES ('330402', 'parted', 10000000000000, {POOL_PARTS} * 100000000000, 0, 0, 1)
+)
+INSERT INTO pool_part (jurisdiction, pool, part, escrow_fen)
+SELECT '330402', 'parted', n, 100000000000 FROM generate_series(1, {POOL_PARTS}) AS n
 """
 
 _numbers = count(500_000_000, step=1_000_000)
@@ -242,20 +252,29 @@ async def _settled(service: Service, claim: PendingClaim, pools: Any) -> None:
 def writers(folder: Path, seconds: float) -> dict[int, dict[str, float]]:
     """Claims a second that so many processes commit together, in batches of 64, each straight
     into the ledger: what several workers on several hosts do to one pool's row. Beside it the
-    same with a pool for each, where nobody waits for anybody: what the machine itself allows."""
+    same into one pool of several parts (BUTIE_POOL_PARTS), and with a pool for each, where nobody
+    waits for anybody: what the machine itself allows."""
+    kinds: dict[str, Callable[[int], str]] = {
+        "one pool": lambda n: "appliances",
+        f"one pool, {POOL_PARTS} parts": lambda n: "parted",
+        "a pool each": lambda n: f"own-{n}",
+    }
     furnished(folder)
     rates = {}
     with engines(folder) as urls:
         asyncio.run(execute(urls.database_url, POOLS_OF_THEIR_OWN))
+        asyncio.run(execute(urls.database_url, PARTED_POOL))
         for number in WRITERS:
             rates[number] = {
-                "one pool": _write(urls.database_url, number, seconds, shared=True),
-                "a pool each": _write(urls.database_url, number, seconds, shared=False),
+                kind: _write(urls.database_url, [pool_of(n) for n in range(number)], seconds)
+                for kind, pool_of in kinds.items()
             }
     return rates
 
 
-def _write(database_url: str, number: int, seconds: float, *, shared: bool) -> float:
+def _write(database_url: str, pools: Sequence[str], seconds: float) -> float:
+    """Claims a second of all the writers together, one for each pool named."""
+    number = len(pools)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])  # imported once, not by each of 64
     start = context.Barrier(number + 1, timeout=WRITERS_READY_S)  # else one that died is waited for
@@ -268,7 +287,7 @@ def _write(database_url: str, number: int, seconds: float, *, shared: bool) -> f
                 _Writer(
                     database_url,
                     next(_numbers),
-                    "appliances" if shared else f"own-{n}",
+                    pool,
                     batches,
                     seconds,
                 ),
@@ -277,7 +296,7 @@ def _write(database_url: str, number: int, seconds: float, *, shared: bool) -> f
             ),
             daemon=True,
         )
-        for n in range(number)
+        for pool in pools
     ]
     for process in processes:
         process.start()

@@ -8,7 +8,7 @@ import asyncio
 import time
 
 from service.audit.invariant import Finding
-from service.claims.gate import Gate
+from service.claims.gate import Gate, drift_fen
 from service.claims.ledger import Ledger
 from service.claims.outcomes import GateAway
 
@@ -27,15 +27,15 @@ async def check(gate: Gate, ledger: Ledger) -> Finding | str:
         except GateAway:
             return "Redis does not answer"
         pools = await ledger.pools()
-        known = [pool for pool in pools if pool.pool in look.versions]
-        still = all(look.versions[pool.pool] == pool.version for pool in known)
-        if still and look.in_flight == 0:
-            finding = Finding(checked=len(known))
-            for pool in known:
-                left_fen = pool.allocated_fen - pool.spent_fen
-                if look.left_fen[pool.pool] != left_fen:
-                    gate_fen = look.left_fen[pool.pool]
-                    finding.add(f"{pool.pool}: the gate has {gate_fen} left, the ledger {left_fen}")
+        drift = drift_fen(look, pools)
+        if look.in_flight == 0 and drift.keys() == look.left_fen.keys():
+            finding = Finding(checked=len(drift))
+            for pool, fen in drift.items():
+                if fen:
+                    gate_fen = look.left_fen[pool]
+                    finding.add(
+                        f"{pool}: the gate has {gate_fen} left, the ledger {gate_fen - fen}"
+                    )
             return finding
         await asyncio.sleep(LOOK_AGAIN_S)
     return "claims are on their way"

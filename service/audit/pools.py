@@ -23,7 +23,7 @@ said AS (
     SELECT pool, allocated_fen, confirmed_fen, reserved_fen, spent_fen,
         coalesce(allocated, 0) AS allocated, coalesce(confirmed, 0) AS confirmed,
         coalesce(reserved, 0) AS reserved
-    FROM pool LEFT JOIN booked USING (pool) LEFT JOIN held USING (pool)
+    FROM pool_total LEFT JOIN booked USING (pool) LEFT JOIN held USING (pool)
     WHERE jurisdiction = $1
 )
 SELECT format('%s: allocated %s, the journal says %s', pool, allocated_fen, allocated)
@@ -37,6 +37,13 @@ FROM said WHERE reserved_fen <> reserved
 UNION ALL
 SELECT format('%s: spent %s of %s', pool, spent_fen, allocated_fen)
 FROM said WHERE spent_fen < 0 OR spent_fen > allocated_fen
+UNION ALL
+SELECT format('%s: %s set aside for its parts, the parts have %s', pool, escrow_fen, parts_fen)
+FROM pool, LATERAL (
+    SELECT coalesce(sum(p.escrow_fen), 0) AS parts_fen FROM pool_part AS p
+    WHERE p.jurisdiction = pool.jurisdiction AND p.pool = pool.pool
+) AS parts
+WHERE jurisdiction = $1 AND escrow_fen <> parts_fen
 """
 
 

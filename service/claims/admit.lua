@@ -4,8 +4,8 @@
 --                    "retailer": id, "key": idempotency key}
 -- KEYS[2]            memory: hash of run (the server's run id) and since (Unix ms): every claim
 --                    committed from then on went through this gate, in this run of the server
--- KEYS[3..P+2]       pools: hash of allocated, spent, version, bypasses (the ledger's view) and
---                    flying (fen of the admissions in flight)
+-- KEYS[3..P+2]       pools: hash of allocated, spent (the ledger's view; settle.lua says what
+--                    else is in it) and flying (fen of the admissions in flight)
 -- KEYS[P+3..]        what the claims name below, by index: their idempotency key, serials, rights
 -- ARGV[1]            JSON {"pools": [name, ...], "ttl_s": seconds that a key, serial or right is
 --                    remembered, "until_ms": deadline of these admissions, Unix ms,

@@ -5,7 +5,7 @@ then read, those that cannot stand are refused with their reasons, and the rest 
 one more trip, and after that each alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
@@ -25,10 +25,12 @@ COMMIT_SQL = (Path(__file__).parent / "commit.sql").read_text()
 
 @dataclass(frozen=True, slots=True)
 class PoolState:
-    """A pool as of one version of its row. Amounts in fen."""
+    """One row of a pool as of one version of it: the pool's own (part 0) or a part's. What is
+    left of the pool is its allocation less what all of its rows have spent. Amounts in fen."""
 
     pool: str
-    allocated_fen: int
+    part: int
+    allocated_fen: int  # 0 in a part
     spent_fen: int
     version: int
     bypasses: int  # commits of claims that the gate was not asked about
@@ -66,7 +68,8 @@ class Commit:
     jurisdiction: str
     bypassed: bool  # whether a claim of the batch has not passed the gate
     verdicts: dict[UUID, Verdict] = field(default_factory=dict)
-    pools: dict[str, PoolState] = field(default_factory=dict)
+    pools: dict[tuple[str, int], PoolState] = field(default_factory=dict)
+    _short: bool = False  # the last try failed for want of money in a pool's own row
     _connection: asyncpg.Connection = field(init=False)
 
     async def run(self, connection: asyncpg.Connection, batch: Sequence[PendingClaim]) -> None:
@@ -82,25 +85,27 @@ class Commit:
         if await self._try(claims):
             return
         claims = await self._refuse_unfit(claims)
-        if not claims or await self._try(claims):
+        if not claims or await self._try(claims, recall=self._short):
             return
         for claim in claims:
-            if not await self._try([claim]) and await self._refuse_unfit([claim]):
+            if not await self._try([claim], recall=True) and await self._refuse_unfit([claim]):
                 self.verdicts[claim.claim_id] = Unfit(())
 
-    async def _try(self, claims: list[PendingClaim]) -> bool:
-        """Commit all of them, or (False) none because of a constraint."""
-        args = [self.jurisdiction, *_rows(claims), self.bypassed]
+    async def _try(self, claims: list[PendingClaim], *, recall: bool = False) -> bool:
+        """Commit all of them, or (False) none because of a constraint. `recall`: from the pools'
+        own rows, with all the money that their parts have left."""
+        args = [self.jurisdiction, *_rows(claims), self.bypassed, recall]
         try:
             row = await retried(lambda: self._connection.fetchrow(COMMIT_SQL, *args))
-        except asyncpg.IntegrityConstraintViolationError:
+        except asyncpg.IntegrityConstraintViolationError as error:
+            self._short = error.constraint_name == "pool_not_overspent"
             return False
         committed = set(row["committed"] or ())
         for claim in claims:
             is_in = claim.claim_id in committed
             self.verdicts[claim.claim_id] = Committed() if is_in else KeyTaken()
         for state in pool_states(row):
-            self.pools[state.pool] = state
+            self.pools[state.pool, state.part] = state
         return True
 
     async def _refuse_unfit(self, claims: list[PendingClaim]) -> list[PendingClaim]:
@@ -119,8 +124,16 @@ class Commit:
 
 def pool_states(row: asyncpg.Record) -> list[PoolState]:
     """The pools that a statement has changed, from its columns of arrays."""
-    names = ("pools", "allocated_fen", "spent_fen", "version", "bypasses")
+    names = ("pools", "parts", "allocated_fen", "spent_fen", "version", "bypasses")
     return list(map(PoolState, *(row[name] or () for name in names)))
+
+
+def pools_left(states: Iterable[PoolState]) -> dict[str, int]:
+    """What is left of each pool, from all of its rows."""
+    left: dict[str, int] = {}
+    for state in states:
+        left[state.pool] = left.get(state.pool, 0) + state.allocated_fen - state.spent_fen
+    return left
 
 
 def split_collisions(

@@ -5,13 +5,17 @@
 -- (serial, right, budget) breaks a constraint, and nothing of the batch is kept.
 --
 -- Locks are taken in one order everywhere, so that two batches cannot deadlock: keys, serials,
--- rights, pools, each sorted. The pool rows, which everybody wants, come last of all, after the
--- inserts that nobody waits for, and are held for little more than the commit itself: the
--- `>= 0` conditions are always true, and are there to set this order.
+-- rights, parts of pools, pools, each sorted. The pools' rows, which everybody wants, come last of
+-- all, after the inserts that nobody waits for, and are held for little more than the commit
+-- itself: the `>= 0` conditions are always true, and are there to set this order.
+--
+-- A pool that has parts (escrow.py) is spent from one of them, if one has the money and is free;
+-- else, as a pool without parts, from its own row.
 --
 -- $1 jurisdiction; $2 the claims (new_claim[]; without `expires_at`: confirmed at once);
 -- $3 their lines (new_line[]); $4 the serials (new_serial[]); $5 the rights (new_right[]);
--- $6 whether a claim of them has bypassed the gate
+-- $6 whether a claim of them has bypassed the gate; $7 whether to spend from the pools' own rows
+-- alone, and to give these back first what the parts have not spent
 WITH claim_in AS (
     SELECT * FROM unnest($2::new_claim[])
 ),
@@ -91,11 +95,46 @@ entries AS (
     FROM line WHERE NOT held
     RETURNING 1
 ),
+taken AS (
+    SELECT pool,
+        coalesce(sum(subsidy_fen) FILTER (WHERE NOT held), 0) AS confirmed_fen,
+        coalesce(sum(subsidy_fen) FILTER (WHERE held), 0) AS reserved_fen
+    FROM line GROUP BY pool
+),
+ready AS (
+    SELECT (SELECT count(*) FROM rights) + (SELECT count(*) FROM claims)
+        + (SELECT count(*) FROM lines) + (SELECT count(*) FROM entries) AS rows
+),
+chosen AS (
+    -- A part that nobody else is just spending from: never waits.
+    SELECT taken.pool, free.part
+    FROM taken, LATERAL (
+        SELECT p.part FROM pool_part AS p
+        WHERE p.jurisdiction = $1 AND p.pool = taken.pool
+            AND p.escrow_fen - p.spent_fen >= taken.confirmed_fen + taken.reserved_fen
+        ORDER BY p.part LIMIT 1
+        FOR NO KEY UPDATE SKIP LOCKED
+    ) AS free
+    WHERE NOT $7 AND (SELECT rows FROM ready) >= 0
+),
+unspent AS (
+    SELECT p.pool, p.part, p.escrow_fen - p.spent_fen AS fen FROM pool_part AS p
+    WHERE $7 AND p.jurisdiction = $1 AND p.pool IN (SELECT taken.pool FROM taken)
+        AND (SELECT rows FROM ready) >= 0
+    ORDER BY p.pool, p.part
+    FOR NO KEY UPDATE
+),
+recalled AS (
+    UPDATE pool_part AS p SET escrow_fen = p.escrow_fen - unspent.fen
+    FROM unspent
+    WHERE p.jurisdiction = $1 AND p.pool = unspent.pool AND p.part = unspent.part
+    RETURNING p.pool, unspent.fen
+),
 locked AS (
     SELECT pool.pool FROM pool
-    WHERE pool.jurisdiction = $1 AND pool.pool IN (SELECT line.pool FROM line)
-        AND (SELECT count(*) FROM rights) >= 0 AND (SELECT count(*) FROM claims) >= 0
-        AND (SELECT count(*) FROM lines) >= 0 AND (SELECT count(*) FROM entries) >= 0
+    WHERE pool.jurisdiction = $1 AND pool.pool IN (SELECT taken.pool FROM taken)
+        AND pool.pool NOT IN (SELECT chosen.pool FROM chosen)
+        AND (SELECT rows FROM ready) + (SELECT count(*) FROM recalled) >= 0
     ORDER BY pool.pool
     FOR NO KEY UPDATE
 ),
@@ -103,21 +142,31 @@ spent AS (
     UPDATE pool SET
         confirmed_fen = pool.confirmed_fen + taken.confirmed_fen,
         reserved_fen = pool.reserved_fen + taken.reserved_fen,
+        escrow_fen = pool.escrow_fen - coalesce(back.fen, 0),
         version = pool.version + 1,
         bypasses = pool.bypasses + $6::boolean::integer
-    FROM (
-        SELECT line.pool,
-            coalesce(sum(subsidy_fen) FILTER (WHERE NOT held), 0) AS confirmed_fen,
-            coalesce(sum(subsidy_fen) FILTER (WHERE held), 0) AS reserved_fen
-        FROM line GROUP BY line.pool
-    ) AS taken JOIN locked ON locked.pool = taken.pool
+    FROM taken JOIN locked ON locked.pool = taken.pool
+        LEFT JOIN (SELECT pool, sum(fen) AS fen FROM recalled GROUP BY pool) AS back
+            ON back.pool = taken.pool
     WHERE pool.jurisdiction = $1 AND pool.pool = taken.pool
-    RETURNING pool.pool, allocated_fen, spent_fen, version, bypasses
-)
+    RETURNING pool.pool, 0 AS part, allocated_fen, spent_fen, version, bypasses
+),
+spent_in_part AS (
+    UPDATE pool_part AS p SET
+        confirmed_fen = p.confirmed_fen + taken.confirmed_fen,
+        reserved_fen = p.reserved_fen + taken.reserved_fen,
+        version = p.version + 1,
+        bypasses = p.bypasses + $6::boolean::integer
+    FROM taken JOIN chosen ON chosen.pool = taken.pool
+    WHERE p.jurisdiction = $1 AND p.pool = taken.pool AND p.part = chosen.part
+    RETURNING p.pool, p.part::integer, 0::bigint AS allocated_fen, p.spent_fen, p.version, p.bypasses
+),
+changed AS (SELECT * FROM spent UNION ALL SELECT * FROM spent_in_part)
 SELECT
     (SELECT array_agg(claim_id) FROM ours) AS committed,
-    (SELECT array_agg(pool) FROM spent) AS pools,
-    (SELECT array_agg(allocated_fen) FROM spent) AS allocated_fen,
-    (SELECT array_agg(spent_fen) FROM spent) AS spent_fen,
-    (SELECT array_agg(version) FROM spent) AS version,
-    (SELECT array_agg(bypasses) FROM spent) AS bypasses
+    (SELECT array_agg(pool) FROM changed) AS pools,
+    (SELECT array_agg(part) FROM changed) AS parts,
+    (SELECT array_agg(allocated_fen) FROM changed) AS allocated_fen,
+    (SELECT array_agg(spent_fen) FROM changed) AS spent_fen,
+    (SELECT array_agg(version) FROM changed) AS version,
+    (SELECT array_agg(bypasses) FROM changed) AS bypasses

@@ -31,7 +31,7 @@ from redis.exceptions import RedisError
 
 from service import metrics
 from service.claims.claim import Attempt, Footprint, PendingClaim
-from service.claims.commit import PoolState
+from service.claims.commit import PoolState, pools_left
 from service.claims.gate_order import Keys, key_name, to_admit, to_undo
 from service.claims.outcomes import GateAway
 from service.core.value import value
@@ -108,15 +108,26 @@ Admission = Admitted | Seen | Taken | Short | Contested | Unknown
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What the gate has. Versions by pool, of those it knows, and the fen it takes them to have
-    left; `overdue` are the first few of
-    `overdue_count` admissions whose process is gone."""
+    """What the gate has: the versions of the rows that it knows, by pool and part, and the fen it
+    takes each pool to have left. `overdue` are the first few of `overdue_count` admissions whose
+    process is gone."""
 
-    versions: dict[str, int]
+    versions: dict[tuple[str, int], int]
     left_fen: dict[str, int]
     in_flight: int
     overdue_count: int
     overdue: list[Attempt]
+
+
+def drift_fen(look: Look, pools: Sequence[PoolState]) -> dict[str, int]:
+    """How much more the gate takes each pool to have left than the ledger does, of those of which
+    it knows every row as it stands."""
+    behind = {one.pool for one in pools if look.versions.get((one.pool, one.part)) != one.version}
+    return {
+        pool: look.left_fen[pool] - fen
+        for pool, fen in pools_left(pools).items()
+        if pool not in behind
+    }
 
 
 class Gate:
@@ -235,27 +246,35 @@ class Gate:
             "overdue_max": OVERDUE_MAX,
         }
         answer = await self._call(self._look, self._fixed_keys, order, probe=True)
-        count = len(self._pools)
-        versions = dict(zip(self._pools, map(int, answer[:count]), strict=True))
-        left_fen = dict(zip(self._pools, map(int, answer[count : 2 * count]), strict=True))
-        in_flight, overdue_count, *overdue = answer[2 * count :]
+        known, in_flight, overdue_count, *overdue = answer
+        pools = json.loads(known)
         return Look(
-            versions={pool: version for pool, version in versions.items() if version >= 0},
-            left_fen=left_fen,
+            versions={
+                (pool, int(part)): int(version)
+                for pool, told in pools.items()
+                for part, version in told["versions"].items()
+            },
+            left_fen={pool: int(told["left"]) for pool, told in pools.items()},
             in_flight=int(in_flight),
             overdue_count=int(overdue_count),
             overdue=[_attempt(overdue[n], overdue[n + 1]) for n in range(0, len(overdue), 2)],
         )
 
-    async def follow(self, views: Sequence[PoolState], seen: dict[str, int]) -> None:
+    async def follow(self, views: Sequence[PoolState], seen: dict[tuple[str, int], int]) -> None:
         """Take over the ledger's view, read after the gate was seen at the versions `seen`.
 
-        A version below the one seen can only mean that the ledger was restored. Admissions whose
-        end Redis has not heard of end now, and the gate is in service again.
+        A version below the one seen can only mean that the ledger was restored, as can a part
+        that the ledger does not have. Admissions whose end Redis has not heard of end now, and the
+        gate is in service again.
         """
+        told = {(view.pool, view.part) for view in views}
+        gone = [PoolState(*row, 0, 0, 0, 0) for row in seen if row[1] and row not in told]
         instead = [
-            (view, seen[view.pool] if seen.get(view.pool, -1) > view.version else -1)
-            for view in views
+            (
+                view,
+                before if (before := seen.get((view.pool, view.part), -1)) > view.version else -1,
+            )
+            for view in [*views, *gone]
         ]
         order = self._order(instead)
         owed = list(self._owed)
@@ -276,7 +295,7 @@ class Gate:
         return {
             "pools": self._pools,
             "views": [
-                [v.pool, v.allocated_fen, v.spent_fen, v.version, v.bypasses, instead_of]
+                [v.pool, v.part, v.allocated_fen, v.spent_fen, v.version, v.bypasses, instead_of]
                 for v, instead_of in views
             ],
             "done": [],

@@ -29,7 +29,9 @@ RESOLVE_TRIES = 4
 RESOLVE_S = 0.05
 
 _POOLS_SQL = """
-SELECT pool, allocated_fen, spent_fen, version, bypasses FROM pool WHERE jurisdiction = $1
+SELECT pool, 0, allocated_fen, spent_fen, version, bypasses FROM pool WHERE jurisdiction = $1
+UNION ALL
+SELECT pool, part, 0, spent_fen, version, bypasses FROM pool_part WHERE jurisdiction = $1
 """
 _OPENINGS_SQL = """
 SELECT pool, min(opens_at) AS opens_at FROM tranche
@@ -111,7 +113,7 @@ class Ledger:
         return {row["claim_id"] for row in fate}
 
     async def pools(self) -> list[PoolState]:
-        """Every pool as it stands."""
+        """Every row of every pool as it stands."""
         async with driver(self._engine) as connection:
             rows = await connection.fetch(_POOLS_SQL, self._jurisdiction)
         return [PoolState(*row) for row in rows]

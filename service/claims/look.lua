@@ -4,7 +4,8 @@
 -- KEYS[3..P+2]  pools
 -- ARGV[1]       JSON {"pools": [name, ...], "now_ms": Unix ms, "overdue_max": how many to return}
 --
--- Returns [version a pool ... (-1: not known), fen left a pool ..., admissions in flight, how many are overdue,
+-- Returns [JSON {pool: {"versions": {part: version, ...}, "left": fen}} of the pools that the gate
+--          knows, whole numbers as strings, admissions in flight, how many are overdue,
 --          then of the overdue, at most overdue_max: claim id, record, ...]
 local order = cjson.decode(ARGV[1])
 local all = redis.call('HGETALL', KEYS[1])
@@ -20,17 +21,23 @@ for n = 1, #all, 2 do
         end
     end
 end
-local answer, left = {}, {}
+local pools = {}
 for i, name in ipairs(order.pools) do
-    local pool = redis.call('HMGET', KEYS[2 + i], 'version', 'allocated', 'spent')
-    if pool[1] then
-        redis.call('HSET', KEYS[2 + i], 'flying', string.format('%.0f', flying[name] or 0))
-        left[i] = tonumber(pool[2]) - tonumber(pool[3]) - (flying[name] or 0)
+    local pool, versions = {}, {}
+    local fields = redis.call('HGETALL', KEYS[2 + i])
+    for n = 1, #fields, 2 do
+        pool[fields[n]] = fields[n + 1]
+        local part = string.match(fields[n], '^version:(%d+)$')
+        if part then versions[part] = fields[n + 1] end
     end
-    answer[i] = pool[1] or '-1'
+    if pool.version then
+        redis.call('HSET', KEYS[2 + i], 'flying', string.format('%.0f', flying[name] or 0))
+        local left = tonumber(pool.allocated) - tonumber(pool.spent) - (flying[name] or 0)
+        versions['0'] = pool.version
+        pools[name] = {versions = versions, left = string.format('%.0f', left)}
+    end
 end
-for i = 1, #order.pools do answer[#answer + 1] = string.format('%.0f', left[i] or 0) end
-answer[#answer + 1] = tostring(#all / 2)
-answer[#answer + 1] = tostring(overdue_count)
+local answer = {next(pools) and cjson.encode(pools) or '{}', tostring(#all / 2),
+    tostring(overdue_count)}
 for _, part in ipairs(overdue) do answer[#answer + 1] = part end
 return answer

@@ -90,6 +90,7 @@ SELECT
     (SELECT array_agg(quota) FROM given) AS right_quotas,
     (SELECT array_agg(period) FROM given) AS right_periods,
     (SELECT array_agg(pool) FROM spent) AS pools,
+    (SELECT array_agg(0) FROM spent) AS parts,
     (SELECT array_agg(allocated_fen) FROM spent) AS allocated_fen,
     (SELECT array_agg(spent_fen) FROM spent) AS spent_fen,
     (SELECT array_agg(version) FROM spent) AS version,

@@ -31,7 +31,7 @@ _POOLS_SQL = """
 SELECT pool, allocated_fen - spent_fen AS left_fen,
     (SELECT min(opens_at) FROM tranche AS t
      WHERE t.jurisdiction = p.jurisdiction AND t.pool = p.pool AND t.state = 'planned') AS opens_at
-FROM pool AS p WHERE jurisdiction = $1
+FROM pool_total AS p WHERE jurisdiction = $1
 """
 
 # When the next part of a pool opens, by pool; a pool that is sold out for good is not in it.

@@ -12,7 +12,7 @@ from service import metrics
 from service.background import Passes
 from service.claims.commit import PoolState
 from service.claims.finish import FinishReport
-from service.claims.gate import OVERDUE_MAX, Gate, Look
+from service.claims.gate import OVERDUE_MAX, Gate, Look, drift_fen
 from service.claims.ledger import Ledger
 from service.claims.outcomes import GateAway
 from service.clock import Clock
@@ -49,6 +49,7 @@ class Sweeper:
         clock: Clock,
         *,
         open_due: Callable[[datetime], Awaitable[int]],
+        set_aside: Callable[[], Awaitable[None]],
         openings: dict[str, datetime],
         without_gate: Literal["bypassed", "refusing"],
     ) -> None:
@@ -56,6 +57,7 @@ class Sweeper:
         self._ledger = ledger
         self._clock = clock
         self._open_due = open_due
+        self._set_aside = set_aside
         self._openings = openings
         self._without_gate = without_gate
         self._gate_told_away = False
@@ -70,12 +72,13 @@ class Sweeper:
         await self._passes.run(self.run_once)
 
     async def run_once(self) -> Sweep:
-        """Open tranches, let holds expire, tell the gate how the pools stand, resolve overdue
-        admissions.
+        """Open tranches, set money aside for the pools' parts, let holds expire, tell the gate how
+        the pools stand, resolve overdue admissions.
 
         Raises LedgerAway, or GateAway when all is done that needs no gate.
         """
         await self._open()
+        await self._set_aside()
         expired = await self._expire()
         try:
             committed, given_up = await self._heal()
@@ -153,8 +156,7 @@ class Sweeper:
     def _show(self, look: Look, pools: list[PoolState]) -> None:
         metrics.admissions_in_flight.set(look.in_flight)
         metrics.admissions_overdue.set(look.overdue_count)
-        for pool in pools:
-            # While something is on its way between them nothing can be said.
-            if look.in_flight == 0 and look.versions.get(pool.pool) == pool.version:
-                left_fen = pool.allocated_fen - pool.spent_fen
-                metrics.gate_drift_fen.labels(pool.pool).set(look.left_fen[pool.pool] - left_fen)
+        # While something is on its way between them nothing can be said.
+        if look.in_flight == 0:
+            for pool, fen in drift_fen(look, pools).items():
+                metrics.gate_drift_fen.labels(pool).set(fen)

@@ -10,6 +10,7 @@ from service.core.calendar import SHANGHAI
 from service.db.acts import Office
 from service.db.tables import adjustment, pool
 from service.finance.budgets import Allocation, allocate, open_pool
+from service.finance.escrow import recall
 
 _LOCK_KEY = sa.text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
 
@@ -62,7 +63,10 @@ async def adjust(
     # These locks let a repeat that arrives meanwhile, for another pool too, find what the first
     # has done.
     await office.connection.execute(_LOCK_KEY, {"name": f"{office.jurisdiction}:{key}"})
-    query = sa.select(pool.c.allocated_fen, pool.c.spent_fen).where(
+    if allocation.delta_fen < 0:  # what the parts have not spent can be taken, too
+        await recall(office.connection, office.jurisdiction, allocation.pool)
+    spoken_for = (pool.c.spent_fen + pool.c.escrow_fen).label("fen")
+    query = sa.select(pool.c.allocated_fen, spoken_for).where(
         pool.c.jurisdiction == office.jurisdiction, pool.c.pool == allocation.pool
     )
     before = (await office.connection.execute(query.with_for_update())).one()
@@ -72,8 +76,8 @@ async def adjust(
         same = wanted == (made.pool, made.delta_fen, made.reason, made.document_no)
         return replace(made, replayed=True) if same else OtherBody()
     after_fen = before.allocated_fen + allocation.delta_fen
-    if after_fen < before.spent_fen:
-        return BelowSpent(before.allocated_fen - before.spent_fen)
+    if after_fen < before.fen:
+        return BelowSpent(before.allocated_fen - before.fen)
     if after_fen > BUDGET_MAX_FEN:
         return AboveAll()
     return await _make(office, key, allocation, before.allocated_fen)

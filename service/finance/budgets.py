@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.core.calendar import SHANGHAI, business_day
-from service.db.tables import journal, pool, tranche
+from service.db.tables import journal, pool, pool_total, tranche
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,19 +33,19 @@ _planned = (
         sa.func.min(tranche.c.opens_at).label("opens_at"),
     )
     .where(
-        tranche.c.jurisdiction == pool.c.jurisdiction,
-        tranche.c.pool == pool.c.pool,
+        tranche.c.jurisdiction == pool_total.c.jurisdiction,
+        tranche.c.pool == pool_total.c.pool,
         tranche.c.state == "planned",
     )
     .lateral()
 )
 _COLUMNS = (
-    pool.c.pool,
-    pool.c.allocated_fen,
-    pool.c.confirmed_fen,
-    pool.c.reserved_fen,
-    (pool.c.allocated_fen - pool.c.spent_fen).label("remaining_fen"),
-    pool.c.version,
+    pool_total.c.pool,
+    pool_total.c.allocated_fen,
+    pool_total.c.confirmed_fen,
+    pool_total.c.reserved_fen,
+    (pool_total.c.allocated_fen - pool_total.c.spent_fen).label("remaining_fen"),
+    pool_total.c.version,
     _planned.c.fen.cast(sa.BigInteger).label("planned_fen"),
     _planned.c.opens_at.label("next_opens_at"),
 )
@@ -55,9 +55,9 @@ async def read_budgets(connection: AsyncConnection, jurisdiction: str) -> Sequen
     """Every pool of the jurisdiction, by name."""
     query = (
         sa.select(*_COLUMNS)
-        .select_from(pool.join(_planned, sa.true()))
-        .where(pool.c.jurisdiction == jurisdiction)
-        .order_by(pool.c.pool)
+        .select_from(pool_total.join(_planned, sa.true()))
+        .where(pool_total.c.jurisdiction == jurisdiction)
+        .order_by(pool_total.c.pool)
     )
     return [_budget(row) for row in await connection.execute(query)]
 

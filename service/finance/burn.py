@@ -33,7 +33,7 @@ _READ_SQL = (_HERE / "read_burn.sql").read_text()
 _FILL_SQL = (_HERE / "fill_pool_days.sql").read_text()
 _TAKE_SQL = """
 INSERT INTO pool_reading (jurisdiction, at, pool, confirmed_fen)
-SELECT $1, $2, pool, confirmed_fen FROM pool WHERE jurisdiction = $1
+SELECT $1, $2, pool, confirmed_fen FROM pool_total WHERE jurisdiction = $1
 ON CONFLICT DO NOTHING
 """
 _FORGET_SQL = "DELETE FROM pool_reading WHERE jurisdiction = $1 AND at < $2"

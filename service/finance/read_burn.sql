@@ -11,7 +11,7 @@ SELECT pool.pool, allocated_fen, confirmed_fen, reserved_fen, spent_fen, version
     (SELECT count(*) FROM (
         SELECT FROM claim WHERE claim_id >= $4 AND jurisdiction = $1 LIMIT $5
     ) AS recent) AS claims
-FROM pool,
+FROM pool_total AS pool,
     LATERAL (
         SELECT coalesce(array_agg(d.day ORDER BY d.day), '{}') AS days,
             array_agg(d.allocated_fen ORDER BY d.day) AS day_allocated_fen,

@@ -28,7 +28,9 @@ TOWNS_MAX = 50
 OTHERS = "others"
 NO_TOWN = "none"
 
-POOLS = "SELECT pool, allocated_fen, confirmed_fen, reserved_fen FROM pool WHERE jurisdiction = $1"
+POOLS = """
+SELECT pool, allocated_fen, confirmed_fen, reserved_fen FROM pool_total WHERE jurisdiction = $1
+"""
 SUMS = """
 SELECT kind, pool, category, sum(entries)::bigint, abs(sum(amount_fen))::bigint
 FROM journal_sum_day WHERE jurisdiction = $1 AND kind <> 'allocation' GROUP BY 1, 2, 3

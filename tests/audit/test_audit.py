@@ -60,6 +60,7 @@ PLANTED = {
     "UPDATE pool SET confirmed_fen = confirmed_fen + 1": "pools tie",
     "UPDATE pool SET reserved_fen = reserved_fen + 1": "pools tie",
     "UPDATE pool SET allocated_fen = allocated_fen + 1": "pools tie",
+    "UPDATE pool SET escrow_fen = escrow_fen + 1": "pools tie",
     "DELETE FROM serial_claimed": "serials once",
     "INSERT INTO serial_claimed SELECT jurisdiction, 'X', claim_id, 1 FROM serial_claimed"
     " LIMIT 1": "serials once",

@@ -38,6 +38,7 @@ async def test_migrations_make_the_declared_tables(house: House) -> None:
         "TRUNCATE journal",
         "UPDATE pool SET confirmed_fen = allocated_fen + 1",
         "UPDATE pool SET confirmed_fen = -1",
+        "UPDATE pool SET escrow_fen = allocated_fen - spent_fen + 1",
         "INSERT INTO serial_claimed SELECT * FROM serial_claimed",
         "UPDATE quota_use SET used = used_max + 1",
         "UPDATE claim_line SET subsidy_fen = cap_fen + 1",

@@ -29,7 +29,7 @@ async def read_books(database_url: str, gate: "redis.Redis[bytes]") -> Books:
         for name, table in (
             ("claims", "claim"),
             ("lines", "claim_line"),
-            ("pools", "pool"),
+            ("pools", "pool_total"),
             ("journal", "journal"),
             ("serials", "serial_claimed"),
             ("rights", "quota_use"),

@@ -19,7 +19,7 @@ from service.db.tables.books import (
     pool_day,
     pool_reading,
 )
-from service.db.tables.budget import adjustment, pool, tranche
+from service.db.tables.budget import adjustment, pool, pool_part, pool_total, tranche
 from service.db.tables.callers import admin_act, api_key, retailer, store
 from service.db.tables.claims import (
     audit_run,
@@ -61,7 +61,9 @@ __all__ = [
     "policy_funding",
     "pool",
     "pool_day",
+    "pool_part",
     "pool_reading",
+    "pool_total",
     "quota_use",
     "reconciliation",
     "reconciliation_item",

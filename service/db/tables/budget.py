@@ -17,9 +17,46 @@ pool = sa.Table(
     column("version", sa.BigInteger),  # grows with every change: the newer view wins
     # Commits of claims that the gate was not asked about: it may not know their keys.
     column("bypasses", sa.BigInteger, server_default=sa.text("0")),
-    sa.CheckConstraint("confirmed_fen >= 0", name="pool_confirmed_not_negative"),
-    sa.CheckConstraint("reserved_fen >= 0", name="pool_reserved_not_negative"),
-    sa.CheckConstraint("spent_fen <= allocated_fen", name="pool_not_overspent"),
+    # Set aside for its parts so far: theirs to spend, and not this row's.
+    column("escrow_fen", Fen, server_default=sa.text("0")),
+    sa.CheckConstraint("escrow_fen >= 0", name="pool_escrow_not_negative"),
+    # What a part has spent comes back here, so each of these alone may fall below zero.
+    sa.CheckConstraint("confirmed_fen + escrow_fen >= 0", name="pool_confirmed_not_negative"),
+    sa.CheckConstraint("reserved_fen + escrow_fen >= 0", name="pool_reserved_not_negative"),
+    sa.CheckConstraint("spent_fen + escrow_fen <= allocated_fen", name="pool_not_overspent"),
+)
+
+# Rows that spend a pool's money beside the pool's own row, so that many commits need not queue for
+# one: the escrow method. Their sums only grow.
+pool_part = sa.Table(
+    "pool_part",
+    metadata,
+    key("jurisdiction"),
+    key("pool"),
+    key("part", sa.SmallInteger),
+    column("escrow_fen", Fen, server_default=sa.text("0")),  # set aside so far, spent or not
+    column("confirmed_fen", Fen, server_default=sa.text("0")),
+    column("reserved_fen", Fen, server_default=sa.text("0")),
+    sa.Column("spent_fen", Fen, sa.Computed("confirmed_fen + reserved_fen", persisted=True)),
+    column("version", sa.BigInteger, server_default=sa.text("0")),
+    column("bypasses", sa.BigInteger, server_default=sa.text("0")),
+    sa.ForeignKeyConstraint(["jurisdiction", "pool"], ["pool.jurisdiction", "pool.pool"]),
+    sa.CheckConstraint("part > 0", name="pool_part_number_positive"),
+    sa.CheckConstraint("confirmed_fen >= 0", name="pool_part_confirmed_not_negative"),
+    sa.CheckConstraint("reserved_fen >= 0", name="pool_part_reserved_not_negative"),
+    sa.CheckConstraint("spent_fen <= escrow_fen", name="pool_part_not_overspent"),
+)
+
+# A view: each pool with what its parts have spent. Who asks how a pool stands reads this.
+pool_total = sa.table(
+    "pool_total",
+    sa.column("jurisdiction"),
+    sa.column("pool"),
+    sa.column("allocated_fen"),
+    sa.column("confirmed_fen"),
+    sa.column("reserved_fen"),
+    sa.column("spent_fen"),
+    sa.column("version"),
 )
 
 adjustment = sa.Table(

@@ -1,0 +1,287 @@
+"""A pool that is spent from several rows: the ceiling, the books and the gate stay those of one."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+import redis as sync_redis
+
+from service.claims.outcomes import GateAway
+from service.claims.sweeper import Sweeper
+from service.embedded import Engines
+from service.finance import escrow
+from tests.audit.test_audit import audit
+from tests.builders import item_json, resident_id, serial
+from tests.conftest import House, open_house
+
+pytestmark = pytest.mark.anyio
+
+SUBSIDY_FEN = 119_980
+PARTS = 4
+
+
+@pytest.fixture(params=["with_gate", "ledger_alone"])
+async def parted(
+    request: pytest.FixtureRequest,
+    database_url: str,
+    engine_urls: Engines,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> AsyncIterator[House]:
+    """A house whose pools have parts, however little is left in them."""
+    monkeypatch.setattr(escrow, "SHARE_MIN_FEN", SUBSIDY_FEN)
+    redis_url = engine_urls.redis_url if request.param == "with_gate" else "redis://127.0.0.1:1/0"
+    async with open_house(database_url, redis_url, tmp_path, pool_parts=PARTS) as house:
+        await set_aside(house)
+        yield house
+
+
+@pytest.fixture
+def sweeper_at_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is set aside but by the test."""
+
+    async def run(self: Sweeper) -> None:
+        pass
+
+    monkeypatch.setattr(Sweeper, "run", run)
+
+
+async def set_aside(house: House) -> None:
+    await escrow.set_aside(house.service.engine, "330402", PARTS)
+
+
+async def with_money_for(house: House, claims: int) -> None:
+    """Leave the appliances so much, most of it with the parts."""
+    async with house.client("admin") as client:
+        left = (await client.get("/v1/budgets/appliances")).json()["remaining_fen"]
+        answer = await client.post(
+            "/v1/budgets/appliances/adjustments",
+            json={"delta_fen": claims * SUBSIDY_FEN - left, "reason": "less", "document_no": "D"},
+            headers={"Idempotency-Key": f"less-{random.random()}"},
+        )
+    assert answer.status_code == 201, answer.text
+    await set_aside(house)
+    await asyncio.sleep(1.2)  # the gate is told of a changed budget within half a second
+
+
+async def sell(house: House, n: int, app: Any = None, **overrides: Any) -> httpx.Response:
+    person = {"id_type": "resident_id", "id_number": resident_id(n)}
+    items = [item_json(serial_no=serial(n))]
+    return await house.claim(f"k{n}", app=app, consumer=person, items=items, **overrides)
+
+
+async def refund(house: House, claim_id: str) -> int:
+    async with house.client() as client:
+        answer = await client.post(
+            f"/v1/claims/{claim_id}/refunds",
+            json={"lines": [1], "reason": "returned"},
+            headers={"Idempotency-Key": f"refund-{claim_id}"},
+        )
+    return answer.status_code
+
+
+async def assert_books_tie(house: House) -> None:
+    """By the audit: pools, parts, journal, holds, and the gate if there is one."""
+    await house.quiet()
+    with suppress(GateAway):
+        await house.service.sweeper.run_once()
+    done = await audit(house)
+    without_gate = "Redis does not answer" in done.output
+    assert done.output.count("holds") == 7 - without_gate, done.output
+
+
+async def in_parts(house: House) -> tuple[int, int]:
+    """(claims spent through parts, money that the parts still have), of the appliances."""
+    row = await house.sql(
+        "SELECT sum(spent_fen), sum(escrow_fen - spent_fen) FROM pool_part"
+        " WHERE pool = 'appliances'"
+    )
+    return int(row[0][0]) // SUBSIDY_FEN, int(row[0][1])
+
+
+async def test_all_of_it_is_spent_and_not_a_fen_more(parted: House) -> None:
+    await with_money_for(parted, 50)
+    assert (await in_parts(parted))[1] == 50 * SUBSIDY_FEN // (2 * PARTS) * PARTS
+    workers = [parted.app, await parted.open_worker()]
+    answers = [await sell(parted, n, workers[n % 2]) for n in range(10)]
+    assert (await in_parts(parted))[0] > 0
+    answers += await asyncio.gather(*(sell(parted, n, workers[n % 2]) for n in range(10, 80)))
+    assert sum(answer.status_code == 201 for answer in answers) == 50
+    refused = [answer for answer in answers if answer.status_code != 201]
+    assert {one.json()["reasons"][0]["code"] for one in refused} == {"budget_exhausted"}
+    async with parted.client("bureau") as client:
+        budget = (await client.get("/v1/budgets/appliances")).json()
+    assert budget["remaining_fen"] == 0
+    await assert_books_tie(parted)
+
+
+async def test_a_claim_that_no_row_can_pay_alone_is_paid(
+    sweeper_at_rest: None, parted: House, database_url: str
+) -> None:
+    """Five rows have a part of the money each; one claim takes it all, though it has to wait for a
+    part, and the pool's own row changes meanwhile."""
+    await with_money_for(parted, 1)
+    await parted.sql("UPDATE pool_part SET escrow_fen = spent_fen + $1", SUBSIDY_FEN // 5)
+    await parted.sql(
+        "UPDATE pool SET escrow_fen = (SELECT sum(escrow_fen) FROM pool_part AS p"
+        " WHERE p.pool = pool.pool)"
+    )
+    blocker = await asyncpg.connect(database_url)
+    async with blocker.transaction():
+        await blocker.execute("SELECT 1 FROM pool_part WHERE part = 3 FOR UPDATE")
+        selling = asyncio.create_task(sell(parted, 1))
+        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+        while not (await parted.sql(waiting))[0][0]:
+            await asyncio.sleep(0.01)
+        await blocker.execute("UPDATE pool SET version = version + 1")
+    await blocker.close()
+    assert (await selling).status_code == 201
+    assert await in_parts(parted) == (0, 0)
+    await assert_books_tie(parted)
+
+
+async def test_money_from_a_part_comes_back_and_is_spent_again(
+    sweeper_at_rest: None, parted: House
+) -> None:
+    await with_money_for(parted, 8)
+    sold = [await sell(parted, n) for n in range(4)]
+    assert (await in_parts(parted))[0] == 4
+    held = await sell(parted, 4, hold=True)
+    for answer in sold:
+        assert await refund(parted, answer.json()["claim_id"]) == 201
+    async with parted.client() as client:
+        ended = await client.post(f"/v1/claims/{held.json()['claim_id']}/cancel")
+        assert ended.status_code == 200
+        await assert_books_tie(parted)
+        again = [await sell(parted, n) for n in range(10, 19)]
+    assert [answer.status_code for answer in again] == [201] * 8 + [409]
+    await assert_books_tie(parted)
+
+
+async def test_a_budget_can_be_lowered_to_what_is_spent_and_no_further(
+    sweeper_at_rest: None, parted: House
+) -> None:
+    await with_money_for(parted, 8)
+    assert (await sell(parted, 1)).status_code == 201
+    async with parted.client("admin") as client:
+
+        async def lower(fen: int) -> httpx.Response:
+            return await client.post(
+                "/v1/budgets/appliances/adjustments",
+                json={"delta_fen": -fen, "reason": "less", "document_no": "D"},
+                headers={"Idempotency-Key": f"less-{fen}"},
+            )
+
+        too_much = await lower(7 * SUBSIDY_FEN + 1)
+        assert (too_much.status_code, too_much.json()["code"]) == (409, "budget_below_spent")
+        assert (await lower(7 * SUBSIDY_FEN)).status_code == 201
+    assert (await sell(parted, 2)).json()["reasons"][0]["code"] == "budget_exhausted"
+    await assert_books_tie(parted)
+
+
+async def test_a_row_that_somebody_holds_keeps_no_claim_waiting(
+    sweeper_at_rest: None, parted: House, database_url: str
+) -> None:
+    await with_money_for(parted, 40)
+    blocker = await asyncpg.connect(database_url)
+    async with blocker.transaction():
+        await blocker.execute("SELECT 1 FROM pool FOR UPDATE")
+        await blocker.execute("SELECT 1 FROM pool_part WHERE part <> 3 FOR UPDATE")
+        assert (await sell(parted, 1)).status_code == 201
+    await blocker.close()
+    spent = await parted.sql("SELECT part FROM pool_part WHERE spent_fen > 0")
+    assert [row[0] for row in spent] == [3]
+
+
+async def test_setting_aside_waits_for_nobody_and_leaves_half(
+    sweeper_at_rest: None, parted: House, database_url: str
+) -> None:
+    await with_money_for(parted, 40)
+    blocker = await asyncpg.connect(database_url)
+    await set_aside(parted)
+    assert (await in_parts(parted))[1] == 20 * SUBSIDY_FEN
+    for n in range(4):
+        await sell(parted, n)
+    async with blocker.transaction():
+        await blocker.execute("SELECT 1 FROM pool_part WHERE part = 1 FOR UPDATE")
+        await set_aside(parted)
+    await blocker.close()
+    rows = await parted.sql(
+        "SELECT escrow_fen - spent_fen FROM pool_part WHERE pool = 'appliances' ORDER BY part"
+    )
+    assert rows[0][0] < 18 * SUBSIDY_FEN // PARTS <= min(row[0] for row in rows[1:])
+    await assert_books_tie(parted)
+
+
+async def test_sales_refunds_and_budgets_all_at_once_tie(parted: House) -> None:
+    """Two workers sell and take back while money is set aside, recalled, added and taken away."""
+    dice = random.Random(5)
+    await with_money_for(parted, 60)
+    workers = [parted.app, await parted.open_worker()]
+    ending = asyncio.Event()
+
+    async def till(first: int) -> None:
+        for n in range(first, first + 12):
+            answer = await sell(parted, n, workers[n % 2], hold=dice.random() < 0.2)
+            assert answer.status_code in (201, 409), answer.text
+            if answer.status_code == 201 and dice.random() < 0.4:
+                assert await refund(parted, answer.json()["claim_id"]) in (201, 409)
+
+    async def bureau() -> None:
+        async with parted.client("admin") as client:
+            for n in range(10**6):
+                if ending.is_set():
+                    return
+                delta = (1 if n % 2 else -1) * dice.randrange(1, 20 * SUBSIDY_FEN)
+                answer = await client.post(
+                    "/v1/budgets/appliances/adjustments",
+                    json={"delta_fen": delta, "reason": "more or less", "document_no": "D"},
+                    headers={"Idempotency-Key": f"change-{n}"},
+                )
+                assert answer.status_code in (201, 409), answer.text
+                await set_aside(parted)
+
+    changing = asyncio.create_task(bureau())
+    await asyncio.gather(*(till(100 * n) for n in range(12)))
+    ending.set()
+    await changing
+    await assert_books_tie(parted)
+
+
+@pytest.mark.parametrize("parted", ["with_gate"], indirect=True)
+class TestGate:
+    """How the gate sees rows that go each its own way."""
+
+    async def test_views_may_come_in_any_order_and_again(
+        self, sweeper_at_rest: None, parted: House
+    ) -> None:
+        views = await parted.service.ledger.pools()
+        for n in range(6):
+            await sell(parted, n)
+            views += await parted.service.ledger.pools()
+        await parted.quiet()
+        left = parted.gate_left()
+        gate = sync_redis.from_url(str(parted.settings.redis_url))
+        for seed in range(20):
+            gate.delete("butie:{330402}:pool:appliances")
+            random.Random(seed).shuffle(views)
+            await parted.service.gate.settle(views)
+            assert parted.gate_left() == left
+
+    async def test_parts_that_a_restored_ledger_does_not_have_are_dropped(
+        self, sweeper_at_rest: None, parted: House
+    ) -> None:
+        before = parted.gate_left()
+        assert (await sell(parted, 1)).status_code == 201
+        await parted.quiet()
+        assert parted.gate_left() == before - SUBSIDY_FEN
+        await parted.sql("UPDATE pool SET escrow_fen = 0")
+        await parted.sql("DELETE FROM pool_part")  # as a backup of before them has it
+        await parted.service.sweeper._heal()
+        assert parted.gate_left() == before
