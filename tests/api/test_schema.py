@@ -33,6 +33,8 @@ from service.embedded import Engines
 from tests.builders import checkout_json, item_json
 from tests.conftest import NOW, Furnished, server_of
 
+# Making requests up takes a busy machine minutes.
+pytestmark = pytest.mark.timeout(600)
 LONG = (pytest.mark.long, pytest.mark.timeout(7200))
 
 CHECKS = (
