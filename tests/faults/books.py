@@ -15,6 +15,7 @@ class Books:
     claims: list[dict[str, Any]] = field(default_factory=list)
     lines: list[dict[str, Any]] = field(default_factory=list)
     pools: list[dict[str, Any]] = field(default_factory=list)
+    parts: list[dict[str, Any]] = field(default_factory=list)
     journal: list[dict[str, Any]] = field(default_factory=list)
     serials: list[dict[str, Any]] = field(default_factory=list)
     rights: list[dict[str, Any]] = field(default_factory=list)
@@ -30,6 +31,7 @@ async def read_books(database_url: str, gate: "redis.Redis[bytes]") -> Books:
             ("claims", "claim"),
             ("lines", "claim_line"),
             ("pools", "pool_total"),
+            ("parts", "pool_part"),
             ("journal", "journal"),
             ("serials", "serial_claimed"),
             ("rights", "quota_use"),

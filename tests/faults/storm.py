@@ -48,8 +48,9 @@ from tests.faults.weather import Fault, schedule
 TILLS = 24
 PII_KEY = "storm-key-for-made-up-people-only-0000"
 WORKERS = 2
-# Small enough to run out and be refunded again and again.
-BUDGET_FEN = 150_000_000
+# Small enough to run out and be refunded again and again; half of the time there is enough left
+# for its parts, else it is spent from its own row.
+BUDGET_FEN, PARTS = 150_000_000, 3
 # A slow machine is no fault.
 QUIET_S = 240
 
@@ -84,6 +85,9 @@ class Report:
         found = breaches(self.history, self.books)
         return [*found, f"butie audit: {self.audit}"] if self.audit else found
 
+    def through_parts_fen(self) -> int:
+        return sum(int(part["spent_fen"]) for part in self.books.parts)
+
     def table(self) -> str:
         counts, found = self.history.counts, self.breaches()
         rows = {
@@ -93,6 +97,7 @@ class Report:
             "requests retried": counts.retried,
             "claims granted": counts.granted,
             "claims refused": counts.refused,
+            "yuan through parts": self.through_parts_fen() // 100,
             "lost": count_lost(found),
             "other breaches": len(found) - count_lost(found),
         }
@@ -174,6 +179,7 @@ class Storm:
             "BUTIE_PII_KEY": PII_KEY,
             "BUTIE_PORT": str(self.port),
             "BUTIE_WORKERS": str(WORKERS),
+            "BUTIE_POOL_PARTS": str(PARTS),
             **self._settings,
         }
         self.service = subprocess.Popen(
