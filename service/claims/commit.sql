@@ -9,6 +9,10 @@
 -- all, after the inserts that nobody waits for, and are held for little more than the commit
 -- itself: the `>= 0` conditions are always true, and are there to set this order.
 --
+-- What is checked is worked out from the rows as they were locked: an UPDATE's own reading of a row
+-- that somebody changed while we waited is checked first and read anew only then, and would be
+-- refused for money that has come meanwhile, or was recalled.
+--
 -- A pool that has parts (escrow.py) is spent from one of them, if one has the money and is free;
 -- else, as a pool without parts, from its own row.
 --
@@ -118,20 +122,21 @@ chosen AS (
     WHERE NOT $7 AND (SELECT rows FROM ready) >= 0
 ),
 unspent AS (
-    SELECT p.pool, p.part, p.escrow_fen - p.spent_fen AS fen FROM pool_part AS p
+    SELECT p.pool, p.part, p.spent_fen, p.escrow_fen - p.spent_fen AS fen FROM pool_part AS p
     WHERE $7 AND p.jurisdiction = $1 AND p.pool IN (SELECT taken.pool FROM taken)
         AND (SELECT rows FROM ready) >= 0
     ORDER BY p.pool, p.part
     FOR NO KEY UPDATE
 ),
 recalled AS (
-    UPDATE pool_part AS p SET escrow_fen = p.escrow_fen - unspent.fen
+    UPDATE pool_part AS p SET escrow_fen = unspent.spent_fen
     FROM unspent
     WHERE p.jurisdiction = $1 AND p.pool = unspent.pool AND p.part = unspent.part
     RETURNING p.pool, unspent.fen
 ),
 locked AS (
-    SELECT pool.pool FROM pool
+    SELECT pool.pool, pool.allocated_fen, pool.escrow_fen, pool.confirmed_fen, pool.reserved_fen
+    FROM pool
     WHERE pool.jurisdiction = $1 AND pool.pool IN (SELECT taken.pool FROM taken)
         AND pool.pool NOT IN (SELECT chosen.pool FROM chosen)
         AND (SELECT rows FROM ready) + (SELECT count(*) FROM recalled) >= 0
@@ -140,16 +145,17 @@ locked AS (
 ),
 spent AS (
     UPDATE pool SET
-        confirmed_fen = pool.confirmed_fen + taken.confirmed_fen,
-        reserved_fen = pool.reserved_fen + taken.reserved_fen,
-        escrow_fen = pool.escrow_fen - coalesce(back.fen, 0),
+        allocated_fen = locked.allocated_fen,
+        escrow_fen = locked.escrow_fen - coalesce(back.fen, 0),
+        confirmed_fen = locked.confirmed_fen + taken.confirmed_fen,
+        reserved_fen = locked.reserved_fen + taken.reserved_fen,
         version = pool.version + 1,
         bypasses = pool.bypasses + $6::boolean::integer
     FROM taken JOIN locked ON locked.pool = taken.pool
         LEFT JOIN (SELECT pool, sum(fen) AS fen FROM recalled GROUP BY pool) AS back
             ON back.pool = taken.pool
     WHERE pool.jurisdiction = $1 AND pool.pool = taken.pool
-    RETURNING pool.pool, 0 AS part, allocated_fen, spent_fen, version, bypasses
+    RETURNING pool.pool, 0 AS part, pool.allocated_fen, spent_fen, version, bypasses
 ),
 spent_in_part AS (
     UPDATE pool_part AS p SET

@@ -33,22 +33,31 @@ INSERT INTO pool_part (jurisdiction, pool, part) SELECT $1, $2, n FROM generate_
 ON CONFLICT DO NOTHING
 """
 _SET_ASIDE_SQL = (Path(__file__).parent / "set_aside.sql").read_text()
-# Parts first, the pool's own row last: the order of commit.sql.
+# Parts first, the pool's own row last, and all sums as the rows were locked: as in commit.sql.
 _RECALL_SQL = sa.text("""
 WITH unspent AS (
-    SELECT part, escrow_fen - spent_fen AS fen FROM pool_part
+    SELECT part, spent_fen, escrow_fen - spent_fen AS fen FROM pool_part
     WHERE jurisdiction = :jurisdiction AND pool = :pool
     ORDER BY part
     FOR NO KEY UPDATE
 ),
 recalled AS (
-    UPDATE pool_part AS p SET escrow_fen = p.escrow_fen - unspent.fen
+    UPDATE pool_part AS p SET escrow_fen = unspent.spent_fen
     FROM unspent
     WHERE p.jurisdiction = :jurisdiction AND p.pool = :pool AND p.part = unspent.part
     RETURNING unspent.fen
+),
+locked AS (
+    SELECT allocated_fen, escrow_fen, confirmed_fen, reserved_fen FROM pool
+    WHERE jurisdiction = :jurisdiction AND pool = :pool AND (SELECT count(*) FROM recalled) >= 0
+    FOR NO KEY UPDATE
 )
-UPDATE pool SET escrow_fen = pool.escrow_fen - total.fen
-FROM (SELECT coalesce(sum(fen), 0) AS fen FROM recalled) AS total
+UPDATE pool SET
+    allocated_fen = locked.allocated_fen,
+    escrow_fen = locked.escrow_fen - (SELECT coalesce(sum(fen), 0) FROM recalled),
+    confirmed_fen = locked.confirmed_fen,
+    reserved_fen = locked.reserved_fen
+FROM locked
 WHERE pool.jurisdiction = :jurisdiction AND pool.pool = :pool
 """)
 

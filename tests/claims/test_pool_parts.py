@@ -12,6 +12,7 @@ import httpx
 import pytest
 import redis as sync_redis
 
+from service.claims.commit import Commit
 from service.claims.outcomes import GateAway
 from service.claims.sweeper import Sweeper
 from service.embedded import Engines
@@ -24,6 +25,12 @@ pytestmark = pytest.mark.anyio
 
 SUBSIDY_FEN = 119_980
 PARTS = 4
+
+# What set_aside.sql does, in two halves.
+SET_ASIDE_FOR_PART = """
+UPDATE pool_part SET escrow_fen = escrow_fen + $2 WHERE pool = 'appliances' AND part = $1
+"""
+SET_ASIDE_FROM_POOL = "UPDATE pool SET escrow_fen = escrow_fen + $1 WHERE pool = 'appliances'"
 
 
 @pytest.fixture(params=["with_gate", "ledger_alone"])
@@ -40,6 +47,20 @@ async def parted(
     async with open_house(database_url, redis_url, tmp_path, pool_parts=PARTS) as house:
         await set_aside(house)
         yield house
+
+
+@pytest.fixture
+def tries(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """How each statement that committed claims ended, from now on: kept, or refused whole."""
+    ended = []
+    once = Commit._try
+
+    async def noted(self: Commit, *args: Any, **how: Any) -> bool:
+        ended.append(await once(self, *args, **how))
+        return ended[-1]
+
+    monkeypatch.setattr(Commit, "_try", noted)
+    return ended
 
 
 @pytest.fixture
@@ -68,6 +89,22 @@ async def with_money_for(house: House, claims: int) -> None:
     assert answer.status_code == 201, answer.text
     await set_aside(house)
     await asyncio.sleep(1.2)  # the gate is told of a changed budget within half a second
+
+
+async def in_five_pieces(house: House) -> None:
+    """One claim's money, a fifth of it in each row of the appliances."""
+    await with_money_for(house, 1)
+    await house.sql("UPDATE pool_part SET escrow_fen = spent_fen + $1", SUBSIDY_FEN // 5)
+    await house.sql(
+        "UPDATE pool SET escrow_fen = (SELECT sum(escrow_fen) FROM pool_part AS p"
+        " WHERE p.pool = pool.pool)"
+    )
+
+
+async def somebody_waits(house: House) -> None:
+    """Return when a statement waits for a lock."""
+    while not (await house.sql("SELECT count(*) FROM pg_locks WHERE NOT granted"))[0][0]:
+        await asyncio.sleep(0.01)
 
 
 async def sell(house: House, n: int, app: Any = None, **overrides: Any) -> httpx.Response:
@@ -122,27 +159,57 @@ async def test_all_of_it_is_spent_and_not_a_fen_more(parted: House) -> None:
 
 
 async def test_a_claim_that_no_row_can_pay_alone_is_paid(
-    sweeper_at_rest: None, parted: House, database_url: str
+    sweeper_at_rest: None, parted: House, database_url: str, tries: list[bool]
 ) -> None:
     """Five rows have a part of the money each; one claim takes it all, though it has to wait for a
-    part, and the pool's own row changes meanwhile."""
-    await with_money_for(parted, 1)
-    await parted.sql("UPDATE pool_part SET escrow_fen = spent_fen + $1", SUBSIDY_FEN // 5)
-    await parted.sql(
-        "UPDATE pool SET escrow_fen = (SELECT sum(escrow_fen) FROM pool_part AS p"
-        " WHERE p.pool = pool.pool)"
-    )
+    part, and money is set aside for that meanwhile."""
+    await in_five_pieces(parted)
     blocker = await asyncpg.connect(database_url)
     async with blocker.transaction():
-        await blocker.execute("SELECT 1 FROM pool_part WHERE part = 3 FOR UPDATE")
+        await blocker.execute(SET_ASIDE_FOR_PART, 3, 100)
         selling = asyncio.create_task(sell(parted, 1))
-        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
-        while not (await parted.sql(waiting))[0][0]:
-            await asyncio.sleep(0.01)
-        await blocker.execute("UPDATE pool SET version = version + 1")
+        await somebody_waits(parted)
+        await blocker.execute(SET_ASIDE_FROM_POOL, 100)
     await blocker.close()
     assert (await selling).status_code == 201
+    assert tries == [False, True]  # the pool's own row is short; then with what the parts have
     assert await in_parts(parted) == (0, 0)
+    await assert_books_tie(parted)
+
+
+async def test_money_that_is_recalled_while_a_claim_waits_is_spent_at_once(
+    sweeper_at_rest: None, parted: House, database_url: str, tries: list[bool]
+) -> None:
+    await in_five_pieces(parted)
+    blocker = await asyncpg.connect(database_url)
+    async with blocker.transaction():
+        await blocker.execute("UPDATE pool_part SET escrow_fen = spent_fen")
+        await blocker.execute("UPDATE pool SET escrow_fen = 0")
+        selling = asyncio.create_task(sell(parted, 1))
+        await somebody_waits(parted)
+    await blocker.close()
+    assert (await selling).status_code == 201
+    assert tries == [True]
+    await assert_books_tie(parted)
+
+
+async def test_a_part_that_comes_free_while_a_claim_waits_takes_nothing_from_the_books(
+    sweeper_at_rest: None, parted: House, database_url: str
+) -> None:
+    """Whoever has to spend from the pool's own row does so, even if the row changes meanwhile and
+    a part would be free by then."""
+    await with_money_for(parted, 40)
+    blocker, other = [await asyncpg.connect(database_url) for _ in range(2)]
+    await blocker.execute("BEGIN; SELECT 1 FROM pool_part FOR UPDATE")
+    async with other.transaction():
+        await other.execute("UPDATE pool SET version = version + 1")
+        selling = asyncio.create_task(sell(parted, 1))
+        await somebody_waits(parted)
+        await blocker.execute("ROLLBACK")
+    for one in (blocker, other):
+        await one.close()
+    assert (await selling).status_code == 201
+    assert (await in_parts(parted))[0] == 0
     await assert_books_tie(parted)
 
 
@@ -182,6 +249,27 @@ async def test_a_budget_can_be_lowered_to_what_is_spent_and_no_further(
         assert (too_much.status_code, too_much.json()["code"]) == (409, "budget_below_spent")
         assert (await lower(7 * SUBSIDY_FEN)).status_code == 201
     assert (await sell(parted, 2)).json()["reasons"][0]["code"] == "budget_exhausted"
+    await assert_books_tie(parted)
+
+
+async def test_a_budget_can_be_lowered_while_money_is_set_aside(
+    sweeper_at_rest: None, parted: House, database_url: str
+) -> None:
+    await in_five_pieces(parted)
+    blocker = await asyncpg.connect(database_url)
+    async with parted.client("admin") as client, blocker.transaction():
+        await blocker.execute(SET_ASIDE_FOR_PART, 3, 100)
+        lowering = asyncio.create_task(
+            client.post(
+                "/v1/budgets/appliances/adjustments",
+                json={"delta_fen": -SUBSIDY_FEN, "reason": "less", "document_no": "D"},
+                headers={"Idempotency-Key": "less"},
+            )
+        )
+        await somebody_waits(parted)
+        await blocker.execute(SET_ASIDE_FROM_POOL, 100)
+    await blocker.close()
+    assert (await lowering).status_code == 201
     await assert_books_tie(parted)
 
 
