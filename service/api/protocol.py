@@ -27,6 +27,10 @@ HEAD_S = 10.0
 BODY_S = 30.0
 # A finance file of a hundred megabytes, over an office's line.
 BODY_S_OF = {b"/v1/reconciliations": 600.0}
+# A client that has taken nothing of its answer for so long has hung. It would keep an export's
+# snapshot and connection for as long as its socket is there. (Over a poor line it takes a while to
+# be seen to take something: the kernel asks for more when a third of its buffer is empty.)
+TAKEN_S = 120.0
 # More than the concurrency limit: an idle till keeps its connection.
 CONNECTIONS_MAX = 8192
 
@@ -47,6 +51,9 @@ class GuardedProtocol(HttpToolsProtocol):
     # What came since the last of a body: a head, trailers, a chunk's extensions.
     _head_bytes = 0
     _in_head = True
+    # While an answer waits for the client: how much of it, and the timer that looks again.
+    _untaken_bytes = 0
+    _untaken: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -58,6 +65,8 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self._looking is not None:
             self._looking.cancel()
+        if self._untaken is not None:
+            self._untaken.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -156,6 +165,25 @@ class GuardedProtocol(HttpToolsProtocol):
             self.transport.close()
         else:
             self._refuse("too_slow")
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._wait_for_reader()
+
+    def resume_writing(self) -> None:
+        if self._untaken is not None:
+            self._untaken.cancel()
+        super().resume_writing()
+
+    def _wait_for_reader(self) -> None:
+        self._untaken_bytes = self.transport.get_write_buffer_size()
+        self._untaken = self.loop.call_later(TAKEN_S, self._look_at_reader)
+
+    def _look_at_reader(self) -> None:
+        if self.transport.get_write_buffer_size() < self._untaken_bytes:
+            self._wait_for_reader()
+        else:  # not `close`, which would wait until all is taken
+            self.transport.abort()
 
     def _refuse(self, code: str) -> None:
         """Answer with this problem, and hang up."""

@@ -82,6 +82,7 @@ async def open_reports(database_url: str, turn_s: float = TURN_S) -> Reports:
             "application_name": "butie reports",
             "timezone": "UTC",
             "statement_timeout": f"{STATEMENT_S}s",
+            "idle_in_transaction_session_timeout": f"{STATEMENT_S}s",
             "client_connection_check_interval": f"{LEFT_S}s",
         },
     )

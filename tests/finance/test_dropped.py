@@ -6,6 +6,7 @@ import socket
 import struct
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 import uvicorn
 
+from service.api import protocol
 from service.api.app import make_app
 from service.api.protocol import GuardedProtocol
 from service.config import Settings
@@ -34,6 +36,7 @@ BLOCKED = f"{READING} AND wait_event = 'ClientWrite'"
 def served(settings: Settings) -> Iterator[int]:
     """A worker as it is served, with an event loop of its own; at the end all its work is."""
     listener = socket.create_server(("127.0.0.1", 0))
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 64 * 1024)  # else it takes megabytes
     options: dict[str, Any] = {"http": GuardedProtocol, "log_config": None, "access_log": False}
     server = uvicorn.Server(uvicorn.Config(make_app(settings), **options))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
@@ -86,3 +89,36 @@ async def test_a_dropped_export_frees_its_connection_and_leaves_no_traceback(
             await until_read(house, READING, 0)
     gc.collect()
     assert capfd.readouterr().err == ""
+
+
+async def test_a_client_that_takes_nothing_more_is_hung_up_on(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A laptop that was shut in the middle of its download does not keep the place of the next."""
+    monkeypatch.setattr(protocol, "TAKEN_S", 0.5)
+    await many_entries(house, 60_000)
+    path = "/v1/exports/journal?from=2025-06-18&to=2025-06-18&format=ndjson"
+    with served(house.settings) as port:
+        with await asyncio.to_thread(ask, port, house.keys["finance"], path):
+            await until_read(house, READING, 0)
+
+
+async def test_a_client_that_takes_its_export_slowly_gets_all_of_it(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each piece takes longer than a client may take nothing."""
+    monkeypatch.setattr(protocol, "TAKEN_S", 1)
+    await many_entries(house, 6_000)
+    path = "/v1/exports/journal?from=2025-06-18&to=2025-06-18&format=csv"
+
+    def slowly(port: int) -> None:
+        client = ask(port, house.keys["finance"], path)
+        end = b""
+        while end != b"\r\n0\r\n\r\n":
+            more = client.recv(4096)
+            assert more, "cut off"
+            end = (end + more)[-7:]
+            time.sleep(0.03)
+
+    with served(house.settings) as port:
+        await asyncio.to_thread(slowly, port)
