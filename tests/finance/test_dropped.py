@@ -98,9 +98,11 @@ async def test_a_client_that_takes_nothing_more_is_hung_up_on(
     monkeypatch.setattr(protocol, "TAKEN_S", 0.5)
     await many_entries(house, 60_000)
     path = "/v1/exports/journal?from=2025-06-18&to=2025-06-18&format=ndjson"
-    with served(house.settings) as port:
-        with await asyncio.to_thread(ask, port, house.keys["finance"], path):
-            await until_read(house, READING, 0)
+    with (
+        served(house.settings) as port,
+        await asyncio.to_thread(ask, port, house.keys["finance"], path),
+    ):
+        await until_read(house, READING, 0)
 
 
 async def test_a_client_that_takes_its_export_slowly_gets_all_of_it(
