@@ -72,13 +72,22 @@ class Sweeper:
         await self._passes.run(self.run_once)
 
     async def run_once(self) -> Sweep:
-        """Open tranches, set money aside for the pools' parts, let holds expire, tell the gate how
-        the pools stand, resolve overdue admissions.
+        """Open tranches, let holds expire, tell the gate how the pools stand, resolve overdue
+        admissions, set money aside for the pools' parts.
 
         Raises LedgerAway, or GateAway when all is done that needs no gate.
         """
-        await self._open()
+        # Set aside last: that waits for the pools' own rows, and nothing else shall.
+        try:
+            swept = await self._sweep()
+        except GateAway:
+            await self._set_aside()
+            raise
         await self._set_aside()
+        return swept
+
+    async def _sweep(self) -> Sweep:
+        await self._open()
         expired = await self._expire()
         try:
             committed, given_up = await self._heal()

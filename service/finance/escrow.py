@@ -28,8 +28,12 @@ WHERE jurisdiction = $1 AND share_fen >= $3 AND $2 > (
     WHERE p.jurisdiction = $1 AND p.pool = pool_total.pool AND p.part <= $2
         AND p.escrow_fen - p.spent_fen >= share_fen / 2)
 """
+# Those that are there are left out: an insert waits for whoever is changing a row that it would
+# meet, and again for the next.
 _OPEN_PARTS_SQL = """
 INSERT INTO pool_part (jurisdiction, pool, part) SELECT $1, $2, n FROM generate_series(1, $3) AS n
+WHERE NOT EXISTS (
+    SELECT 1 FROM pool_part AS p WHERE p.jurisdiction = $1 AND p.pool = $2 AND p.part = n)
 ON CONFLICT DO NOTHING
 """
 _SET_ASIDE_SQL = (Path(__file__).parent / "set_aside.sql").read_text()

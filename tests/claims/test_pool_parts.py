@@ -15,6 +15,7 @@ import redis as sync_redis
 from service.claims.commit import Commit
 from service.claims.outcomes import GateAway
 from service.claims.sweeper import Sweeper
+from service.db.engine import LedgerAway
 from service.embedded import Engines
 from service.finance import escrow
 from tests.audit.test_audit import audit
@@ -297,7 +298,7 @@ async def test_setting_aside_waits_for_nobody_and_leaves_half(
     for n in range(4):
         await sell(parted, n)
     async with blocker.transaction():
-        await blocker.execute("SELECT 1 FROM pool_part WHERE part = 1 FOR UPDATE")
+        await blocker.execute("UPDATE pool_part SET version = version + 1 WHERE part = 1")
         await set_aside(parted)
     await blocker.close()
     rows = await parted.sql(
@@ -373,3 +374,18 @@ class TestGate:
         await parted.sql("DELETE FROM pool_part")  # as a backup of before them has it
         await parted.service.sweeper._heal()
         assert parted.gate_left() == before
+
+    async def test_a_pool_that_somebody_holds_keeps_nothing_from_the_gate(
+        self, sweeper_at_rest: None, parted: House, database_url: str, hurried: None
+    ) -> None:
+        await parted.sql("UPDATE pool_part SET escrow_fen = spent_fen")  # its money is wanted
+        await parted.sql("UPDATE pool SET escrow_fen = 0")
+        left = parted.gate_left()
+        blocker = await asyncpg.connect(database_url)
+        async with blocker.transaction():
+            await blocker.execute("SELECT 1 FROM pool FOR UPDATE")
+            sync_redis.from_url(str(parted.settings.redis_url)).flushall()
+            with pytest.raises(LedgerAway):
+                await parted.service.sweeper.run_once()
+            assert parted.gate_left() == left
+        await blocker.close()
