@@ -80,6 +80,11 @@ class Allocation:
 
 async def open_pool(connection: AsyncConnection, jurisdiction: str, name: str) -> None:
     """Make sure that the pool is there, be it empty."""
+    # Looked for first: an insert waits for whoever is changing the row that it would meet, again
+    # and again where many do.
+    there = sa.select(1).where(pool.c.jurisdiction == jurisdiction, pool.c.pool == name)
+    if await connection.scalar(there):
+        return
     await connection.execute(
         sa.dialects.postgresql.insert(pool)
         .values(

@@ -4,6 +4,7 @@ import asyncio
 from datetime import timedelta
 from typing import Any
 
+import asyncpg
 import httpx
 import pytest
 
@@ -152,6 +153,18 @@ async def test_a_tranche_that_is_sent_again_is_planned_once(house: House) -> Non
     assert (await call(house, "POST", path)).status_code == 200
     again = await plan(house, opens_at)
     assert again.json()["tranche_id"] != first.json()["tranche_id"]
+
+
+async def test_a_tranche_can_be_planned_while_its_budget_changes(
+    house: House, database_url: str, hurried: None
+) -> None:
+    """At a busy hour somebody is always spending from it."""
+    opens_at = (house.service.clock.now() + timedelta(days=1)).isoformat()
+    till = await asyncpg.connect(database_url)
+    async with till.transaction():
+        await till.execute("UPDATE pool SET version = version + 1")
+        assert (await plan(house, opens_at)).status_code == 201
+    await till.close()
 
 
 async def test_a_tranche_opens_once_however_many_workers_look(house: House) -> None:
