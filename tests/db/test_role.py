@@ -11,6 +11,7 @@ import pytest
 from service.db.role import APPEND_ONLY, MAY_DELETE, READ_ONLY, grant_to_service
 from service.db.tables import metadata
 from service.embedded import Engines
+from service.finance import escrow
 from tests.builders import item_json, serial
 from tests.conftest import House, open_house
 from tests.finance.books import PERIOD, close, invoiced
@@ -79,6 +80,23 @@ async def _settles_and_voids(house: House) -> None:
         path = f"/v1/settlements/{made.json()['settlement_id']}/void"
         voided = await finance.post(path, json={"reason": "wrong period"})
     assert voided.status_code == 200, voided.text
+
+
+async def test_the_role_spends_through_parts_of_a_pool(
+    service_url: str, engine_urls: Engines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(escrow, "SHARE_MIN_FEN", 1)
+    async with open_house(service_url, engine_urls.redis_url, tmp_path, pool_parts=4) as house:
+        assert (await house.claim("k1")).status_code == 201
+        assert await house.sql("SELECT 1 FROM pool_part WHERE spent_fen > 0")
+        async with house.client("admin") as admin:
+            less = await admin.post(
+                "/v1/budgets/appliances/adjustments",
+                json={"delta_fen": -1, "reason": "less", "document_no": "D"},
+                headers={"Idempotency-Key": "less"},
+            )
+        assert less.status_code == 201, less.text
+        await house.service.sweeper.run_once()
 
 
 @pytest.mark.parametrize(
