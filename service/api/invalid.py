@@ -141,15 +141,16 @@ SENTENCES: dict[str, dict[Language, str]] = {
 }
 FALLBACK: dict[Language, str] = {"zh": "取值无效", "en": "is not valid"}
 
-# Enough to mend a request by; a hostile one has thousands.
+# Enough to mend a request by; a hostile one has thousands, or a name of a hundred kilobytes.
 FIELDS_MAX = 10
+NAME_MAX = 64
 
 
 def invalid_fields(errors: Sequence[Mapping[str, Any]], language: Language) -> list[dict[str, str]]:
     """The first few errors of a body, each with the field and what to fix."""
     return [
         {
-            "field": ".".join(str(step) for step in error["loc"]) or "body",
+            "field": ".".join(str(step)[:NAME_MAX] for step in error["loc"]) or "body",
             "detail": _sentence(error, language),
         }
         for error in telling(errors)[:FIELDS_MAX]
@@ -169,7 +170,10 @@ def telling(errors: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 def _sentence(error: Mapping[str, Any], language: Language) -> str:
     template = SENTENCES.get(error["type"], FALLBACK)[language]
-    return template.format_map(error.get("ctx", {}))
+    facts = dict(error.get("ctx", {}))
+    if language == "zh" and "expected" in facts:  # pydantic's list is English: 'a', 'b' or 'c'
+        facts["expected"] = facts["expected"].replace(", ", "、").replace(" or ", " 或 ")
+    return template.format_map(facts)
 
 
 def summary(fields: Sequence[Mapping[str, str]]) -> str:

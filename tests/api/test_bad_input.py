@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
+from service.core.checkout import Checkout
 from tests.builders import checkout_json, item_json, old_car_json, resident_id, serial, vin
 from tests.conftest import House
 
@@ -127,6 +128,53 @@ async def test_malformed_json_is_a_400(house: House, name: str) -> None:
             "/v1/claims", content=MALFORMED[name], headers={"Idempotency-Key": "k"}
         )
     assert_problem(answer, 400, "malformed_request")
+
+
+@pytest.mark.parametrize("blanks", ["", " ", "\n\t "])
+@pytest.mark.parametrize("name", ["store_id", "price_fen", "id_number"])
+async def test_a_name_that_is_given_twice_is_refused(house: House, name: str, blanks: str) -> None:
+    """Else one of two prices would count, and nobody say which."""
+    before = await house.footprint()
+    once = json.dumps(checkout_json(order_no='a ":')).replace('": ', f'"{blanks}: ')
+    at = once.index(f'"{name}"')
+    headers = {"Idempotency-Key": "k", "Accept-Language": "en"}
+    async with house.client() as till:
+        for path in ("/v1/claims", "/v1/quotes"):
+            twice = f'{once[:at]}"{name}"{blanks}: 1, {once[at:]}'
+            answer = await till.post(path, content=twice, headers=headers)
+            assert_problem(answer, 422, "invalid_field")
+            assert answer.json()["fields"][0]["field"].endswith(name)
+            assert await house.footprint() == before
+        assert (await till.post("/v1/claims", content=once, headers=headers)).status_code == 201
+
+
+@pytest.mark.parametrize("content", ["[]", "1", "{}", '{"a":1}', "[[[]]]"])
+async def test_more_values_than_any_sale_has_are_not_looked_at(
+    house: House, content: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To note what is wrong with each would keep all other tills waiting."""
+
+    def looked_at(*_: Any) -> None:
+        raise AssertionError
+
+    many = '{"items":[' + ",".join([content] * 1200) + "]}"
+    monkeypatch.setattr(Checkout, "model_validate_json", looked_at)
+    async with house.client() as till:
+        for path in ("/v1/claims", "/v1/quotes"):
+            answer = await till.post(path, content=many, headers={"Idempotency-Key": "k"})
+            assert_problem(answer, 413, "body_too_large")
+
+
+async def test_a_long_name_is_not_sent_back_whole(house: House) -> None:
+    answer = await house.claim("k", **{"x" * 100_000: 1})
+    assert_problem(answer, 422, "invalid_field")
+    assert len(answer.content) < 1000
+
+
+async def test_a_choice_is_told_in_the_language_of_the_sentence(house: House) -> None:
+    answer = await house.claim("k", consumer={"id_type": "driver", "id_number": "E1234567"})
+    assert " or " not in answer.json()["detail"]
+    assert "'taiwan_permit' 或 'passport'" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize("name", KEYS)

@@ -103,3 +103,29 @@ async def test_what_is_no_json_is_refused_whole(house: House) -> None:
             answer = await client.post("/v1/claims/batch", content=body)
             assert (answer.status_code, answer.json()["code"]) == (400, "malformed_request")
     assert await house.sql("SELECT 1 FROM claim") == []
+
+
+@pytest.mark.parametrize("bad", [{}, 1, {"checkout": {"items": [{}] * 15}}])
+async def test_no_more_than_five_hundred_are_taken_however_bad(house: House, bad: Any) -> None:
+    answer = await send(house, [bad] * 500)
+    assert len(answer.json()["results"]) == 500
+    answer = await send(house, [bad] * 501)
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_field")
+    assert answer.json()["fields"][0]["field"] == "claims"
+
+
+async def test_a_claim_with_more_values_than_any_sale_has_is_not_looked_at(house: House) -> None:
+    answer = await send(house, [one(1), {"checkout": {"items": [{}] * 1200}}])
+    assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
+    assert await house.sql("SELECT 1 FROM claim") == []
+
+
+@pytest.mark.parametrize("other", ["", ", {}"])
+async def test_a_name_that_is_given_twice_is_refused_with_its_batch(
+    house: House, other: str
+) -> None:
+    body = json.dumps(one(1)).replace('"price_fen": ', '"price_fen": 1, "price_fen": ')
+    async with house.client() as client:
+        answer = await client.post("/v1/claims/batch", content=f'{{"claims": [{body}{other}]}}')
+    assert (answer.status_code, answer.json()["fields"][0]["field"]) == (422, "price_fen")
+    assert await house.sql("SELECT 1 FROM claim") == []

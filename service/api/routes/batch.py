@@ -3,14 +3,21 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, assert_never
+from typing import Annotated, Any, assert_never
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, FailFast, Field, TypeAdapter, ValidationError
 from pydantic_core import from_json, to_json
 
 from service.api.auth import MayClaim, Refusal, ServiceOf, till
-from service.api.bodies import InvalidBody, takes
+from service.api.bodies import (
+    COMMAS_MAX,
+    InvalidBody,
+    each_name_once,
+    invalid,
+    takes,
+)
+from service.api.edge import BodyTooLarge
 from service.api.idempotency import KEY_PATTERN
 from service.api.invalid import invalid_fields, summary, telling
 from service.api.problems import (
@@ -50,7 +57,10 @@ class KeyedCheckout(Strict):
 
 
 class BatchBody(Strict):
-    claims: tuple[KeyedCheckout, ...] = Field(min_length=1, max_length=CLAIMS_MAX)
+    # The first bad one ends it: then each is read by itself.
+    claims: Annotated[tuple[KeyedCheckout, ...], FailFast()] = Field(
+        min_length=1, max_length=CLAIMS_MAX
+    )
 
 
 class BatchResult(BaseModel):
@@ -96,29 +106,56 @@ RESULTS = TypeAdapter(dict[str, list[dict[str, Any]]])
 )
 async def create_claims(request: Request, service: ServiceOf, caller: MayClaim) -> Response:
     """Up to 500 claims, each as if it were sent alone; a bad one spoils no other."""
-    wanted = read_batch(await request.body())
+    wanted = await read_batch(await request.body())
     answers = _Answers(service, caller, language_of(request), request_id_of(request))
     results = await asyncio.gather(*map(answers.one, wanted))
     return Response(RESULTS.dump_json({"results": results}), media_type="application/json")
 
 
-def read_batch(body: bytes) -> list[KeyedCheckout | BadClaim]:
-    """Each claim of the body, read or not. Raises InvalidBody where the body as a whole is
-    wrong."""
+async def read_batch(body: bytes) -> list[KeyedCheckout | BadClaim]:
+    """Each claim of the body, read or not. Raises InvalidBody or BodyTooLarge where the body as a
+    whole is wrong."""
+    if body.count(b",") > COMMAS_MAX:
+        _not_too_much(body)
     try:
-        return list(BatchBody.model_validate_json(body).claims)
+        claims: Sequence[KeyedCheckout | BadClaim] = BatchBody.model_validate_json(body).claims
     except ValidationError as error:
         errors = telling(error.errors(include_url=False, include_input=False))
         if any(len(one["loc"]) < 2 or one["loc"][0] != "claims" for one in errors):
             raise InvalidBody(error) from None
-    # Some are bad: the others are read again without them.
-    raw = from_json(body)["claims"]
-    bad: dict[int, list[Mapping[str, Any]]] = {}
-    for one in errors:
-        bad.setdefault(int(one["loc"][1]), []).append({**one, "loc": one["loc"][2:]})
-    good = [one for n, one in enumerate(raw) if n not in bad]
-    read = iter(BatchBody.model_validate_json(to_json({"claims": good})).claims if good else ())
-    return [_bad(one, bad[n]) if n in bad else next(read) for n, one in enumerate(raw)]
+        raw = from_json(body)["claims"]
+        _not_too_many(raw)
+        claims = []
+        for one in raw:
+            claims.append(_read_one(one))
+            await asyncio.sleep(0)  # hundreds of bad ones keep no other till waiting
+    each_name_once(body)
+    return list(claims)
+
+
+def _not_too_much(body: bytes) -> None:
+    try:
+        whole = from_json(body)
+    except ValueError:
+        return  # is told by who reads it
+    claims = whole.get("claims") if isinstance(whole, dict) else None
+    if not isinstance(claims, list):
+        raise BodyTooLarge
+    _not_too_many(claims)
+    if any(to_json(one).count(b",") > COMMAS_MAX for one in claims):
+        raise BodyTooLarge
+
+
+def _not_too_many(claims: Sequence[Any]) -> None:
+    if len(claims) > CLAIMS_MAX:
+        raise invalid("too_long", "claims", max_length=CLAIMS_MAX)
+
+
+def _read_one(raw: Any) -> KeyedCheckout | BadClaim:
+    try:
+        return KeyedCheckout.model_validate_json(to_json(raw))
+    except ValidationError as error:
+        return _bad(raw, telling(error.errors(include_url=False, include_input=False)))
 
 
 def _bad(raw: Any, errors: Sequence[Mapping[str, Any]]) -> BadClaim:
