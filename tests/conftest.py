@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -25,7 +25,7 @@ from service.core.calendar import SHANGHAI
 from service.db import engine as db_engine
 from service.db.acts import Office
 from service.db.engine import connect, driver, make_engine, migrate
-from service.embedded import Engines, engines, postgres
+from service.embedded import Engines, engines
 from service.retailers.enrol import NewStore, add_retailer, add_stores
 from service.retailers.issue import create_key
 from service.wiring import Service
@@ -79,18 +79,10 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
-# Nobody pulls the plug on these; tests of what outlives a kill have engines of their own.
-QUICK = {"fsync": "off", "max_wal_size": "256MB"}
-
-
 @pytest.fixture(scope="session")
 def engine_urls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engines]:
     folder = tmp_path_factory.mktemp("engines")
-    with ExitStack() as stack:
-        with pytest.MonkeyPatch.context() as patch:
-            for name, value in QUICK.items():
-                patch.setitem(postgres.SETTINGS, name, value)
-            urls = stack.enter_context(engines(folder))
+    with engines(folder) as urls:
         migrate(urls.database_url)
         yield urls
     shutil.rmtree(folder)
