@@ -44,6 +44,7 @@ from service.claims.outcomes import GateAway
 from service.claims.path import ClaimPath
 from service.config import Settings, trace_exporter
 from service.core.checkout import Checkout
+from service.core.sentences import Sentence
 from service.db.engine import LedgerAway
 from service.db.reports import ReportsBusy
 from service.finance.download import TooManyRows
@@ -169,7 +170,9 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
 
 
 async def _refusal(request: Request, error: Refusal) -> Response:
-    return problem(request, error.code)
+    if error.why is None:
+        return problem(request, error.code)
+    return problem(request, error.code, detail=error.why.in_language(language_of(request)))
 
 
 async def _body_too_large(request: Request, error: BodyTooLarge) -> Response:
@@ -192,8 +195,17 @@ async def _invalid_parameter(request: Request, error: RequestValidationError) ->
     return problem(request, "invalid_field", detail=summary(fields), fields=fields)
 
 
+NO_SUCH_ADDRESS = Sentence(
+    "没有这个地址，请核对路径（末尾不带斜杠），并查阅 /docs。",
+    "There is no such address: check the path (no slash at its end), and see /docs.",
+)
+
+
 async def _http_error(request: Request, error: HTTPException) -> Response:
-    codes = {404: "not_found", 405: "method_not_allowed"}
+    if error.status_code == 404:  # of the router: what is not there of ours is a Refusal
+        detail = NO_SUCH_ADDRESS.in_language(language_of(request))
+        return problem(request, "not_found", detail=detail)
+    codes = {405: "method_not_allowed"}
     response = problem(request, codes.get(error.status_code, "malformed_request"))
     response.headers.update(error.headers or {})
     return response

@@ -9,6 +9,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from service.api.edge import Call
 from service.claims.claim import Seller
 from service.claims.path import Till
+from service.core.sentences import Sentence
 from service.retailers.directory import Caller, Directory
 from service.retailers.keys import Scope
 from service.retailers.limiter import TooMany
@@ -16,11 +17,13 @@ from service.wiring import Service
 
 
 class Refusal(Exception):
-    """A request that ends here, as the problem of this code."""
+    """A request that ends here, as the problem of this code; `why` is its sentence where one can
+    be told that says more."""
 
-    def __init__(self, code: str) -> None:
+    def __init__(self, code: str, why: Sentence | None = None) -> None:
         super().__init__(code)
         self.code = code
+        self.why = why
 
 
 async def service_of(request: Request) -> Service:

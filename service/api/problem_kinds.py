@@ -38,8 +38,11 @@ def _kind(
 KINDS: dict[str, ProblemKind] = {
     "malformed_request": _kind(
         400,
-        ("请求格式错误", "请求内容不是有效的 JSON，请检查收银系统发送的报文。"),
-        ("Malformed request", "The body is not valid JSON: check what the till sends."),
+        ("请求格式错误", "请求内容不是有效的 JSON（UTF-8，不带 BOM），请检查收银系统发送的报文。"),
+        (
+            "Malformed request",
+            "The body is not valid JSON (UTF-8, no byte order mark): check what the till sends.",
+        ),
     ),
     "invalid_idempotency_key": _kind(
         400,

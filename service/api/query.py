@@ -16,10 +16,22 @@ from service.core.calendar import DAY, parse_day, parse_instant, start_of_day
 SPACE_FOR_PLUS = re.compile(r" (?=\d\d:\d\d$)")
 
 
+async def each_once(request: Request) -> None:
+    """A dependency: of a parameter that is repeated, one value alone would count, unsaid."""
+    given = request.query_params
+    repeated = [name for name in given if len(given.getlist(name)) > 1]
+    if repeated:
+        raise RequestValidationError(
+            [{"type": "given_twice", "loc": ("query", name)} for name in repeated]
+        )
+
+
 def only(*names: str) -> Callable[[Request], Awaitable[None]]:
-    """A dependency: the query has no other parameters. A misspelt filter would let all through."""
+    """A dependency: the query has no other parameters, and each once. A misspelt filter would let
+    all through."""
 
     async def check(request: Request) -> None:
+        await each_once(request)
         unknown = sorted(request.query_params.keys() - set(names))
         if unknown:
             errors = [{"type": "extra_forbidden", "loc": ("query", name)} for name in unknown]

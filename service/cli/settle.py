@@ -186,7 +186,7 @@ def _good(found: Answer) -> Settlement:
     if isinstance(found, Settlement):
         return found
     if isinstance(found, WrongState):
-        raise Misconfigured(f"The settlement is {found.state}: that does not allow it.")
+        raise Misconfigured(found.why().en)
     raise Misconfigured(SENTENCES[type(found)])
 
 

@@ -120,7 +120,7 @@ async def complete(connection: asyncpg.Connection, wanted: Selection) -> Selecti
                 booking &= {row[0] for row in await connection.fetch(BOOKERS)}
     except TimeoutError:
         raise BookersHang from None
-    return replace(wanted, until=min(highest, wanted.until or highest))
+    return replace(wanted, until=highest if wanted.until is None else min(highest, wanted.until))
 
 
 async def spanned(connection: asyncpg.Connection, selection: Selection) -> Selection:

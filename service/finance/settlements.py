@@ -16,6 +16,7 @@ import asyncpg
 from uuid_utils.compat import uuid7
 
 from service.core.money import share_fen
+from service.core.sentences import Sentence
 from service.finance.settlement_sql import (
     ADD_UP,
     DRAFTED_WORTH,
@@ -28,6 +29,7 @@ from service.finance.settlement_sql import (
     VOID,
     WORTH,
 )
+from service.finance.wrong_state import SENTENCES, Wish
 
 State = Literal["drafted", "approved", "paid", "voided"]
 
@@ -115,7 +117,12 @@ class SameKey:
 class WrongState:
     """The settlement's state does not allow it."""
 
+    wish: Wish
     state: State
+
+    def why(self) -> Sentence:
+        """With what to do instead."""
+        return SENTENCES[self.wish, self.state]
 
 
 Drafted = Settlement | NoSuchRecord | NothingToSettle | AdvanceOutstanding
@@ -185,7 +192,7 @@ class Settlements:
             found = await self._read(settlement_id)
             if found.state != "drafted":
                 repeated = found.approved_by == act.key_id
-                return found if repeated else WrongState(found.state)
+                return found if repeated else WrongState("approve", found.state)
             if found.drafted_by == act.key_id:
                 return SameKey()
             if retailer_state != "active":
@@ -223,7 +230,7 @@ class Settlements:
             )
             found = await self.read(settlement_id)
         if isinstance(found, Settlement) and found.payment_reference != payment_reference:
-            return WrongState(found.state)
+            return WrongState("pay", found.state)
         return found
 
     async def void(self, settlement_id: UUID, reason: str, act: Act) -> Voided:
@@ -237,7 +244,7 @@ class Settlements:
                 found = await self._read(settlement_id)
                 if found.state != "drafted":
                     repeated = found.voided_by == act.key_id
-                    return found if repeated else WrongState(found.state)
+                    return found if repeated else WrongState("void", found.state)
                 of = self._place, settlement_id
                 await self._connection.execute(RECORD_VOID, *of, act.key_id, act.at, reason)
                 for statement in VOID:

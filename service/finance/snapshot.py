@@ -100,7 +100,7 @@ class Books:
             raise LedgerAway("without the ledger only closed days can be read")
         days = wanted.from_on, wanted.to_on
         sealed: int = await reading.fetchval(LAST_SEALED, wanted.jurisdiction, *days)
-        return replace(wanted, until=min(sealed, wanted.until or sealed))
+        return replace(wanted, until=sealed if wanted.until is None else min(sealed, wanted.until))
 
 
 async def _replayed(reading: asyncpg.Connection, reached: str) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
+from service.api.app import make_app
 from service.core.checkout import Checkout
 from tests.builders import checkout_json, item_json, old_car_json, resident_id, serial, vin
 from tests.conftest import House
@@ -223,6 +224,49 @@ async def test_a_strange_name_in_a_path_is_a_404(house: House, name: str) -> Non
     async with house.client("bureau") as bureau, house.client() as till:
         assert_problem(await bureau.get(f"/v1/budgets/{name}"), 404, "not_found")
         assert_problem(await till.get(f"/v1/claims/{name}"), 404, "not_found")
+
+
+async def test_what_is_no_address_is_told_as_such(house: House) -> None:
+    async with house.client() as till:
+        for path in ("/", "/v1", "/v1/claim", "/v1/claims/", "/docs/", "//v1/claims"):
+            answer = await till.get(path, headers={"Accept-Language": "en"})
+            assert_problem(answer, 404, "not_found")
+            assert "no such address" in answer.json()["detail"], path
+        answer = await till.get("/v1/claims/x", headers={"Accept-Language": "en"})
+        assert "no such record" in answer.json()["detail"]
+
+
+async def test_a_filter_that_is_misspelt_or_repeated_lets_nothing_through(house: House) -> None:
+    places = make_app(house.settings).openapi()["paths"]
+    seen = 0
+    for path, calls in places.items():
+        names = [
+            one["name"]
+            for one in calls.get("get", {}).get("parameters", ())
+            if one["in"] == "query"
+        ]
+        if not names or not path.startswith("/v1/"):
+            continue
+        seen += 1
+        role = {"claims": "pos", "finance": "finance", "admin": "admin"}[calls["get"]["tags"][0]]
+        days = "from=2025-06-18&to=2025-06-18" if "from" in names else ""
+        async with house.client(role) as client:
+            for query, fault in (
+                ("retialer=r1", "不认识此字段"),
+                (f"{names[-1]}=1&{names[-1]}=2", "只能给出一次"),
+            ):
+                answer = await client.get(f"{path}?{days}&{query}")
+                assert_problem(answer, 422, "invalid_field")
+                assert fault in answer.json()["detail"], (path, query)
+    assert seen >= 8
+
+
+async def test_a_list_of_claims_from_a_day_after_its_last_is_told_as_such(house: House) -> None:
+    async with house.client() as till:
+        answer = await till.get("/v1/claims?from=2025-06-19&to=2025-06-18")
+        assert_problem(answer, 422, "invalid_field")
+        assert "from 不得晚于 to" in answer.json()["detail"]
+        assert (await till.get("/v1/claims?from=2025-06-18&to=2025-06-18")).status_code == 200
 
 
 async def test_an_address_with_a_slash_too_many_is_a_404(house: House) -> None:

@@ -401,6 +401,15 @@ def test_a_bad_filter_typed_gets_a_sentence_too(more: tuple[str, str]) -> None:
     assert more[0] in told.output
 
 
+async def test_up_to_entry_0_there_is_nothing(house: House) -> None:
+    """That is what an export of an empty journal says of itself, and it may be asked for again."""
+    await books(house)
+    file = await export_of(house, **PERIOD, until=0)
+    assert (rows_of(file), file.headers["butie-until-entry"]) == ([], "0")
+    totals = await totals_of(house, **PERIOD, until=0)
+    assert (totals["rows"], totals["until_entry"]) == (0, 0)
+
+
 async def test_only_finance_may_export(house: House) -> None:
     for role in ("pos", "bureau", "admin"):
         async with house.client(role) as client:

@@ -5,7 +5,7 @@ import csv
 import io
 import zipfile
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import asyncpg
 import httpx
@@ -14,7 +14,9 @@ from python_calamine import CalamineWorkbook
 
 from service.db.acts import Office
 from service.db.engine import connect
+from service.finance.settlements import State, WrongState
 from service.finance.statement import Line, Statement, csv_file, xlsx_file
+from service.finance.wrong_state import Wish
 from service.retailers.issue import create_key
 from tests.conftest import NOW, House
 from tests.finance.books import PERIOD, PLACE, claim_some, invoiced, refund
@@ -95,6 +97,7 @@ async def test_drafting_and_approving_take_two_keys(office: House) -> None:
     assert (own.status_code, own.json()["code"]) == (409, "same_key")
     early = await post(office, f"{path}/pay", payment_reference="P")
     assert (early.status_code, early.json()["code"]) == (409, "wrong_state")
+    assert "请先用另一把财政密钥审核" in early.json()["detail"]
     assert (await approve(office, made))["state"] == "approved"
     assert (await approve(office, made))["state"] == "approved"  # a repeat is harmless
     paid = await pay(office, made)
@@ -102,6 +105,7 @@ async def test_drafting_and_approving_take_two_keys(office: House) -> None:
     assert await pay(office, made) == paid
     other = await post(office, f"{path}/pay", payment_reference="P-2")
     assert (other.status_code, other.json()["code"]) == (409, "wrong_state")
+    assert "付款凭证号与此不同" in other.json()["detail"]
     with pytest.raises(asyncpg.InsufficientPrivilegeError, match="as it was approved"):
         await office.sql("UPDATE settlement SET net_fen = 1, granted_fen = 1")
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
@@ -297,9 +301,11 @@ async def test_only_a_draft_can_be_voided_and_a_repeat_is_harmless(office: House
     ):
         answer = await post(office, f"/{made['settlement_id']}/{path}", "finance2", **more)
         assert (answer.status_code, answer.json()["code"]) == (409, "wrong_state")
+        assert "作废" in answer.json()["detail"]
     approved = await approve(office, await draft(office))
     late = await void(office, approved)
     assert (late.status_code, late.json()["code"]) == (409, "wrong_state")
+    assert "已审核，不能作废" in late.json()["detail"]
     for change in (
         "DELETE FROM settled_entry",
         "DELETE FROM settlement",
@@ -455,3 +461,11 @@ async def test_an_unknown_settlement_is_a_404(office: House) -> None:
                 assert (await client.get(f"/v1/settlements/{name}{suffix}")).status_code == 404
         assert (await post(office, f"/{name}/approve")).status_code == 404
         assert (await post(office, f"/{name}/pay", payment_reference="P")).status_code == 404
+
+
+def test_each_way_in_which_a_settlement_cannot_be_moved_has_its_sentence() -> None:
+    moved: dict[Wish, str] = {"approve": "approved", "pay": "paid", "void": "voided"}
+    for wish in moved:
+        for state in get_args(State):
+            if (wish, state) not in {("approve", "drafted"), ("void", "drafted")}:
+                assert WrongState(wish, state).why().zh.endswith("。")

@@ -5,7 +5,6 @@ from collections.abc import Coroutine
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from fastapi import APIRouter, Depends, Query, Request
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
@@ -16,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 from service import metrics
 from service.api.auth import ServiceOf, allowed
 from service.api.problems import documented
+from service.api.query import each_once
 from service.core.checkout import Day
 from service.db.engine import LedgerAway
 from service.db.reports import ReportsBusy
@@ -25,17 +25,6 @@ from service.finance.export import Format, Layout
 from service.finance.selection import BookersHang, EntryKind, Selection
 from service.finance.snapshot import StandbyBehind
 from service.finance.totals import Totals, read_totals
-
-
-async def each_once(request: Request) -> None:
-    """A dependency: of a parameter that is repeated, one value alone would count, unsaid."""
-    given = request.query_params
-    repeated = [name for name in given if len(given.getlist(name)) > 1]
-    if repeated:
-        raise RequestValidationError(
-            [{"type": "given_twice", "loc": ("query", name)} for name in repeated]
-        )
-
 
 router = APIRouter(
     prefix="/v1/exports/journal",

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
 from service.api.auth import MayClaim, Refusal, ServiceOf, own_retailer
@@ -91,6 +92,8 @@ async def list_claims(
     _: Annotated[None, Depends(only(*FILTERS))] = None,
 ) -> ClaimPage:
     """Your own claims, newest first."""
+    if from_ is not None and to is not None and from_ >= to:
+        raise RequestValidationError([{"type": "days_reversed", "loc": ("query",)}])
     wanted = Wanted(
         order_no=order_no,
         serial_no=serial_no,

@@ -24,6 +24,7 @@ from service.api.enrolled import (
 )
 from service.api.office import office_of
 from service.api.problems import documented
+from service.api.query import only
 from service.core.checkout import StoreId, Strict, Text
 from service.db.acts import Act, read_acts
 from service.db.engine import connect
@@ -99,7 +100,12 @@ async def post_key(
     return _made(key)
 
 
-@router.get("/keys", response_model=Keys, responses=documented("invalid_field"))
+@router.get(
+    "/keys",
+    dependencies=[Depends(only("retailer_id", "cursor", "limit"))],
+    response_model=Keys,
+    responses=documented("invalid_field"),
+)
 async def list_keys(
     service: ServiceOf,
     caller: IsAdmin,
@@ -171,7 +177,12 @@ class Acts:
     next_cursor: int | None
 
 
-@router.get("/acts", response_model=Acts, responses=documented("invalid_field"))
+@router.get(
+    "/acts",
+    dependencies=[Depends(only("cursor", "limit"))],
+    response_model=Acts,
+    responses=documented("invalid_field"),
+)
 async def list_acts(
     service: ServiceOf,
     caller: IsAdmin,

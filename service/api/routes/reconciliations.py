@@ -15,7 +15,8 @@ from uuid_utils.compat import uuid7
 
 from service.api.auth import Refusal, ServiceOf, allowed
 from service.api.problems import documented, language_of, problem
-from service.api.routes.exports import MEDIA_TYPES, Name, StoreName, each_once
+from service.api.query import each_once, only
+from service.api.routes.exports import MEDIA_TYPES, Name, StoreName
 from service.core.checkout import Day
 from service.core.sentences import Language
 from service.finance.reconcile.files import BadFile, Rows, reader_of
@@ -252,6 +253,7 @@ async def read_reconciliation(
 
 @router.get(
     "/{reconciliation_id}/items",
+    dependencies=[Depends(only("format", "finding", "names", "bom"))],
     response_class=Response,
     responses={
         200: {

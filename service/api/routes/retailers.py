@@ -25,6 +25,7 @@ from service.api.enrolled import (
 )
 from service.api.office import office_of
 from service.api.problems import documented
+from service.api.query import only
 from service.core.checkout import StoreId, Strict, Text
 from service.db.tables import retailer, store
 from service.retailers.enrol import NewStore, NotEnrolled, add_retailer, add_stores, good_uscc
@@ -88,7 +89,12 @@ async def post_retailer(
     return await read_one(service, retailer, Retailer, body.retailer_id)
 
 
-@router.get("/retailers", response_model=Retailers, responses=documented("invalid_field"))
+@router.get(
+    "/retailers",
+    dependencies=[Depends(only("cursor", "limit"))],
+    response_model=Retailers,
+    responses=documented("invalid_field"),
+)
 async def list_retailers(
     service: ServiceOf, caller: IsAdmin, cursor: After = None, limit: Limit = 100
 ) -> Any:
@@ -188,7 +194,12 @@ async def post_store(
     return await read_one(service, store, Store, body.store_id)
 
 
-@router.get("/stores", response_model=Stores, responses=documented("invalid_field"))
+@router.get(
+    "/stores",
+    dependencies=[Depends(only("retailer_id", "cursor", "limit"))],
+    response_model=Stores,
+    responses=documented("invalid_field"),
+)
 async def list_stores(
     service: ServiceOf,
     caller: IsAdmin,

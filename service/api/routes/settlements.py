@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 from service.api.auth import Refusal, ServiceOf, allowed
 from service.api.bodies import json_body, takes
 from service.api.problems import documented
+from service.api.query import only
 from service.api.routes.exports import Name
 from service.core.checkout import Day, Text
 from service.core.money import WHOLE_BP
@@ -110,7 +111,11 @@ async def draft_settlement(
     return _answer(found)
 
 
-@router.get("", responses=documented("invalid_field"))
+@router.get(
+    "",
+    dependencies=[Depends(only("retailer", "state"))],
+    responses=documented("invalid_field"),
+)
 async def list_settlements(
     service: ServiceOf,
     retailer: Annotated[Name | None, Query()] = None,
@@ -132,6 +137,7 @@ async def read_settlement(service: ServiceOf, settlement_id: SettlementId) -> Se
 
 @router.get(
     "/{settlement_id}/statement",
+    dependencies=[Depends(only("format"))],
     response_model=Statement,
     responses={
         200: {"content": {kind: {"schema": {"type": "string"}} for _, kind in FILES.values()}},
@@ -226,5 +232,5 @@ def _answer(found: Answer) -> Settlement:
         case SameKey():
             raise Refusal("same_key")
         case WrongState():
-            raise Refusal("wrong_state")
+            raise Refusal("wrong_state", found.why())
     assert_never(found)
