@@ -18,6 +18,7 @@ from service.cli.faults import told
 from service.cli.journal import reports_of
 from service.cli.tables import print_table
 from service.config import Misconfigured, Settings
+from service.core.calendar import parse_day
 from service.core.money import yuan
 from service.finance.download import Compression, Download
 from service.finance.export import Format, Layout
@@ -38,7 +39,7 @@ Until = Annotated[
 def days(from_on: str, to_on: str) -> tuple[date, date]:
     """Raises Misconfigured."""
     try:
-        first, last = date.fromisoformat(from_on), date.fromisoformat(to_on)
+        first, last = parse_day(from_on), parse_day(to_on)
     except ValueError:
         raise Misconfigured("--from and --to are days like 2025-06-18.") from None
     if first > last:

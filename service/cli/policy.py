@@ -19,7 +19,7 @@ from service.core.assumptions import (
     assumptions,
     unconfirmed,
 )
-from service.core.calendar import business_day
+from service.core.calendar import business_day, parse_day
 from service.core.money import percent, yuan
 from service.core.policy import Category, Fact, Policy, Quota
 from service.core.policy_file import PolicyFileError
@@ -83,7 +83,7 @@ def _day(text: str | None) -> date:
     if text is None:
         return business_day(Clock().now())
     try:
-        return date.fromisoformat(text)
+        return parse_day(text)
     except ValueError:
         raise Misconfigured(f"{text} is not a day: write it as 2025-06-18.") from None
 

@@ -401,6 +401,12 @@ def test_a_bad_filter_typed_gets_a_sentence_too(more: tuple[str, str]) -> None:
     assert more[0] in told.output
 
 
+@pytest.mark.parametrize("day", ["20250618", "2025-W25-3", "2025-06-31", "18.6.2025"])
+def test_a_day_that_is_typed_is_written_as_it_is_asked_for(day: str) -> None:
+    told = CliRunner().invoke(app, ["totals", "--from", day, "--to", "2025-06-18"])
+    assert (told.exit_code, "days like 2025-06-18" in told.output) == (1, True)
+
+
 async def test_up_to_entry_0_there_is_nothing(house: House) -> None:
     """That is what an export of an empty journal says of itself, and it may be asked for again."""
     await books(house)

@@ -2,10 +2,12 @@
 
 import asyncio
 import csv
+import gc
 import io
 import json
 import os
 import signal
+import sys
 from typing import Any
 
 import httpx
@@ -13,6 +15,7 @@ import pytest
 import xlsxwriter
 
 from service.finance.reconcile import kept
+from service.finance.reconcile.files import Rows
 from service.finance.reconcile.run import Part, Summary
 from tests.conftest import House
 from tests.finance.books import PLACE, claim_some, close, refund
@@ -401,3 +404,18 @@ async def test_the_list_comes_as_ndjson_filtered_and_defused(house: House) -> No
     (one,) = map(json.loads, told.text.splitlines())
     assert (one["key"], one["file_line"], one["there_fen"]) == ("plain", 4, 200)
     assert nowhere.status_code == 404
+
+
+def test_rows_that_are_left_in_the_middle_of_a_closed_file_make_no_noise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A fault leaves the heading's row before its file is closed, and dies with it after that."""
+    noise: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", noise.append)
+    file = io.BytesIO(b"a,b\n1,2\n")
+    rows = iter(Rows(file, 8))
+    assert next(rows) == (1, ["a", "b"])
+    file.close()
+    del rows
+    gc.collect()
+    assert noise == []

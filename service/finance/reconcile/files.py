@@ -82,7 +82,8 @@ class Rows:
         except (csv.Error, UnicodeDecodeError):
             raise BadFile("unreadable", line=str(line)) from None
         finally:
-            text.detach()
+            if not self._file.closed:  # as it is when rows are left in the middle for a fault
+                text.detach()
 
     def _xlsx(self) -> Iterator[tuple[int, Sequence[Any]]]:
         from openpyxl import load_workbook
