@@ -13,7 +13,8 @@
 -- A view is of one row of a pool: its own (part 0) or a part's, of which the pool's hash keeps
 -- version:N, bypasses:N and spent:N; its `spent` is the sum over all rows, and `parts` what of it
 -- the parts have spent. Each row goes its own way: the sum may lag behind the ledger, as one row
--- may, and is never above what the rows have been, which is why only grants are taken from parts.
+-- may. It is above what is spent only by what has come back and is not told yet, as with one row: so
+-- only grants are taken from parts, and what comes back comes to the pool's own row.
 -- A view is stored if its version is newer than the gate's, or if the gate's is the very version
 -- `instead_of`: the ledger was since seen to be older, so it was restored. A view that tells of
 -- claims that bypassed the gate, or the pool's first one, ends what the gate may say of keys alone.
