@@ -255,6 +255,7 @@ async def test_files_as_others_write_them_are_read(house: House, body: bytes) ->
     [
         (b"", "no heading"),
         (b"a,b,c\n1,2,3\n", "单号, 补贴, 状态"),
+        ("单号;补贴;状态\n1;2;3\n".encode(), "part a csv by commas"),
         ("单号,补贴,补贴,状态\n1,2,3,4\n".encode(), "more than once: 补贴"),
         (b'\xef\xbb\xbf"' + b"x" * 200_000, "line 1"),
     ],

@@ -11,9 +11,10 @@ FAULTS: dict[Fault, dict[Language, str]] = {
         "a password",
     },
     "missing_columns": {
-        "zh": "表头中没有这些列：{columns}；请核对列名，表头前有其他行时用 skip 略过",
-        "en": "its heading lacks the columns {columns}: check their names, and skip the lines "
-        "before the heading if there are any",
+        "zh": "表头中没有这些列：{columns}；请核对列名与分隔符（csv 用逗号），"
+        "表头前有其他行时用 skip 略过",
+        "en": "its heading lacks the columns {columns}: check their names, part a csv by commas, "
+        "and skip the lines before the heading if there are any",
     },
     "repeated_columns": {
         "zh": "表头中以下列名出现不止一次：{columns}；请改名，使每一列只有一个含义",
