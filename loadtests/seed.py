@@ -32,9 +32,9 @@ from service.core.calendar import business_day
 from service.db.acts import Office
 from service.db.engine import connect, make_engine
 from service.embedded import engines
-from service.finance.budgets import open_pool
-from service.finance.closing import CLOSE, SEAL, record_funding
+from service.finance.journal.closing import CLOSE, SEAL, record_funding
 from service.policies import read_book
+from service.pools.budgets import open_pool
 from service.retailers.enrol import NewStore, add_retailer, add_stores
 from tests.builders import uscc
 

@@ -20,7 +20,7 @@ from service.core.calendar import SHANGHAI
 from service.db.acts import Office
 from service.db.engine import connect
 from service.db.tables import api_key, claim, journal, pool, retailer
-from service.finance.budgets import Allocation, allocate
+from service.pools.budgets import Allocation, allocate
 from service.retailers.enrol import NewStore, add_retailer, add_stores
 from service.retailers.issue import create_key
 from service.retailers.keys import ROLES, hash_secret

@@ -10,12 +10,12 @@ from functools import partial
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service.background import Background, Closing
-from service.claims.gate import Gate
-from service.claims.ledger import Ledger
+from service.claims.gate.gate import Gate
+from service.claims.ledger.ledger import Ledger
 from service.claims.lifecycle import Lifecycle
 from service.claims.path import ClaimPath
-from service.claims.people import Digester
-from service.claims.rotation import check_keys
+from service.claims.people.digests import Digester
+from service.claims.people.rotation import check_keys
 from service.claims.sweeper import Sweeper
 from service.claims.tally import Tally
 from service.clock import Clock
@@ -25,18 +25,18 @@ from service.core.policy import PolicyBook
 from service.db.engine import make_engine
 from service.db.reports import CONNECTIONS_MAX as REPORT_CONNECTIONS
 from service.db.reports import Reports, open_reports
-from service.finance.closing import Closer
-from service.finance.escrow import set_aside
+from service.finance.journal.closing import Closer
+from service.finance.journal.snapshot import Books
+from service.finance.journal.sums import sum_up
 from service.finance.reconcile.kept import RUNNING_MAX as RECONCILIATIONS_MAX
 from service.finance.reconcile.runner import Runner
-from service.finance.snapshot import Books
-from service.finance.sums import sum_up
-from service.finance.tranches import open_due
-from service.finance.uninvoiced import UninvoicedLately
-from service.finance.watch import BudgetWatch
+from service.finance.settlements.uninvoiced import UninvoicedLately
 from service.ops.figures import Figures
 from service.ops.pulse import Pulse
 from service.policies import read_book
+from service.pools.escrow import set_aside
+from service.pools.tranches import open_due
+from service.pools.watch import BudgetWatch
 from service.retailers.directory import Directory
 from service.retailers.last_used import LastUsed
 from service.retailers.limiter import Limiter

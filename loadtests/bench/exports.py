@@ -15,7 +15,7 @@ import psutil
 from loadtests.bench.contest import Row, Sample
 from loadtests.bench.over_http import ours
 from service.embedded import postgres
-from service.finance.columns import COLUMNS
+from service.finance.journal.columns import COLUMNS
 
 ENTRIES = 1_000_000
 LOOK_EVERY_S = 0.02

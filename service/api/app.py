@@ -47,9 +47,9 @@ from service.core.checkout import Checkout
 from service.core.sentences import Sentence
 from service.db.engine import LedgerAway
 from service.db.reports import ReportsBusy
-from service.finance.download import TooManyRows
-from service.finance.selection import BookersHang
-from service.finance.snapshot import StandbyBehind
+from service.finance.journal.download import TooManyRows
+from service.finance.journal.selection import BookersHang
+from service.finance.journal.snapshot import StandbyBehind
 from service.ops.logs import set_up_logs
 from service.retailers.limiter import TooMany
 from service.wiring import open_service

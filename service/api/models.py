@@ -9,7 +9,7 @@ from uuid import UUID
 from service.api.problems import ProblemReason
 from service.claims.claim import Claim
 from service.core.forecast import Outlook
-from service.finance.budgets import Budget
+from service.pools.budgets import Budget
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,8 +27,8 @@ from starlette.types import Message, Receive, Scope, Send
 
 from service.api.edge import QUIET_PATHS, Edge, Endpoint
 from service.claims.claim import PendingClaim
-from service.claims.commit import Verdict
-from service.claims.gate import Admission, Candidate
+from service.claims.gate.gate import Admission, Candidate
+from service.claims.ledger.commit import Verdict
 from service.claims.path import ClaimPath
 from service.config import TraceExporter
 

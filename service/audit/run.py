@@ -10,8 +10,8 @@ import asyncpg
 
 from service.audit import amounts, claims, gate, keys, pools, rights, serials
 from service.audit.invariant import Finding, Snapshot
-from service.claims.gate import Gate
-from service.claims.ledger import Ledger
+from service.claims.gate.gate import Gate
+from service.claims.ledger.ledger import Ledger
 from service.core.policy import PolicyBook
 
 INVARIANTS = (

@@ -11,17 +11,17 @@ from service import metrics
 from service.background import Background
 from service.batcher import MicroBatcher
 from service.claims.claim import Claim, Footprint
-from service.claims.commit import PoolState
-from service.claims.finish import Ending
-from service.claims.gate import Gate
-from service.claims.invoice import Invoice, InvoiceTaken
-from service.claims.ledger import Ledger
+from service.claims.gate.gate import Gate
+from service.claims.ledger.finish import Ending
+from service.claims.ledger.invoice import Invoice, InvoiceTaken
+from service.claims.ledger.ledger import Ledger
+from service.claims.ledger.refund import Refund, RefundReport, RefundWanted
+from service.claims.ledger.stored import OwnClaim
 from service.claims.outcomes import GateAway, KeyReused
 from service.claims.patience import answered_within
-from service.claims.people import Digester
-from service.claims.refund import Refund, RefundReport, RefundWanted
-from service.claims.stored import OwnClaim
+from service.claims.people.digests import Digester
 from service.clock import Clock
+from service.pools.state import PoolState
 
 BATCH_MAX = 256
 QUEUE_MAX = 2048

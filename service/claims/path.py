@@ -15,8 +15,7 @@ from service import metrics
 from service.background import Background
 from service.batcher import MicroBatcher, Overloaded
 from service.claims.claim import Claim, PendingClaim, Seller, WantedLine
-from service.claims.commit import Committed, GivenUp, KeyTaken, PoolState, Unfit, Verdict
-from service.claims.gate import (
+from service.claims.gate.gate import (
     Admission,
     Admitted,
     Candidate,
@@ -27,7 +26,10 @@ from service.claims.gate import (
     Taken,
     Unknown,
 )
-from service.claims.ledger import Ledger
+from service.claims.ledger.commit import Committed, GivenUp, KeyTaken, Unfit, Verdict
+from service.claims.ledger.ledger import Ledger
+from service.claims.ledger.standing import Openings, Standing, over_budget
+from service.claims.ledger.stored import ClaimKey, KeyedClaim
 from service.claims.outcomes import (
     GateAway,
     Granted,
@@ -38,10 +40,8 @@ from service.claims.outcomes import (
     Replayed,
 )
 from service.claims.patience import Patience, answered_within
-from service.claims.people import Digester
+from service.claims.people.digests import Digester
 from service.claims.prepare import pending_claim, wanted_lines
-from service.claims.standing import Openings, Standing, over_budget
-from service.claims.stored import ClaimKey, KeyedClaim
 from service.clock import Clock
 from service.core.checkout import Checkout
 from service.core.policy import PolicyBook
@@ -50,6 +50,7 @@ from service.core.reasons import Reason, ReasonCode
 from service.core.rules import SOLD_AHEAD_MAX
 from service.core.value import value
 from service.db.engine import LedgerAway, NeverSent
+from service.pools.state import PoolState
 
 # Small enough that one batch is on its way while the answers of the last one go out, large enough
 # that what a trip costs by itself is shared: of 32, 48, 64, 96 and 128 the best at 256 connections.

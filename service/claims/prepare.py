@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from uuid_utils.compat import uuid7
 
 from service.claims.claim import PendingClaim, RightUse, Seller, WantedLine
-from service.claims.people import Digester
+from service.claims.people.digests import Digester
 from service.core.checkout import Checkout, Item
 from service.core.quote import LineQuote, QuotaUse, Quote
 

@@ -10,13 +10,13 @@ import structlog
 
 from service import metrics
 from service.background import Passes
-from service.claims.commit import PoolState
-from service.claims.finish import FinishReport
-from service.claims.gate import OVERDUE_MAX, Gate, Look, drift_fen
-from service.claims.ledger import Ledger
+from service.claims.gate.gate import OVERDUE_MAX, Gate, Look, drift_fen
+from service.claims.ledger.finish import FinishReport
+from service.claims.ledger.ledger import Ledger
 from service.claims.outcomes import GateAway
 from service.clock import Clock
 from service.db.engine import LedgerAway
+from service.pools.state import PoolState
 
 # An empty gate is back in service, and a budget that was raised is seen, within this time.
 EVERY_S = 0.5

@@ -7,8 +7,8 @@ import asyncpg
 import typer
 
 from service.audit.run import Verdict, audit, keep
-from service.claims.gate import Gate
-from service.claims.ledger import Ledger
+from service.claims.gate.gate import Gate
+from service.claims.ledger.ledger import Ledger
 from service.cli.faults import told
 from service.cli.ledger import engines_of
 from service.cli.tables import print_table

@@ -20,11 +20,11 @@ from service.cli.tables import print_table
 from service.config import Misconfigured, Settings
 from service.core.calendar import parse_day
 from service.core.money import yuan
-from service.finance.download import Compression, Download
-from service.finance.export import Format, Layout
-from service.finance.selection import EntryKind, Selection
-from service.finance.snapshot import Books
-from service.finance.totals import Totals, read_totals
+from service.finance.journal.download import Compression, Download
+from service.finance.journal.export import Format, Layout
+from service.finance.journal.selection import EntryKind, Selection
+from service.finance.journal.snapshot import Books
+from service.finance.journal.totals import Totals, read_totals
 
 From = Annotated[str, typer.Option("--from", metavar="DAY", help="first booking day")]
 To = Annotated[str, typer.Option("--to", metavar="DAY", help="last booking day, included")]

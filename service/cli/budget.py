@@ -15,7 +15,8 @@ from service.config import Misconfigured, Settings
 from service.core.calendar import parse_instant
 from service.core.money import yuan
 from service.db.acts import Office
-from service.finance.adjustments import (
+from service.policies import read_book
+from service.pools.adjustments import (
     BUDGET_MAX_FEN,
     AboveAll,
     Adjustment,
@@ -23,9 +24,8 @@ from service.finance.adjustments import (
     NoSuchPool,
     adjust,
 )
-from service.finance.budgets import Allocation, Budget, read_budgets
-from service.finance.tranches import Tranche, list_tranches, plan, withdraw
-from service.policies import read_book
+from service.pools.budgets import Allocation, Budget, read_budgets
+from service.pools.tranches import Tranche, list_tranches, plan, withdraw
 
 app = typer.Typer(name="budget", help="Budgets.", no_args_is_help=True)
 tranches = typer.Typer(name="tranche", help="Parts that open on their day.", no_args_is_help=True)

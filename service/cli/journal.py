@@ -14,8 +14,8 @@ from service.clock import Clock
 from service.config import Settings
 from service.core.money import yuan
 from service.db.reports import Reports, open_reports
-from service.finance.closing import Closer, still_due
-from service.finance.verify import verify
+from service.finance.journal.closing import Closer, still_due
+from service.finance.journal.verify import verify
 from service.policies import read_book
 
 app = typer.Typer(name="journal", help="The books.", no_args_is_help=True)

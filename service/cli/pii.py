@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator, Callable
 import asyncpg
 import typer
 
-from service.claims.people import Digester
-from service.claims.rotation import forget, rotate
+from service.claims.people.digests import Digester
+from service.claims.people.rotation import forget, rotate
 from service.cli.faults import told
 from service.cli.ledger import engines_of
 from service.config import Misconfigured, Settings

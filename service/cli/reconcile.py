@@ -14,12 +14,12 @@ from service.cli.faults import told
 from service.cli.tables import print_table
 from service.config import Misconfigured, Settings
 from service.core.money import yuan
+from service.finance.journal.selection import Selection
 from service.finance.reconcile.here import Scope
 from service.finance.reconcile.items import COLUMNS, harmless_row
 from service.finance.reconcile.mapping import AmountIs, Mapping, Unit, states_of
 from service.finance.reconcile.run import Item, Run, Summary
 from service.finance.reconcile.sentences import WHYS
-from service.finance.selection import Selection
 
 SHOWN_MAX = 20
 

@@ -1,14 +1,12 @@
 """`butie serve` and `butie migrate`."""
 
 import asyncio
-import gc
 import math
 import os
 import shutil
 import signal
 import socket
 import sys
-import tempfile
 import threading
 import time
 import urllib.request
@@ -16,39 +14,28 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-import uvicorn
 from rich.console import Console
 from rich.markup import escape
 
 from service import sandbox
-from service.api.protocol import GuardedProtocol
-from service.claims.people import Digester
-from service.claims.rotation import check_keys
+from service.claims.people.digests import Digester
+from service.claims.people.rotation import check_keys
 from service.cli.faults import told
-from service.cli.supervisor import Supervisor
 from service.config import Misconfigured, Settings, trace_exporter
 from service.core.calendar import SHANGHAI
 from service.db.engine import LedgerAway, make_engine, migrate
 from service.db.role import grant_to_service
 from service.embedded import engines
 from service.ops.health import ledger_fault, schema_fault
-from service.ops.logs import set_up_logs
 from service.policies import read_book
+from service.server.run import listening, run_server
 from service.wiring import check_assumptions
 
 if TYPE_CHECKING:
-    from fastapi import FastAPI
-
-# Longer than any claim's answer may take: with what is closed then (`wiring.CLOSE_S`), a worker
-# has ended in good time before it is killed.
-DRAIN_S = 4
-
-# In which workers must have ended; then they are killed. Enough before the 10 s in which the
-# service ends that a busy machine can keep them.
-END_S = 7.5
+    pass
 
 console = Console(stderr=True, highlight=False)
 
@@ -61,7 +48,7 @@ def serve() -> None:
         check_assumptions(settings)
         settings.personal_data_keys()
         trace_exporter(os.environ)
-        with _stops_on_signals(), _listening(settings) as listener:
+        with _stops_on_signals(), listening(settings) as listener:
             if settings.sandbox:
                 with engines(settings.data_dir) as urls:
                     _serve_sandbox(
@@ -76,7 +63,7 @@ def serve() -> None:
             else:
                 _check_production(settings)
                 asyncio.run(_check_keys(settings))
-                _run(settings, listener)
+                run_server(settings, listener)
 
 
 def migrate_command(
@@ -157,7 +144,7 @@ def _serve_sandbox(settings: Settings, listener: socket.socket) -> None:
     base_url = f"http://{settings.host}:{listener.getsockname()[1]}"
     keys = sandbox.write_address(settings.data_dir, base_url, now.isoformat(timespec="seconds"))
     threading.Thread(target=_welcome_when_up, args=(settings, base_url, keys), daemon=True).start()
-    _run(settings, listener)
+    run_server(settings, listener)
 
 
 async def _furnish(settings: Settings) -> timedelta:
@@ -225,91 +212,6 @@ def _butie() -> str:
     """The command as it can be typed here."""
     beside_us = Path(sys.executable).with_name("butie")
     return "butie" if shutil.which("butie") else os.path.relpath(beside_us)
-
-
-# --- the server -------------------------------------------------------------------------
-
-
-def _run(settings: Settings, listener: socket.socket) -> None:
-    """Serve on the socket until a signal."""
-    options: dict[str, Any] = {
-        "log_config": None,
-        "access_log": False,
-        "server_header": False,
-        "http": GuardedProtocol,
-        "proxy_headers": False,  # nothing here asks who the client is
-        "ws": "none",  # else whatever is installed answers an upgrade, in its own words
-        "timeout_graceful_shutdown": DRAIN_S,
-    }
-    if settings.workers == 1:
-        from service.api.app import make_app
-
-        app = make_app(settings)
-        _spare_the_collector()
-        server = uvicorn.Server(uvicorn.Config(app, **options))
-        server.run(sockets=[listener])
-        if not server.started:
-            raise Misconfigured("The service did not start; the lines above say why.")
-        return
-    _pass_on(settings)
-    set_up_logs(
-        settings.log_format or ("console" if settings.sandbox else "json"), settings.log_level
-    )
-    with tempfile.TemporaryDirectory(prefix="butie-metrics-") as folder:
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
-        config = uvicorn.Config(
-            "service.cli.serve:worker_app",
-            factory=True,
-            workers=settings.workers,
-            **options,
-        )
-        Supervisor(config, [listener], end_within_s=END_S).run()
-
-
-def _pass_on(settings: Settings) -> None:
-    """The workers are new processes: they read their settings from the environment."""
-    os.environ["BUTIE_DATABASE_URL"] = str(settings.database_url)
-    os.environ["BUTIE_REDIS_URL"] = str(settings.redis_url)
-    os.environ["BUTIE_SUPERVISOR_PID"] = str(os.getpid())
-    if settings.sandbox_offset_s is not None:
-        os.environ["BUTIE_SANDBOX_OFFSET_S"] = str(settings.sandbox_offset_s)
-
-
-def worker_app() -> "FastAPI":
-    """The application in a worker process, which does not outlive its supervisor."""
-    from service.api.app import create_app
-    from service.embedded.launch import die_with
-
-    die_with(int(os.environ["BUTIE_SUPERVISOR_PID"]), signal.SIGTERM)
-    app = create_app()
-    _spare_the_collector()
-    return app
-
-
-def _spare_the_collector() -> None:
-    """What is loaded by now stays, and a claim leaves no cycles behind: looking through all of it
-    every 700 objects is time that the tills wait."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 20)
-
-
-@contextmanager
-def _listening(settings: Settings) -> Iterator[socket.socket]:
-    """The server's socket, bound before anything is started for it."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((settings.host, settings.port))
-        except OSError as error:
-            raise Misconfigured(
-                f"Port {settings.port} on {settings.host} cannot be had ({error.strerror}): "
-                "stop what uses it, or set BUTIE_PORT to another."
-            ) from None
-        listener.listen(2048)
-        listener.set_inheritable(True)
-        yield listener
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from service.cli.journal import reports_of
 from service.cli.tables import print_table
 from service.config import Misconfigured, Settings
 from service.core.money import yuan
-from service.finance.settlements import (
+from service.finance.settlements.settlements import (
     Act,
     AdvanceOutstanding,
     AdvanceTooLarge,
@@ -34,7 +34,7 @@ from service.finance.settlements import (
     State,
     WrongState,
 )
-from service.finance.statement import FILES, StatementFile, read_statement
+from service.finance.settlements.statement import FILES, StatementFile, read_statement
 from service.retailers.keys import hash_secret
 
 app = typer.Typer(name="settle", help="Settlements.", no_args_is_help=True)

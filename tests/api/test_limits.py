@@ -11,8 +11,8 @@ import pytest
 import redis as sync_redis
 import uvicorn
 
-from service.api import protocol
-from service.api.protocol import GuardedProtocol
+from service.server import protocol
+from service.server.protocol import GuardedProtocol
 from tests.builders import item_json, resident_id, serial
 from tests.conftest import House
 

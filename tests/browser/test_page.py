@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from service.ops.board.form import day, money
-from service.ops.board.words import WORDS
+from service.board.form import day, money
+from service.board.words import WORDS
 from tests.browser.conftest import Site, wait_for
 from tests.browser.seed import TODAY
 from tests.serve.test_serve import family, paste

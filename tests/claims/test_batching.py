@@ -10,8 +10,8 @@ import pytest
 
 from service.batcher import MicroBatcher, Overloaded
 from service.claims.claim import PendingClaim, Seller
-from service.claims.commit import Committed, split_collisions
-from service.claims.people import Digester
+from service.claims.ledger.commit import Committed, split_collisions
+from service.claims.people.digests import Digester
 from service.claims.prepare import pending_claim
 from service.core.quote import quote
 from tests.builders import item_json, make_checkout, resident_id, serial

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from loadtests.seed import seed
-from service.claims.finding import Wanted, page_query
+from service.claims.ledger.finding import Wanted, page_query
 from tests.builders import item_json, resident_id, serial
 from tests.conftest import NOW, House
 

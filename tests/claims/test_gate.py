@@ -9,7 +9,7 @@ import pytest
 import redis as sync_redis
 
 from service.claims.claim import Attempt
-from service.claims.gate import ADMISSION_S
+from service.claims.gate.gate import ADMISSION_S
 from service.claims.sweeper import Sweeper
 from tests.builders import item_json, resident_id, serial
 from tests.conftest import House
@@ -172,7 +172,7 @@ async def test_giving_up_a_claim_that_committed_finds_it(house: House) -> None:
 
 async def test_a_connection_lost_during_commit_is_resolved_by_asking(house: House) -> None:
     """The statement has committed, and the answer to it is lost."""
-    from service.claims import commit as commits
+    from service.claims.ledger import commit as commits
 
     run = commits.Commit.run
 

@@ -11,7 +11,7 @@ import pytest
 from service.db.role import APPEND_ONLY, MAY_DELETE, READ_ONLY, grant_to_service
 from service.db.tables import metadata
 from service.embedded import Engines
-from service.finance import escrow
+from service.pools import escrow
 from tests.builders import item_json, serial
 from tests.conftest import House, open_house
 from tests.finance.books import PERIOD, close, invoiced

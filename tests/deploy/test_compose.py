@@ -13,9 +13,9 @@ import yaml
 from redis.backoff import ConstantBackoff
 from redis.retry import Retry
 
-from service.cli.serve import DRAIN_S
 from service.config import Settings
 from service.embedded.engine import wheel_file
+from service.server.run import DRAIN_S
 from tests.deploy.conftest import DEPLOY, ROOT, tool
 from tests.serve.test_serve import free_port
 

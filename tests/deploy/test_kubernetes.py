@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import yaml
 
-from service.cli.serve import DRAIN_S
 from service.config import Settings
 from service.db.reports import CONNECTIONS_MAX as REPORTS
+from service.server.run import DRAIN_S
 from service.wiring import CLAIM_CONNECTIONS, STOP_S
 from tests.deploy.conftest import DEPLOY, ROOT, tool
 

@@ -32,7 +32,7 @@ import psutil
 
 from service.db.acts import Office
 from service.db.engine import connect, make_engine, migrate
-from service.finance.budgets import Allocation, allocate
+from service.pools.budgets import Allocation, allocate
 from service.retailers.enrol import NewStore, add_retailer, add_stores
 from service.retailers.issue import create_key
 from service.wiring import CLAIM_CONNECTIONS

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from service.claims import sweeper
-from service.claims.gate import Gate
+from service.claims.gate.gate import Gate
 from service.claims.outcomes import GateAway
 from service.claims.sweeper import Sweeper
 from tests.builders import item_json, resident_id, serial

@@ -15,7 +15,7 @@ import asyncpg
 import httpx
 import pytest
 
-from service.claims import gate
+from service.claims.gate import gate
 from service.embedded import Engines
 from tests.builders import item_json, resident_id, serial
 from tests.conftest import House, open_house

@@ -2,7 +2,7 @@
 
 from datetime import date
 
-from service.finance.closing import close_days, closes_at, record_funding
+from service.finance.journal.closing import close_days, closes_at, record_funding
 from tests.builders import item_json, resident_id, serial
 from tests.conftest import House
 

@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 from service.cli import app
 from service.core.calendar import SHANGHAI
 from service.core.funding import funding_shares
-from service.finance.closing import closes_at, last_due
-from service.finance.verify import Finding, verify
+from service.finance.journal.closing import closes_at, last_due
+from service.finance.journal.verify import Finding, verify
 from tests.conftest import House
 from tests.finance.books import PLACE, TODAY, claim_some, close
 

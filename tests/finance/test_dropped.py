@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 import uvicorn
 
-from service.api import protocol
 from service.api.app import make_app
-from service.api.protocol import GuardedProtocol
 from service.config import Settings
+from service.server import protocol
+from service.server.protocol import GuardedProtocol
 from tests.conftest import House
 from tests.finance.books import many_entries
 

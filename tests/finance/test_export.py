@@ -25,12 +25,12 @@ from typer.testing import CliRunner
 from service.api.routes.exports import ExportAnswer, unless_left
 from service.cli import app
 from service.db.reports import CONNECTIONS_MAX
-from service.finance import export
-from service.finance.columns import COLUMNS, FUNDING_COLUMNS, described
-from service.finance.download import Download, NotAsAnnounced
-from service.finance.export import Layout
-from service.finance.selection import Selection
-from service.finance.sums import sum_up
+from service.finance.journal import export
+from service.finance.journal.columns import COLUMNS, FUNDING_COLUMNS, described
+from service.finance.journal.download import Download, NotAsAnnounced
+from service.finance.journal.export import Layout
+from service.finance.journal.selection import Selection
+from service.finance.journal.sums import sum_up
 from tests.conftest import House
 from tests.finance.books import PERIOD, PLACE, TODAY, claim_some, close, many_entries, refund
 
@@ -357,7 +357,7 @@ async def test_what_no_sheet_may_hold_leaves_the_sheet_readable(house: House) ->
 async def test_more_rows_than_a_sheet_holds_are_refused_with_a_way_out(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.finance.download.XLSX_ROWS_MAX", 5)
+    monkeypatch.setattr("service.finance.journal.download.XLSX_ROWS_MAX", 5)
     answer = await export_of(house, format="xlsx")
     assert (answer.status_code, answer.json()["code"]) == (422, "too_many_rows")
     assert "csv" in answer.json()["detail"]

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from service.finance.journal.selection import Selection
 from service.finance.reconcile.here import Scope
 from service.finance.reconcile.mapping import Mapping
 from service.finance.reconcile.run import Item, Run
-from service.finance.selection import Selection
 from tests.conftest import House
 from tests.finance.books import PLACE, TODAY
 from tests.finance.test_reconciliations import ties_of

@@ -11,9 +11,9 @@ from uuid import UUID
 
 import pytest
 
-from service.finance.columns import COLUMNS
-from service.finance.encoders import Encoder, ParquetEncoder, SheetEncoder
-from service.finance.statement import Statement, pdf_file, xlsx_file
+from service.finance.journal.columns import COLUMNS
+from service.finance.journal.encoders import Encoder, ParquetEncoder, SheetEncoder
+from service.finance.settlements.statement import Statement, pdf_file, xlsx_file
 from tests.finance.statements import SETTLEMENT
 
 LINE = "{},2025-06-18,grant,sandbox,NH0001,{},1,digital,phone,nanhu-2025,15000,\n"
@@ -89,7 +89,7 @@ def test_a_statement_is_the_same_on_another_day(make: Any, years_later: pytest.M
 def test_how_the_rows_came_over_the_wire_is_not_in_the_file(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.finance.encoders.BLOCK_BYTES", 20_000)  # many row groups
+    monkeypatch.setattr("service.finance.journal.encoders.BLOCK_BYTES", 20_000)  # many row groups
     whole = encoded(ENCODERS[name](), [LINES])
     dice = random.Random(7)
     chunks, rest = [], LINES

@@ -14,9 +14,9 @@ from python_calamine import CalamineWorkbook
 
 from service.db.acts import Office
 from service.db.engine import connect
-from service.finance.settlements import State, WrongState
-from service.finance.statement import Line, Statement, csv_file, xlsx_file
-from service.finance.wrong_state import Wish
+from service.finance.settlements.settlements import State, WrongState
+from service.finance.settlements.statement import Line, Statement, csv_file, xlsx_file
+from service.finance.settlements.wrong_state import Wish
 from service.retailers.issue import create_key
 from tests.conftest import NOW, House
 from tests.finance.books import PERIOD, PLACE, claim_some, invoiced, refund

@@ -12,8 +12,8 @@ import pytest
 from service.db.engine import LedgerAway
 from service.db.reports import open_reports
 from service.embedded import Engines
-from service.finance.selection import Selection
-from service.finance.snapshot import Books
+from service.finance.journal.selection import Selection
+from service.finance.journal.snapshot import Books
 from tests.conftest import House
 from tests.finance.books import PERIOD, PLACE, TODAY, claim_some, close, many_entries
 from tests.finance.standby import standby_of
@@ -83,11 +83,11 @@ async def test_a_standby_that_lags_is_waited_for_and_then_it_is_said(
     await claim_some(pair.house, 1)
     await pair.replay("pause")
     await claim_some(pair.house, 1, start=5)
-    monkeypatch.setattr("service.finance.snapshot.BEHIND_MAX_S", 0.3)
+    monkeypatch.setattr("service.finance.journal.snapshot.BEHIND_MAX_S", 0.3)
     behind = await pair.get()
     assert (behind.status_code, behind.json()["code"]) == (503, "standby_behind")
     assert behind.headers["retry-after"]
-    monkeypatch.setattr("service.finance.snapshot.BEHIND_MAX_S", 60)
+    monkeypatch.setattr("service.finance.journal.snapshot.BEHIND_MAX_S", 60)
     waiting = asyncio.create_task(pair.get())
     await asyncio.sleep(0.2)
     assert not waiting.done()

@@ -7,7 +7,7 @@ import pytest
 
 from loadtests.seed import JURISDICTION, seed
 from service.audit.run import audit
-from service.finance.verify import verify
+from service.finance.journal.verify import verify
 from service.policies import read_book
 from tests.conftest import NOW
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from service.core.reasons import ReasonCode
-from service.finance import sums
+from service.finance.journal import sums
 from tests.builders import item_json, resident_id, serial
 from tests.conftest import House
 from tests.finance.books import claim_some, many_entries

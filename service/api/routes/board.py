@@ -12,14 +12,11 @@ from fastapi.responses import HTMLResponse, Response
 
 from service.api.auth import Refusal, ServiceOf, check_key
 from service.api.problems import documented, language_of, problem
-from service.core.calendar import SHANGHAI, business_day
-from service.core.policy import Policy, PolicyBook
-from service.core.sentences import Language, Sentence
+from service.board.page import Part, View, asset, assets_version, render
+from service.board.view import board_facts
+from service.core.sentences import Language
 from service.db.engine import LedgerAway
-from service.finance.burn import PoolBurn
-from service.finance.watch import Look, PoolForecast
-from service.ops.board.facts import BoardFacts, PoolFacts
-from service.ops.board.page import Part, View, asset, assets_version, render
+from service.pools.watch import Look
 from service.wiring import Service
 
 # Its own files and nothing else: no script or style within the page, no other host.
@@ -149,7 +146,7 @@ async def _answer(
     look, stale = await service.watch.glance()
     known = pages.rendered.get((view, part, language))
     if known is None or known[0] is not look or known[1] != stale:
-        facts = facts_of(look, service) if look else None
+        facts = board_facts(look, service.book, sandbox=service.settings.sandbox) if look else None
         body = render(facts, view=view, part=part, language=language, stale=stale)
         known = look, stale, body
         pages.rendered[view, part, language] = known
@@ -163,59 +160,3 @@ async def needs_key(request: Request, error: NeedsKey) -> Response:
     response = problem(request, "unauthorized")
     response.headers["WWW-Authenticate"] = CHALLENGE
     return response
-
-
-# --- what the page shows ----------------------------------------------------------------
-
-
-def facts_of(look: Look, service: Service) -> BoardFacts:
-    """A look at the budgets, as the page wants it."""
-    policy = service.book.on(business_day(look.at))
-    usual = [made.forecast.daily_fen for made in look.forecasts.values() if made.forecast.days]
-    line: dict[Any, int] = {}
-    for pool in look.pools:
-        for burnt in pool.line:
-            line[burnt.at] = line.get(burnt.at, 0) + burnt.fen
-    return BoardFacts(
-        at=look.at.astimezone(SHANGHAI),
-        policy=Sentence(policy.zh, policy.en) if policy else None,
-        pools=[
-            _pool(pool, look.forecasts[pool.pool], _name(pool.pool, service.book, policy))
-            for pool in sorted(look.pools, key=lambda pool: _place(pool.pool, policy))
-        ],
-        line=sorted(line.items()),
-        usual_fen=sum(usual) if usual else None,
-        claims_per_minute=look.claims_per_minute,
-        sandbox=service.settings.sandbox,
-    )
-
-
-def _place(pool: str, policy: Policy | None) -> tuple[int, str]:
-    """As the policy has them; what it does not have comes last."""
-    names = list(policy.schemes) if policy else []
-    return next((at for at, name in enumerate(names) if name == pool), len(names)), pool
-
-
-def _name(pool: str, book: PolicyBook, today: Policy | None) -> Sentence:
-    """By today's policy, else by the newest that knows the pool, else its id."""
-    for policy in (today, *reversed(book.policies)):
-        for name, scheme in policy.schemes.items() if policy else ():
-            if name == pool:
-                return Sentence(scheme.zh, scheme.en)
-    return Sentence(pool, pool)
-
-
-def _pool(pool: PoolBurn, made: PoolForecast, name: Sentence) -> PoolFacts:
-    opening = pool.planned[0] if pool.planned else None
-    return PoolFacts(
-        pool=pool.pool,
-        name=name,
-        allocated_fen=pool.allocated_fen,
-        remaining_fen=pool.remaining_fen,
-        reserved_fen=pool.reserved_fen,
-        today_fen=pool.today_fen,
-        next_opens_at=opening.opens_at if opening else None,
-        next_fen=opening.amount_fen if opening else 0,
-        ends_on=made.ends_on,
-        forecast=made.forecast,
-    )

@@ -21,7 +21,7 @@ from service.core.calendar import SHANGHAI
 from service.core.checkout import Instant, Strict, Text
 from service.core.money import yuan
 from service.db.engine import connect
-from service.finance.adjustments import (
+from service.pools.adjustments import (
     BUDGET_MAX_FEN,
     AboveAll,
     Adjustment,
@@ -30,8 +30,8 @@ from service.finance.adjustments import (
     OtherBody,
     adjust,
 )
-from service.finance.budgets import Allocation, Budget, read_budgets
-from service.finance.tranches import Tranche, list_tranches, plan, withdraw
+from service.pools.budgets import Allocation, Budget, read_budgets
+from service.pools.tranches import Tranche, list_tranches, plan, withdraw
 from service.retailers.directory import Caller
 from service.wiring import Service
 

@@ -19,12 +19,12 @@ from service.api.query import each_once
 from service.core.checkout import Day
 from service.db.engine import LedgerAway
 from service.db.reports import ReportsBusy
-from service.finance.columns import described
-from service.finance.download import Compression, Download
-from service.finance.export import Format, Layout
-from service.finance.selection import BookersHang, EntryKind, Selection
-from service.finance.snapshot import StandbyBehind
-from service.finance.totals import Totals, read_totals
+from service.finance.journal.columns import described
+from service.finance.journal.download import Compression, Download
+from service.finance.journal.export import Format, Layout
+from service.finance.journal.selection import BookersHang, EntryKind, Selection
+from service.finance.journal.snapshot import StandbyBehind
+from service.finance.journal.totals import Totals, read_totals
 
 router = APIRouter(
     prefix="/v1/exports/journal",

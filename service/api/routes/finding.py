@@ -14,7 +14,7 @@ from service.api.models import ClaimPage, InFlight
 from service.api.problems import documented
 from service.api.query import End, Start, only
 from service.claims.claim import Claim
-from service.claims.finding import PAGE_MAX, Wanted, find_claims
+from service.claims.ledger.finding import PAGE_MAX, Wanted, find_claims
 from service.claims.outcomes import GateAway
 from service.db.engine import driver
 

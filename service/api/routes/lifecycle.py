@@ -15,7 +15,8 @@ from service.api.invalid import invalid_field
 from service.api.problems import documented, language_of, problem
 from service.api.wrong_state import Wish, wrong_state
 from service.claims.claim import Claim
-from service.claims.invoice import Invoice, InvoiceTaken
+from service.claims.ledger.invoice import Invoice, InvoiceTaken
+from service.claims.ledger.refund import Refund
 from service.claims.lifecycle import (
     NoSuchClaim,
     NoSuchLine,
@@ -24,7 +25,6 @@ from service.claims.lifecycle import (
     WrongTotal,
 )
 from service.claims.outcomes import KeyReused
-from service.claims.refund import Refund
 from service.core.calendar import business_day
 from service.core.checkout import PRICE_MAX_FEN, Day, Strict, Text
 from service.core.money import yuan

@@ -15,7 +15,7 @@ from service.api.query import only
 from service.api.routes.exports import Name
 from service.core.checkout import Day, Text
 from service.core.money import WHOLE_BP
-from service.finance.settlements import (
+from service.finance.settlements.settlements import (
     Act,
     AdvanceOutstanding,
     AdvanceTooLarge,
@@ -30,7 +30,7 @@ from service.finance.settlements import (
     State,
     WrongState,
 )
-from service.finance.statement import FILES, Statement, StatementFormat, read_statement
+from service.finance.settlements.statement import FILES, Statement, StatementFormat, read_statement
 from service.retailers.directory import Caller
 
 MayFinance = Annotated[Caller, Depends(allowed("finance"))]

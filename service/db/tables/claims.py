@@ -161,7 +161,7 @@ audit_run = sa.Table(
     column("breaches", JSONB),  # how many, by invariant
 )
 
-# With which personal-data keys the digests are made; see service/claims/rotation.py.
+# With which personal-data keys the digests are made; see service/claims/people/rotation.py.
 pii_key = sa.Table(
     "pii_key",
     metadata,

@@ -22,13 +22,13 @@ import asyncpg
 
 from service.db.away import LedgerAway
 from service.db.reports import Reports, ReportsBusy, open_reports
+from service.finance.journal.selection import BookersHang, Selection
+from service.finance.journal.snapshot import Books
 from service.finance.reconcile.files import BadFile
 from service.finance.reconcile.here import Scope
 from service.finance.reconcile.kept import Interrupted, Kept
 from service.finance.reconcile.mapping import Mapping
 from service.finance.reconcile.run import Run
-from service.finance.selection import BookersHang, Selection
-from service.finance.snapshot import Books
 
 MEMORY_MAX_BYTES = 2 << 30
 NICENESS = 5

@@ -10,8 +10,8 @@ from uuid import UUID
 import asyncpg
 
 from service.db.reports import Reports
-from service.finance.columns import Column
-from service.finance.export import BOM
+from service.finance.journal.columns import Column
+from service.finance.journal.export import BOM
 from service.finance.reconcile.pairing import FINDINGS
 from service.finance.reconcile.run import Item
 

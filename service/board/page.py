@@ -1,0 +1,68 @@
+"""The budget page as HTML."""
+
+import hashlib
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+import jinja2
+
+from service.board import form
+from service.board.facts import BoardFacts
+from service.board.shown import Shown
+from service.board.words import WORDS
+from service.core.sentences import Language
+
+View = Literal["full", "public"]
+Part = Literal["page", "figures"]
+
+_HERE = Path(__file__).parent
+
+
+def render(
+    facts: BoardFacts | None, *, view: View, part: Part, language: Language, stale: bool
+) -> bytes:
+    """The page, or only its changing part. Without facts, or with `stale` ones, it says so."""
+    words = {name: sentence.in_language(language) for name, sentence in WORDS.items()}
+    shown = Shown(facts, language, words) if facts else None
+    template = _templates().get_template(f"{part}.html")
+    notice = ""
+    if facts is None:
+        notice = words["nothing"]
+    elif stale:
+        notice = words["stale"].format(time=form.clock_time(facts.at))
+    text: str = template.render(
+        w=words,
+        notice=notice,
+        view=view,
+        facts=facts,
+        shown=shown,
+        language=language,
+        other="en" if language == "zh" else "zh",
+        assets=assets_version(),
+    )
+    return text.encode()
+
+
+@cache
+def asset(name: str) -> bytes:
+    """One of the page's own files."""
+    return (_HERE / name).read_bytes()
+
+
+@cache
+def assets_version() -> str:
+    """Changes when a file of the page's does: a wall screen that stays open then loads anew."""
+    files = sorted(path for path in _HERE.iterdir() if path.suffix in (".css", ".js", ".html"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:12]
+
+
+@cache
+def _templates() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )

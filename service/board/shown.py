@@ -1,0 +1,171 @@
+"""The page's figures as they are written in one language."""
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Literal
+
+from service.board import chart, form
+from service.board.facts import BoardFacts, PoolFacts
+from service.board.words import OUTLOOKS
+from service.core.forecast import Forecast
+from service.core.sentences import Language
+
+# From here on a budget is shown as running low, and as nearly used up (of 1,000).
+LOW_PERMILLE, VERY_LOW_PERMILLE = 200, 50
+
+Level = Literal["good", "low", "very-low", "gone"]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A pool as it is written."""
+
+    pool: str
+    name: str
+    level: Level
+    left: str
+    left_fen: int
+    of: str
+    reserved: str
+    today: str
+    today_fen: int
+    permille: int
+    share: str
+    share_said: str
+    day: str
+    day_on: date | None
+    day_note: str
+    state: str
+    state_note: str
+
+
+class Shown:
+    """The facts in one language."""
+
+    def __init__(self, facts: BoardFacts, language: Language, words: dict[str, str]) -> None:
+        self._facts = facts
+        self._language = language
+        self._words = words
+        self.policy = facts.policy.in_language(language) if facts.policy else words["no_policy"]
+        self.time = form.clock_time(facts.at)
+        self.day = form.day(facts.at.date(), facts.at.date(), language)
+        self.rows = [self._row(pool) for pool in facts.pools]
+        self.left_fen = sum(pool.remaining_fen for pool in facts.pools)
+        self.left = self._money(self.left_fen)
+        allocated_fen = sum(pool.allocated_fen for pool in facts.pools)
+        self.of = self._say("of", allocated=self._money(allocated_fen))
+        self.today_fen = sum(pool.today_fen for pool in facts.pools)
+        self.today = self._money(self.today_fen)
+        self.first = self._first()
+        self.chart = chart.draw(facts.line, facts.usual_fen)
+        self.hours = chart.HOURS
+        self.usual = (
+            self._say("usual", usual=self._money(facts.usual_fen))
+            if facts.usual_fen
+            else words["no_usual"]
+        )
+        self.chart_said = self._chart_said()
+
+    def _row(self, pool: PoolFacts) -> Row:
+        left = form.permille(pool.remaining_fen, pool.allocated_fen)
+        level = _level(pool, left)
+        day, day_on, note = self._day(pool)
+        share = f"{left // 10}.{left % 10} %"
+        public_share = (
+            f"{left // 10} %" if left >= 10 or level == "gone" else self._words["under_one"]
+        )
+        return Row(
+            pool=pool.pool,
+            name=pool.name.in_language(self._language),
+            level=level,
+            left=self._money(pool.remaining_fen),
+            left_fen=pool.remaining_fen,
+            of=self._say("of", allocated=self._money(pool.allocated_fen)),
+            reserved=self._say("reserved", reserved=self._money(pool.reserved_fen))
+            if pool.reserved_fen
+            else "",
+            today=self._money(pool.today_fen),
+            today_fen=pool.today_fen,
+            permille=left,
+            share=share,
+            share_said=public_share,
+            day=day,
+            day_on=day_on,
+            day_note=note,
+            state=self._state(pool, level),
+            state_note=self._opening("opens_public", pool),
+        )
+
+    def _state(self, pool: PoolFacts, level: str) -> str:
+        if pool.forecast.outlook == "no_policy" or pool.allocated_fen <= 0:
+            return self._words["closed"]
+        names = {"very-low": "low", "gone": "gone"}
+        return self._words[names.get(level, "open")]
+
+    def _day(self, pool: PoolFacts) -> tuple[str, date | None, str]:
+        """The projected last day, and the words below it."""
+        made = pool.forecast
+        opening = self._opening("opens", pool)
+        if made.outlook == "runs_out":
+            assert made.median_on is not None and made.earliest_on is not None
+            return self._date(made.median_on), made.median_on, self._range(made) or opening
+        note = opening
+        if made.outlook == "may_run_out" and made.earliest_on is not None:
+            note = self._say("may_from", earliest=self._date(made.earliest_on))
+        elif made.outlook == "lasts" and pool.ends_on is not None:
+            note = self._say("ends", ends=self._date(pool.ends_on))
+        return OUTLOOKS[made.outlook].in_language(self._language), None, note
+
+    def _range(self, made: Forecast) -> str:
+        assert made.earliest_on is not None
+        earliest = self._date(made.earliest_on)
+        if made.latest_on is None:
+            return self._say("range_open", earliest=earliest)
+        if made.latest_on == made.earliest_on:
+            return self._words["range_of_one"]
+        return self._say("range", earliest=earliest, latest=self._date(made.latest_on))
+
+    def _opening(self, word: str, pool: PoolFacts) -> str:
+        if pool.next_opens_at is None:
+            return ""
+        return self._say(
+            word, day=self._date(pool.next_opens_at.date()), amount=self._money(pool.next_fen)
+        )
+
+    def _first(self) -> tuple[str, str]:
+        """Which pool runs out first, and when."""
+        dated = [
+            (pool.forecast.median_on, pool)
+            for pool in self._facts.pools
+            if pool.forecast.outlook == "runs_out" and pool.forecast.median_on is not None
+        ]
+        if not dated:
+            return self._words["nobody"], ""
+        on, pool = min(dated, key=lambda one: one[0])
+        return self._date(on), pool.name.in_language(self._language)
+
+    def _chart_said(self) -> str:
+        """The line in words, hour by hour."""
+        said = [self._say("chart_said", time=f"{self._facts.at:%H:%M}", today=self.today)]
+        for hour in chart.HOURS:
+            so_far = [fen for at, fen in self._facts.line if at.hour < hour]
+            if so_far and self._facts.at.hour >= hour:
+                said.append(self._say("chart_at", hour=str(hour), fen=self._money(so_far[-1])))
+        return "; ".join(said) if self._language == "en" else "；".join(said)
+
+    def _money(self, fen: int) -> str:
+        return form.money(fen, self._language)
+
+    def _date(self, on: date) -> str:
+        return form.day(on, self._facts.at.date(), self._language)
+
+    def _say(self, word: str, **gaps: str) -> str:
+        return self._words[word].format(**gaps)
+
+
+def _level(pool: PoolFacts, left: int) -> Level:
+    if pool.remaining_fen <= 0:
+        return "gone"
+    if left < VERY_LOW_PERMILLE:
+        return "very-low"
+    return "low" if left < LOW_PERMILLE else "good"

@@ -1,0 +1,63 @@
+"""A look at the budgets, as the page shows it."""
+
+from typing import Any
+
+from service.board.facts import BoardFacts, PoolFacts
+from service.core.calendar import SHANGHAI, business_day
+from service.core.policy import Policy, PolicyBook
+from service.core.sentences import Sentence
+from service.pools.burn import PoolBurn
+from service.pools.watch import Look, PoolForecast
+
+
+def board_facts(look: Look, book: PolicyBook, *, sandbox: bool) -> BoardFacts:
+    """A look at the budgets, as the page wants it."""
+    policy = book.on(business_day(look.at))
+    usual = [made.forecast.daily_fen for made in look.forecasts.values() if made.forecast.days]
+    line: dict[Any, int] = {}
+    for pool in look.pools:
+        for burnt in pool.line:
+            line[burnt.at] = line.get(burnt.at, 0) + burnt.fen
+    return BoardFacts(
+        at=look.at.astimezone(SHANGHAI),
+        policy=Sentence(policy.zh, policy.en) if policy else None,
+        pools=[
+            _pool(pool, look.forecasts[pool.pool], _name(pool.pool, book, policy))
+            for pool in sorted(look.pools, key=lambda pool: _place(pool.pool, policy))
+        ],
+        line=sorted(line.items()),
+        usual_fen=sum(usual) if usual else None,
+        claims_per_minute=look.claims_per_minute,
+        sandbox=sandbox,
+    )
+
+
+def _place(pool: str, policy: Policy | None) -> tuple[int, str]:
+    """As the policy has them; what it does not have comes last."""
+    names = list(policy.schemes) if policy else []
+    return next((at for at, name in enumerate(names) if name == pool), len(names)), pool
+
+
+def _name(pool: str, book: PolicyBook, today: Policy | None) -> Sentence:
+    """By today's policy, else by the newest that knows the pool, else its id."""
+    for policy in (today, *reversed(book.policies)):
+        for name, scheme in policy.schemes.items() if policy else ():
+            if name == pool:
+                return Sentence(scheme.zh, scheme.en)
+    return Sentence(pool, pool)
+
+
+def _pool(pool: PoolBurn, made: PoolForecast, name: Sentence) -> PoolFacts:
+    opening = pool.planned[0] if pool.planned else None
+    return PoolFacts(
+        pool=pool.pool,
+        name=name,
+        allocated_fen=pool.allocated_fen,
+        remaining_fen=pool.remaining_fen,
+        reserved_fen=pool.reserved_fen,
+        today_fen=pool.today_fen,
+        next_opens_at=opening.opens_at if opening else None,
+        next_fen=opening.amount_fen if opening else 0,
+        ends_on=made.ends_on,
+        forecast=made.forecast,
+    )

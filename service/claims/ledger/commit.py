@@ -1,0 +1,220 @@
+"""The commit of a batch of claims: one statement (`commit.sql`), and what to do when it fails.
+
+When a claim of the batch breaks a constraint, nothing is kept; where every claim stands is
+then read, those that cannot stand are refused with their reasons, and the rest go again:
+one more trip, and after that each alone.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import UUID
+
+import asyncpg
+from pydantic_core import to_json
+
+from service.claims.claim import PendingClaim, WantedLine
+from service.claims.ledger.retry import retried
+from service.claims.ledger.standing import read_standing
+from service.claims.outcomes import LineReasons
+from service.core.calendar import business_day
+from service.core.checkout import TradeIn
+from service.pools.state import PoolState, pool_states
+
+COMMIT_SQL = (Path(__file__).parent / "commit.sql").read_text()
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """Durable."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyTaken:
+    """The key has a claim already, or this very claim was given up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unfit:
+    """The constraints do not allow it. No reasons: what stood in the way has gone meanwhile."""
+
+    reasons: LineReasons
+
+
+@dataclass(frozen=True, slots=True)
+class GivenUp:
+    """The way to the ledger broke, and this claim is fenced: it may be asked for anew."""
+
+
+Verdict = Committed | KeyTaken | Unfit | GivenUp
+
+
+@dataclass(slots=True)
+class Commit:
+    """One batch on its way into the ledger. `verdicts` has what is decided so far."""
+
+    jurisdiction: str
+    bypassed: bool  # whether a claim of the batch has not passed the gate
+    verdicts: dict[UUID, Verdict] = field(default_factory=dict)
+    pools: dict[tuple[str, int], PoolState] = field(default_factory=dict)
+    _short: bool = False  # the last try failed for want of money in a pool's own row
+    _connection: asyncpg.Connection = field(init=False)
+
+    async def run(self, connection: asyncpg.Connection, batch: Sequence[PendingClaim]) -> None:
+        """Give each claim its verdict. Raises asyncpg's errors; then the outcome of the claims
+        without a verdict is unknown."""
+        self._connection = connection
+        waiting = list(batch)
+        while waiting:
+            together, waiting = split_collisions(waiting)
+            await self._commit(together)
+
+    async def _commit(self, claims: list[PendingClaim]) -> None:
+        if await self._try(claims):
+            return
+        claims = await self._refuse_unfit(claims)
+        if not claims or await self._try(claims, recall=self._short):
+            return
+        for claim in claims:
+            if not await self._try([claim], recall=True) and await self._refuse_unfit([claim]):
+                self.verdicts[claim.claim_id] = Unfit(())
+
+    async def _try(self, claims: list[PendingClaim], *, recall: bool = False) -> bool:
+        """Commit all of them, or (False) none because of a constraint. `recall`: from the pools'
+        own rows, with all the money that their parts have left."""
+        args = [self.jurisdiction, *_rows(claims), self.bypassed, recall]
+        try:
+            row = await retried(lambda: self._connection.fetchrow(COMMIT_SQL, *args))
+        except asyncpg.IntegrityConstraintViolationError as error:
+            self._short = error.constraint_name == "pool_not_overspent"
+            return False
+        committed = set(row["committed"] or ())
+        for claim in claims:
+            is_in = claim.claim_id in committed
+            self.verdicts[claim.claim_id] = Committed() if is_in else KeyTaken()
+        for state in pool_states(row):
+            self.pools[state.pool, state.part] = state
+        return True
+
+    async def _refuse_unfit(self, claims: list[PendingClaim]) -> list[PendingClaim]:
+        """Give the claims that cannot stand their verdict; return the others."""
+        wanted = (line for claim in claims for line in claim.lines)
+        standing = await read_standing(self._connection, self.jurisdiction, wanted)
+        fit = []
+        for claim in claims:
+            reasons = standing.admit(claim.seller.retailer_id, claim.lines)
+            if reasons:
+                self.verdicts[claim.claim_id] = Unfit(reasons)
+            else:
+                fit.append(claim)
+        return fit
+
+
+def split_collisions(
+    claims: Sequence[PendingClaim],
+) -> tuple[list[PendingClaim], list[PendingClaim]]:
+    """(claims that share no key, serial or right with an earlier one, the others).
+
+    Two claims of one statement that want the same thing would refuse each other; a trip
+    later, the second meets what the first has left.
+    """
+    seen: set[object] = set()
+    together: list[PendingClaim] = []
+    later: list[PendingClaim] = []
+    for claim in claims:
+        wants = set(_unique_wants(claim))
+        (later if wants & seen else together).append(claim)
+        seen |= wants
+    return together, later
+
+
+def _unique_wants(claim: PendingClaim) -> list[object]:
+    return [
+        (claim.seller.retailer_id, claim.idempotency_key),
+        *(serial for line in claim.lines for serial in line.serials),
+        *(right.key for line in claim.lines for right in line.rights),
+    ]
+
+
+def _rows(claims: Sequence[PendingClaim]) -> list[list[tuple[object, ...]]]:
+    """What `commit.sql` takes: claims, lines, serials, rights, as in migration 0011."""
+    lines = [(claim.claim_id, line) for claim in claims for line in claim.lines]
+    return [
+        [_claim_row(claim) for claim in claims],
+        [row for claim in claims for row in _line_rows(claim)],
+        [(claim_id, serial, line.line_no) for claim_id, line in lines for serial in line.serials],
+        [
+            (claim_id, *right.key, right.amount, right.limit)
+            for claim_id, line in lines
+            for right in line.rights
+        ],
+    ]
+
+
+def _claim_row(claim: PendingClaim) -> tuple[object, ...]:
+    checkout, quote = claim.checkout, claim.quote
+    return (
+        claim.claim_id,
+        claim.seller.retailer_id,
+        claim.seller.store_id,
+        claim.idempotency_key,
+        claim.fingerprint,
+        checkout.order_no,
+        quote.policy,
+        checkout.sold_at,
+        claim.created_at,
+        claim.expires_at,
+        checkout.consumer.id_type,
+        claim.consumer_digest,
+        checkout.consumer.id_number[-4:],
+        quote.price_fen,
+        quote.subsidy_fen,
+        checkout.invoice_no,
+        checkout.delivery_region,
+        business_day(claim.created_at),
+    )
+
+
+def _line_rows(claim: PendingClaim) -> list[tuple[object, ...]]:
+    return [
+        (
+            claim.claim_id,
+            line.line_no,
+            line.category,
+            line.scheme,
+            line.pool,
+            line.price_fen,
+            line.rate_bp,
+            line.cap_fen,
+            line.subsidy_fen,
+            item.energy_grade,
+            item.serial_no,
+            item.imei,
+            item.barcode,
+            item.brand,
+            item.model,
+            _trade_in_json(item.trade_in),
+            _quotas_json(wanted),
+        )
+        for line, item, wanted in zip(
+            claim.quote.lines, claim.checkout.items, claim.lines, strict=True
+        )
+    ]
+
+
+def _trade_in_json(trade_in: TradeIn | None) -> str | None:
+    return None if trade_in is None else trade_in.model_dump_json()
+
+
+def _quotas_json(line: WantedLine) -> str:
+    uses = [
+        {
+            "subject": right.subject.hex(),
+            "quota": right.quota,
+            "period": right.period,
+            "amount": right.amount,
+            "restored": right.restored,
+        }
+        for right in line.rights
+    ]
+    return to_json(uses).decode()

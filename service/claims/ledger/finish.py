@@ -1,0 +1,80 @@
+"""The end of holds: confirmed, cancelled or expired, many in one statement (`finish.sql`)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+from uuid import UUID
+
+import asyncpg
+
+from service.claims.claim import Footprint
+from service.claims.ledger.retry import retried
+from service.core.calendar import business_day
+from service.pools.state import PoolState, pool_states
+
+FINISH_SQL = (Path(__file__).parent / "finish.sql").read_text()
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What a retailer asks for one of its holds."""
+
+    retailer_id: str
+    claim_id: UUID
+    to_state: Literal["confirmed", "cancelled"]
+
+
+@dataclass(frozen=True, slots=True)
+class FinishReport:
+    """The claims that this very statement ended, what they gave back, and the pools after it."""
+
+    ended: frozenset[tuple[str, UUID]]  # retailer id, claim id
+    expired: int
+    freed: list[Footprint]
+    pools: list[PoolState]
+
+
+async def finish(
+    connection: asyncpg.Connection,
+    jurisdiction: str,
+    endings: Sequence[Ending],
+    now: datetime,
+    *,
+    due_max: int = 0,
+) -> FinishReport:
+    """End these holds where they are still held, and let up to `due_max` expire that are due.
+
+    Raises asyncpg's errors.
+    """
+    arguments = (
+        [ending.claim_id for ending in endings],
+        [ending.retailer_id for ending in endings],
+        [ending.to_state for ending in endings],
+        now,
+        business_day(now),
+        due_max,
+    )
+    row = await retried(lambda: connection.fetchrow(FINISH_SQL, jurisdiction, *arguments))
+    return FinishReport(
+        frozenset(zip(row["owners"] or (), row["ended"] or (), strict=True)),
+        row["expired"],
+        footprints(row),
+        pool_states(row),
+    )
+
+
+def footprints(row: asyncpg.Record) -> list[Footprint]:
+    """What each claim gave back, from a statement's columns of arrays."""
+    serials: dict[UUID, list[str]] = {}
+    for claim_id, serial in zip(row["serial_claims"] or (), row["serial_nos"] or (), strict=True):
+        serials.setdefault(claim_id, []).append(serial)
+    rights: dict[UUID, list[tuple[int, tuple[bytes, str, str]]]] = {}
+    names = ("right_claims", "right_lines", "right_subjects", "right_quotas", "right_periods")
+    for claim_id, line_no, *key in zip(*(row[name] or () for name in names), strict=True):
+        rights.setdefault(claim_id, []).append((line_no, (key[0], key[1], key[2])))
+    return [
+        Footprint(claim_id, tuple(serials.get(claim_id, ())), tuple(rights.get(claim_id, ())))
+        for claim_id in serials.keys() | rights.keys()
+    ]

@@ -1,0 +1,183 @@
+"""The ledger: PostgreSQL, the truth. It says yes durably, and its constraints say no."""
+
+import asyncio
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from service import metrics
+from service.claims.claim import Attempt, Claim, PendingClaim, WantedLine
+from service.claims.ledger.commit import Commit, Committed, GivenUp, Verdict
+from service.claims.ledger.finish import Ending, FinishReport, finish
+from service.claims.ledger.invoice import Invoice, InvoiceTaken, read_invoice, record_invoice
+from service.claims.ledger.refund import Refund, RefundReport, RefundWanted, refund, refund_by_key
+from service.claims.ledger.standing import Standing, read_standing
+from service.claims.ledger.stored import ClaimKey, KeyedClaim, OwnClaim, claims_by_id, claims_by_key
+from service.db.engine import LedgerAway, NeverSent, driver
+from service.pools.state import PoolState
+
+# Nobody waits that long for an answer; but a commit that is cut off must be fenced, so a slow
+# one is given the time to end by itself.
+COMMIT_S = 2
+
+# How often, and how far apart, the ledger is asked what became of a commit. In all less than a
+# till waits; what is unknown then, the sweeper asks.
+RESOLVE_TRIES = 4
+RESOLVE_S = 0.05
+
+_POOLS_SQL = """
+SELECT pool, 0, allocated_fen, spent_fen, version, bypasses FROM pool WHERE jurisdiction = $1
+UNION ALL
+SELECT pool, part, 0, spent_fen, version, bypasses FROM pool_part WHERE jurisdiction = $1
+"""
+_OPENINGS_SQL = """
+SELECT pool, min(opens_at) AS opens_at FROM tranche
+WHERE jurisdiction = $1 AND state = 'planned' GROUP BY pool
+"""
+_FATE_SQL = "SELECT claim_id FROM claim WHERE claim_id = ANY ($1::uuid[])"
+# The fence stands in the row that the commit itself must write: whichever comes first wins.
+_FENCE_SQL = """
+INSERT INTO idempotency_key AS k (jurisdiction, retailer_id, idempotency_key, fenced)
+SELECT $1, f.retailer_id, f.idempotency_key, array_agg(f.claim_id)
+FROM unnest($2::text[], $3::text[], $4::uuid[]) AS f (retailer_id, idempotency_key, claim_id)
+GROUP BY f.retailer_id, f.idempotency_key
+ORDER BY f.retailer_id, f.idempotency_key
+ON CONFLICT (jurisdiction, retailer_id, idempotency_key) DO UPDATE
+    SET fenced = k.fenced || excluded.fenced
+    WHERE k.claim_id IS NULL
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class CommitReport:
+    """A verdict for each claim of the batch, in order, and the pools as they stand after it."""
+
+    verdicts: list[Verdict]
+    pools: list[PoolState]
+
+
+class Ledger:
+    """The ledger of one jurisdiction. Every method raises LedgerAway when it does not answer."""
+
+    def __init__(self, engine: AsyncEngine, jurisdiction: str) -> None:
+        self._engine = engine
+        self._jurisdiction = jurisdiction
+
+    async def commit(self, batch: Sequence[PendingClaim], *, bypassed: bool) -> CommitReport:
+        """Commit what can stand of the batch. `bypassed`: not all of it has passed the gate.
+
+        A connection that breaks on the way leaves the outcome unknown: then the claims are
+        given up, and those that turn out to have been committed all the same are reported so.
+        Raises NeverSent when nothing was sent, LedgerAway when the outcome stays unknown.
+        """
+        commit = Commit(self._jurisdiction, bypassed)
+        try:
+            with metrics.ledger_seconds.labels("commit").time():
+                async with driver(self._engine, within_s=COMMIT_S) as connection:
+                    await commit.run(connection, batch)
+        except NeverSent:
+            raise
+        except LedgerAway:
+            unknown = [claim for claim in batch if claim.claim_id not in commit.verdicts]
+            committed = await self._resolve([claim.attempt for claim in unknown])
+            for claim in unknown:
+                is_in = claim.claim_id in committed
+                commit.verdicts[claim.claim_id] = Committed() if is_in else GivenUp()
+        verdicts = [commit.verdicts[claim.claim_id] for claim in batch]
+        return CommitReport(verdicts, list(commit.pools.values()))
+
+    async def _resolve(self, attempts: Sequence[Attempt]) -> set[UUID]:
+        for attempt in range(1, RESOLVE_TRIES + 1):
+            await asyncio.sleep(RESOLVE_S * attempt * random.uniform(0.5, 1.5))
+            try:
+                return await self.give_up(attempts)
+            except LedgerAway:
+                if attempt == RESOLVE_TRIES:
+                    raise
+        raise AssertionError("Bug! The last try returns or raises.")
+
+    async def give_up(self, attempts: Sequence[Attempt]) -> set[UUID]:
+        """Fence these attempts, so that none can commit from now on; return those that had."""
+        async with driver(self._engine) as connection:
+            await connection.execute(
+                _FENCE_SQL,
+                self._jurisdiction,
+                [attempt.retailer_id for attempt in attempts],
+                [attempt.idempotency_key for attempt in attempts],
+                [attempt.claim_id for attempt in attempts],
+            )
+            fate = await connection.fetch(_FATE_SQL, [attempt.claim_id for attempt in attempts])
+        return {row["claim_id"] for row in fate}
+
+    async def pools(self) -> list[PoolState]:
+        """Every row of every pool as it stands."""
+        async with driver(self._engine) as connection:
+            rows = await connection.fetch(_POOLS_SQL, self._jurisdiction)
+        return [PoolState(*row) for row in rows]
+
+    async def openings(self) -> dict[str, datetime]:
+        """When the next part of each pool opens, of those that have one planned."""
+        async with driver(self._engine) as connection:
+            rows = await connection.fetch(_OPENINGS_SQL, self._jurisdiction)
+        return {row["pool"]: row["opens_at"] for row in rows}
+
+    async def standing(self, batch: Sequence[Sequence[WantedLine]]) -> list[Standing]:
+        """For each claim of the batch: what it would meet, as things stand."""
+        with metrics.ledger_seconds.labels("standing").time():
+            async with driver(self._engine) as connection:
+                lines = [line for wanted in batch for line in wanted]
+                standing = await read_standing(connection, self._jurisdiction, lines)
+            return [standing.copy() for _ in batch]
+
+    async def claims(self, wanted: Sequence[OwnClaim]) -> list[Claim | None]:
+        """Each retailer's own claim as it stands; None also where it is another's."""
+        async with driver(self._engine) as connection:
+            found = await claims_by_id(connection, self._jurisdiction, wanted)
+        return [found.get(one) for one in wanted]
+
+    async def claims_by_key(self, keys: Sequence[ClaimKey]) -> list[KeyedClaim | None]:
+        """For each key the claim that came of it, if one did."""
+        with metrics.ledger_seconds.labels("keys").time():
+            async with driver(self._engine) as connection:
+                found = await claims_by_key(connection, self._jurisdiction, keys)
+            return [found.get(key) for key in keys]
+
+    # --- after the grant ----------------------------------------------------------------
+
+    async def finish(
+        self, endings: Sequence[Ending], now: datetime, *, due_max: int = 0
+    ) -> FinishReport:
+        """End these holds, and let up to `due_max` expire that are due."""
+        with metrics.ledger_seconds.labels("finish").time():
+            async with driver(self._engine) as connection:
+                return await finish(connection, self._jurisdiction, endings, now, due_max=due_max)
+
+    async def refunds(self, batch: Sequence[RefundWanted]) -> list[RefundReport | None]:
+        """Take lines back, one refund after another; None for one of which not all lines can be,
+        or whose key was used before."""
+        with metrics.ledger_seconds.labels("refund").time():
+            async with driver(self._engine) as connection:
+                return [await refund(connection, self._jurisdiction, wanted) for wanted in batch]
+
+    async def record_invoice(
+        self, claim_id: UUID, invoice: Invoice, now: datetime
+    ) -> Invoice | InvoiceTaken:
+        """Keep the claim's invoice."""
+        async with driver(self._engine) as connection:
+            return await record_invoice(connection, self._jurisdiction, claim_id, invoice, now)
+
+    async def invoice(self, claim_id: UUID) -> Invoice | None:
+        """The claim's invoice, if it has one."""
+        async with driver(self._engine) as connection:
+            return await read_invoice(connection, self._jurisdiction, claim_id)
+
+    async def refund_by_key(
+        self, retailer_id: str, idempotency_key: str
+    ) -> tuple[Refund, bytes] | None:
+        """The refund that came of this key, and the fingerprint of its request."""
+        async with driver(self._engine) as connection:
+            return await refund_by_key(connection, self._jurisdiction, retailer_id, idempotency_key)

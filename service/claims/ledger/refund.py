@@ -1,0 +1,115 @@
+"""Refunds: lines of a confirmed claim are taken back, in one statement (`refund.sql`)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from uuid import UUID
+
+import asyncpg
+
+from service.claims.claim import Footprint
+from service.claims.ledger.finish import footprints
+from service.claims.ledger.retry import retried
+from service.core.calendar import SHANGHAI, business_day
+from service.pools.state import PoolState, pool_states
+
+REFUND_SQL = (Path(__file__).parent / "refund.sql").read_text()
+_BY_KEY_SQL = """
+SELECT refund_id, claim_id, lines, reason, subsidy_fen, created_at, fingerprint
+FROM refund WHERE jurisdiction = $1 AND retailer_id = $2 AND idempotency_key = $3
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class RefundWanted:
+    """A refund as it was asked for. `fingerprint` tells this request from another."""
+
+    refund_id: UUID
+    retailer_id: str
+    idempotency_key: str
+    fingerprint: bytes
+    claim_id: UUID
+    lines: tuple[int, ...]
+    reason: str
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Refund:
+    """A refund as the API returns it: `subsidy_fen` went back to the budget."""
+
+    refund_id: UUID
+    claim_id: UUID
+    lines: tuple[int, ...]
+    reason: str
+    subsidy_fen: int
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RefundReport:
+    """What the lines gave back, and the pools after it."""
+
+    refund: Refund
+    freed: list[Footprint]
+    pools: list[PoolState]
+
+
+async def refund(
+    connection: asyncpg.Connection, jurisdiction: str, wanted: RefundWanted
+) -> RefundReport | None:
+    """Take the lines back; None when not all of them can be, or the key was used before.
+
+    Raises asyncpg's errors.
+    """
+    arguments = (
+        wanted.retailer_id,
+        wanted.idempotency_key,
+        wanted.fingerprint,
+        wanted.refund_id,
+        wanted.claim_id,
+        wanted.lines,
+        wanted.reason,
+        wanted.now,
+        business_day(wanted.now),
+    )
+    try:
+        row = await retried(lambda: connection.fetchrow(REFUND_SQL, jurisdiction, *arguments))
+    except asyncpg.IntegrityConstraintViolationError as error:
+        if error.constraint_name in ("refund_is_whole", "refund_pkey"):
+            return None
+        raise
+    made = _refund(
+        wanted.refund_id,
+        wanted.claim_id,
+        wanted.lines,
+        wanted.reason,
+        row["subsidy_fen"],
+        wanted.now,
+    )
+    return RefundReport(made, footprints(row), pool_states(row))
+
+
+async def refund_by_key(
+    connection: asyncpg.Connection, jurisdiction: str, retailer_id: str, idempotency_key: str
+) -> tuple[Refund, bytes] | None:
+    """The refund that came of this key, and the fingerprint of its request."""
+    row = await connection.fetchrow(_BY_KEY_SQL, jurisdiction, retailer_id, idempotency_key)
+    if row is None:
+        return None
+    *told, fingerprint = row
+    return _refund(*told), fingerprint
+
+
+def _refund(
+    refund_id: UUID,
+    claim_id: UUID,
+    lines: Sequence[int],
+    reason: str,
+    subsidy_fen: int,
+    created_at: datetime,
+) -> Refund:
+    return Refund(
+        refund_id, claim_id, tuple(lines), reason, subsidy_fen, created_at.astimezone(SHANGHAI)
+    )
