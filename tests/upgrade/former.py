@@ -7,9 +7,11 @@ import subprocess
 from pathlib import Path
 
 # The newest commit that others may run: an upgrade from it must lose nothing.
-FORMER = "2e0fc3195c36d9e301d53ed09a39647847a550b6"
-# Its newest migration: those after it are judged, those up to it ran on empty tables.
-FORMER_REVISION = "0005"
+FORMER = "5e1d5654f407ffea3254cb487a1d33b1de6c7479"
+# Its newest migration.
+FORMER_REVISION = "0013"
+# Migrations up to this one ran on empty tables; every later one must let claims go on.
+EMPTY_REVISION = "0005"
 
 ROOT = Path(__file__).parents[2]
 NOT_HERE = "the former release's commit is not in this clone: git fetch --unshallow"
