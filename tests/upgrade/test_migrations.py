@@ -1,4 +1,4 @@
-"""Every migration since the first tables with claims can run while claims go on, beside its code."""
+"""Every migration since claims came to stand in the tables can run while claims go on."""
 
 import re
 from types import SimpleNamespace
