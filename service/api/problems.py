@@ -14,7 +14,8 @@ from starlette.responses import JSONResponse
 
 from service.api.problem_kinds import KINDS
 from service.claims.outcomes import LineReasons
-from service.core.sentences import Language, sentence
+from service.core.reason_sentences import sentence
+from service.core.sentences import Language
 
 MEDIA_TYPE = "application/problem+json"
 

@@ -47,7 +47,7 @@ from service.core.checkout import Checkout
 from service.core.policy import PolicyBook
 from service.core.quote import Quote, quote
 from service.core.reasons import Reason, ReasonCode
-from service.core.rules import SOLD_AHEAD_MAX
+from service.core.rules.window import SOLD_AHEAD_MAX
 from service.core.value import value
 from service.db.engine import LedgerAway, NeverSent
 from service.pools.state import PoolState

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 from pydantic import ValidationError
@@ -20,14 +20,18 @@ from service.core.assumptions import (
     unconfirmed,
 )
 from service.core.calendar import business_day, parse_day
-from service.core.money import percent, yuan
-from service.core.policy import Category, Fact, Policy, Quota
+from service.core.fact import Fact
+from service.core.money import percent
+from service.core.policy import Category, Policy
 from service.core.policy_file import PolicyFileError
+from service.core.rules import registry
+from service.core.rules.subject import Column
 from service.policies import read_book
 from service.wiring import read_confirmations
 
 app = typer.Typer(name="policy", help="The rules in force.", no_args_is_help=True)
 
+COLUMNS: tuple[Column, ...] = get_args(Column)
 BASES = {"stated": "S", "adopted": "A", "assumed": "?"}
 
 
@@ -98,7 +102,7 @@ def _print_policy(policy: Policy) -> None:
     )
     for scheme in policy.schemes.values():
         table = Table(title=f"{scheme.zh}  {scheme.en}", title_justify="left")
-        for heading in ("category", "subsidy", "cap, yuan", "conditions", "per person"):
+        for heading in ("category", *COLUMNS):
             table.add_column(heading, overflow="fold")
         for category in scheme.categories.values():
             table.add_row(*_row(category, mark))
@@ -119,60 +123,16 @@ class _Marks:
         return f"[{style}]{BASES[fact.basis]}{number}[/{style}]"
 
 
-def _row(category: Category, mark: _Marks) -> tuple[str, str, str, str, str]:
+def _row(category: Category, mark: _Marks) -> tuple[str, ...]:
     includes = f"（含{'、'.join(category.includes)}）" if category.includes else ""
-    cap = category.cap_fen
+    lines: dict[Column, list[str]] = {column: [] for column in COLUMNS}
+    for cells in registry.CELLS:
+        for column, line in cells(category, mark):
+            lines[column].append(line)
     return (
         f"{category.zh}{includes} {mark(category.covered)}\n[dim]{category.id}[/dim]",
-        "\n".join(_subsidies(category, mark)),
-        f"{yuan(cap.value)} {mark(cap)}" if cap else "",
-        "\n".join(_conditions(category, mark)),
-        _quota(category.quota, mark),
+        *("\n".join(lines[column]) for column in COLUMNS),
     )
-
-
-def _subsidies(category: Category, mark: _Marks) -> list[str]:
-    tiers = [
-        f"from {yuan(tier.from_fen.value)} {mark(tier.from_fen)}: "
-        f"{yuan(tier.sum_fen.value)} {mark(tier.sum_fen)}"
-        for tier in category.tiers
-    ]
-    grades = [
-        f"{'no grade' if grade == 'none' else f'grade {grade}'}: {percent(rate.value)} {mark(rate)}"
-        for grade, rate in category.grades.items()
-    ]
-    flat = category.rate_bp
-    rest = [f"{'else: ' if grades else ''}{percent(flat.value)} {mark(flat)}"] if flat else []
-    return tiers + grades + rest
-
-
-def _conditions(category: Category, mark: _Marks) -> list[str]:
-    conditions = []
-    if limit := category.price_max_fen:
-        conditions.append(f"price up to {yuan(limit.value)} {mark(limit)}")
-    if category.age_min:
-        conditions.append(f"{category.age_min.value} or older {mark(category.age_min)}")
-    if category.from_on.id != "in_force/from_on":
-        conditions.append(f"from {category.from_on.text} {mark(category.from_on)}")
-    if category.to_on.id != "in_force/to_on":
-        conditions.append(f"until {category.to_on.text} {mark(category.to_on)}")
-    if old := category.trade_in:
-        conditions.append(f"trade-in: {old.kind}")
-        if old.owned_before_on:
-            before = old.owned_before_on
-            conditions.append(f"owned before {before.text} {mark(before)}")
-        if old.quota:
-            conditions.append(f"each old one: {_quota(old.quota, mark)}")
-    return conditions
-
-
-def _quota(quota: Quota, mark: _Marks) -> str:
-    amount = f"{yuan(quota.limit.value)} yuan" if quota.unit == "fen" else str(quota.limit.value)
-    period = "a year" if quota.period == "calendar_year" else "in all"
-    beyond = (
-        f", beyond: {quota.over_limit.text} {mark(quota.over_limit)}" if quota.over_limit else ""
-    )
-    return f"{amount} {period} {mark(quota.limit)}{beyond}"
 
 
 def _print_whole(console: Console, policy: Policy, mark: _Marks) -> None:

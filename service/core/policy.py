@@ -9,49 +9,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
-from service.core.money import WHOLE_BP, Rounding
+from service.core.fact import Fact, Frozen, OneLine, Share
+from service.core.money import Rounding
+from service.core.rules.quota import Quota
+from service.core.rules.terms import Terms
+from service.core.rules.window import InForce
 
-T = TypeVar("T")
-
-Basis = Literal["stated", "adopted", "assumed"]
-SchemeId = Literal["appliances", "digital", "home", "ebike", "cars", "elderly"]
-Grade = Literal["1", "2", "3", "4", "5", "none"]
-Period = Literal["calendar_year", "all"]
-
-Fen = Annotated[int, Field(gt=0, le=10_000_000_000)]
-Rate = Annotated[int, Field(gt=0, le=WHOLE_BP, description="basis points: 1500 is 15 %")]
-Share = Annotated[int, Field(ge=0, le=WHOLE_BP, description="basis points of the whole")]
-Count = Annotated[int, Field(gt=0, le=10_000_000_000)]
-OneLine = Annotated[str, Field(min_length=1, pattern=r"^[^\x00-\x1f\x7f]+$")]
-
-
-class Frozen(BaseModel):
-    """No coercion, no unknown field, no change once read."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
-
-
-class Fact(Frozen, Generic[T]):
-    """One value of the rules, and how sure we are of it.
-
-    `source` is a key of the policy's sources. An assumed value has none; its `note` says
-    what is not known. `id` is where the fact stands in the file, the policy's id aside.
-    """
-
-    value: T
-    basis: Basis
-    source: str | None = None
-    note: OneLine | None = None
-    id: str = Field(alias="@id")
-
-    @property
-    def text(self) -> str:
-        """The value as it is written in a file."""
-        return str(self.value).lower() if isinstance(self.value, bool) else str(self.value)
+# Also the pool's name in the ledger, in metrics and in exports.
+SchemeId = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 
 
 class Source(Frozen):
@@ -60,52 +29,6 @@ class Source(Frozen):
     name: OneLine
     number: OneLine | None = None
     issued: OneLine | None = None
-
-
-class Quota(Frozen):
-    """How many items, or how much money in fen, one subject may have in a period."""
-
-    limit: Fact[Count]
-    period: Period = "calendar_year"
-    unit: Literal["items", "fen"] = "items"
-    # Categories whose quota has one name share it; by default each has its own.
-    name: str = ""
-    # Money only: what becomes of a line that would pass what is left.
-    over_limit: Fact[Literal["refuse"]] | None = None
-
-
-class TradeInTerms(Frozen):
-    """The old vehicle that must be handed in."""
-
-    kind: Literal["car", "e_bike"]
-    owned_before_on: Fact[date] | None = None
-    quota: Quota | None = None
-
-
-class Tier(Frozen):
-    """A fixed sum for a price from `from_fen` on, up to the next tier."""
-
-    from_fen: Fact[Fen]
-    sum_fen: Fact[Fen]
-
-
-class Terms(Frozen):
-    """What a scheme, a group or a category may lay down; the narrower one prevails.
-
-    `grades` holds the rates of single efficiency grades; `rate_bp` is the rate of whatever
-    has none there. Without `rate_bp` a grade must be sent, and must be one of `grades`.
-    """
-
-    from_on: Fact[date] | None = None
-    to_on: Fact[date] | None = None
-    rate_bp: Fact[Rate] | None = None
-    grades: dict[Grade, Fact[Rate]] = {}
-    cap_fen: Fact[Fen] | None = None
-    price_max_fen: Fact[Fen] | None = None
-    tiers: tuple[Tier, ...] = ()
-    quota: Quota | None = None
-    trade_in: TradeInTerms | None = None
-    age_min: Fact[Annotated[int, Field(gt=0, lt=150)]] | None = None
 
 
 class Category(Terms):
@@ -120,15 +43,6 @@ class Category(Terms):
     from_on: Fact[date]
     to_on: Fact[date]
     quota: Quota
-
-    def tier_of(self, price_fen: int) -> Tier | None:
-        """The highest tier that a price reaches."""
-        reached = (tier for tier in self.tiers if tier.from_fen.value <= price_fen)
-        return max(reached, key=lambda tier: tier.from_fen.value, default=None)
-
-    def rate_of(self, grade: Grade | None) -> Fact[Rate] | None:
-        """The rate of an item of this grade; None where the grade has none."""
-        return self.rate_bp if grade is None else self.grades.get(grade, self.rate_bp)
 
 
 class Scheme(Frozen):
@@ -151,13 +65,6 @@ class Funding(Frozen):
     def total_bp(self) -> int:
         shares = (self.centre_bp, self.province_bp, self.city_bp, self.district_bp)
         return sum(share.value for share in shares)
-
-
-class InForce(Frozen):
-    """Both days are inclusive, in Asia/Shanghai."""
-
-    from_on: Fact[date]
-    to_on: Fact[date]
 
 
 class PolicyHead(Frozen):

@@ -1,11 +1,12 @@
 """What can be wrong with a policy file each of whose values is well formed by itself."""
 
 from collections.abc import Iterator
-from itertools import pairwise
 
+from service.core.fact import Fact
 from service.core.money import WHOLE_BP
-from service.core.policy import Fact, Terms, facts_of
+from service.core.policy import facts_of
 from service.core.policy_parts import PolicyPart, entries
+from service.core.rules import registry
 from service.core.yaml_lines import Path
 
 # Where a fault lies (a fact's id, or a path in the file), and what it is.
@@ -38,45 +39,6 @@ def _faults_in_categories(part: PolicyPart) -> Iterator[Fault]:
         if entry.category_id in seen:
             yield entry.path, "stands in the file twice"
         seen.add(entry.category_id)
-        for reason in _gaps(entry.terms):
-            yield entry.path, reason
-        yield from _faults_in_quota(entry.terms)
-        yield from _faults_in_tiers(entry.terms)
-        yield from _faults_in_window(part, entry.terms)
-
-
-def _gaps(terms: Terms) -> Iterator[str]:
-    by_rate = terms.rate_bp is not None or bool(terms.grades)
-    if by_rate == bool(terms.tiers):
-        yield "needs either a rate (rate_bp, grades) or tiers"
-    if by_rate != (terms.cap_fen is not None):
-        yield "a rate needs a cap_fen, and tiers have none"
-    if terms.quota is None:
-        yield "needs a quota"
-
-
-def _faults_in_quota(terms: Terms) -> Iterator[Fault]:
-    if terms.quota and (terms.quota.unit == "fen") != (terms.quota.over_limit is not None):
-        yield terms.quota.limit.id, "a quota in fen needs over_limit, and no other quota has it"
-    trade_in = terms.trade_in
-    if trade_in and trade_in.owned_before_on and trade_in.kind != "car":
-        yield trade_in.owned_before_on.id, "is for cars"
-
-
-def _faults_in_tiers(terms: Terms) -> Iterator[Fault]:
-    for tier in terms.tiers:
-        if tier.sum_fen.value > tier.from_fen.value:
-            yield tier.sum_fen.id, "is more than the lowest price that it is paid for"
-    for lower, higher in pairwise(terms.tiers):
-        if lower.from_fen.value >= higher.from_fen.value:
-            yield higher.from_fen.id, "is out of order: tiers rise from the lowest price"
-
-
-def _faults_in_window(part: PolicyPart, terms: Terms) -> Iterator[Fault]:
-    assert terms.from_on and terms.to_on, "Bug! The policy's own days are laid in."
-    if terms.from_on.value > terms.to_on.value:
-        yield terms.from_on.id, "is after to_on"
-    if terms.from_on.value < part.in_force.from_on.value:
-        yield terms.from_on.id, "is before the policy is in force"
-    if terms.to_on.value > part.in_force.to_on.value:
-        yield terms.to_on.id, "is after the policy has ended"
+        for faults in registry.FAULTS:
+            for fact_id, reason in faults(entry.terms, part.in_force):
+                yield fact_id or entry.path, reason

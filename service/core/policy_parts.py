@@ -10,16 +10,9 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import Field
 
-from service.core.policy import (
-    Category,
-    Fact,
-    OneLine,
-    Policy,
-    PolicyHead,
-    Scheme,
-    SchemeId,
-    Terms,
-)
+from service.core.fact import Fact, OneLine
+from service.core.policy import Category, Policy, PolicyHead, Scheme, SchemeId
+from service.core.rules.terms import Terms
 from service.core.yaml_lines import Path
 
 

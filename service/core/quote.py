@@ -6,16 +6,13 @@ from typing import Literal
 from service.core.calendar import business_day
 from service.core.checkout import Checkout, EnergyGrade, Item
 from service.core.money import share_fen
-from service.core.policy import Category, Policy, PolicyBook, Quota
+from service.core.policy import Category, Policy, PolicyBook
 from service.core.reasons import Reason
-from service.core.rules import (
-    LINE_RULES,
-    Line,
-    category_covered,
-    policy_in_force,
-    sold_recently,
-    within_window,
-)
+from service.core.rules import registry
+from service.core.rules.coverage import category_not_covered, no_policy_in_force
+from service.core.rules.quota import Quota
+from service.core.rules.subject import Sale
+from service.core.rules.window import sold_recently, within_window
 from service.core.value import value
 
 
@@ -91,7 +88,9 @@ def quote(book: PolicyBook, checkout: Checkout, now: datetime) -> Quote:
     """
     sold_on = business_day(checkout.sold_at)
     policy = book.on(sold_on)
-    timing = _reasons(sold_recently(checkout.sold_at, now), policy_in_force(policy, sold_on))
+    timing = _reasons(
+        sold_recently(checkout.sold_at, now), None if policy else no_policy_in_force(sold_on)
+    )
     lines = tuple(_line(policy, checkout, item, sold_on, timing) for item in checkout.items)
     return Quote(
         policy.id if policy else None,
@@ -112,10 +111,9 @@ def _line(
         return _unknown(item, timing)
     category = policy.categories.get(item.category)
     if category is None:
-        return _unknown(item, timing + _reasons(category_covered(policy, item)))
+        return _unknown(item, (*timing, category_not_covered(item)))
     price = price_of(policy, category, item.price_fen, item.energy_grade)
-    line = Line(policy, category, checkout, item, sold_on, price.subsidy_fen)
-    reasons = timing + judged(line)
+    reasons = timing + judged(category, Sale(checkout, item, sold_on, price.subsidy_fen))
     return LineQuote(
         line_no=item.line_no,
         category=item.category,
@@ -125,7 +123,7 @@ def _line(
         rate_bp=price.rate_bp,
         cap_fen=price.cap_fen,
         subsidy_fen=0 if reasons else price.subsidy_fen,
-        quotas=() if reasons else quotas_of(line),
+        quotas=() if reasons else quotas_of(policy, category, sold_on, price.subsidy_fen),
         reasons=reasons,
     )
 
@@ -148,20 +146,24 @@ def price_of(
     return Price(rate.value, cap_fen, min(share, cap_fen))
 
 
-def judged(line: Line) -> tuple[Reason, ...]:
+def judged(category: Category, sale: Sale) -> tuple[Reason, ...]:
     """Every reason against a line; outside its window the other rules do not apply."""
-    if reason := within_window(line):
+    if reason := within_window(category, sale.sold_on):
         return (reason,)
-    return tuple([reason for rule in LINE_RULES if (reason := rule(line)) is not None])
+    return tuple(
+        [reason for check in registry.CHECKS if (reason := check(category, sale)) is not None]
+    )
 
 
-def quotas_of(line: Line) -> tuple[QuotaUse, ...]:
+def quotas_of(
+    policy: Policy, category: Category, sold_on: date, subsidy_fen: int
+) -> tuple[QuotaUse, ...]:
     """What an eligible line takes: of the buyer's right, and of the old vehicle's."""
-    year, quota = str(line.sold_on.year), line.category.quota
-    amount = line.subsidy_fen if quota.unit == "fen" else 1
-    restored = line.policy.refund_restores_quota.value
+    year, quota = str(sold_on.year), category.quota
+    amount = subsidy_fen if quota.unit == "fen" else 1
+    restored = policy.refund_restores_quota.value
     uses = [_use("person", quota, quota.name, year, amount, restored)]
-    trade_in = line.category.trade_in
+    trade_in = category.trade_in
     if trade_in and trade_in.quota:
         uses.append(_use("trade_in", trade_in.quota, f"old_{trade_in.kind}", year, 1, restored))
     return tuple(uses)

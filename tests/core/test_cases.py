@@ -9,7 +9,7 @@ import yaml
 
 from service.core.checkout import CAR_CATEGORIES, Checkout
 from service.core.quote import LineQuote, quote
-from service.core.sentences import sentence
+from service.core.reason_sentences import sentence
 from service.policies import read_book
 from tests.builders import item_json, make_checkout, old_bike_json, old_car_json, resident_id, vin
 

@@ -85,7 +85,7 @@ def test_the_sample_itself_is_read() -> None:
         ("cap_fen: {value", "cap_fn: {value", 23, "cap_fn: Extra inputs"),
         ("value: 50000,", "value: 50000, unit: fen,", 23, "unit: Extra inputs"),
         ("value: 50000,", "value: 50000, id: x,", 23, "id: Extra inputs"),
-        ("  digital:", "  digitals:", 18, "digitals"),
+        ("  digital:", "  Digital:", 18, "Digital"),
         ("en: Small\n", "en: Small\nen: Tiny\n", 4, "en stands here twice"),
         (CAP, CAP + CAP, 24, "cap_fen stands here twice"),
         ("value: 50000, basis: stated, source: doc", "value: 50000, basis: stated", 23, "source"),

@@ -11,7 +11,7 @@ from service.core.calendar import SHANGHAI
 from service.core.checkout import CAR_CATEGORIES, PRICE_MAX_FEN, Checkout
 from service.core.policy import Policy
 from service.core.quote import LineQuote, Quote, quote
-from service.core.sentences import sentence
+from service.core.reason_sentences import sentence
 from service.policies import read_book
 from tests.builders import (
     item_json,

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
+from service.core.reason_sentences import SENTENCES, sentence
 from service.core.reasons import Reason, ReasonCode
-from service.core.sentences import SENTENCES, sentence
 
 CHINESE = re.compile("[一-鿿]")
 

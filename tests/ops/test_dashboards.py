@@ -4,15 +4,15 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 import yaml
 
 from deploy.grafana.source.dashboards import BOARDS, FOLDER, dashboards
 from deploy.grafana.source.words import NAMES
-from service.core.policy import SchemeId
 from service.core.reasons import ReasonCode
+from service.policies import read_book
 from tests.ops.declared import declared, names_in
 from tests.ops.test_alerts import rules
 
@@ -80,7 +80,9 @@ def test_both_languages_ask_the_same() -> None:
 
 def test_every_reason_and_pool_has_a_name() -> None:
     assert set(NAMES["code"]) == {code.value for code in ReasonCode}
-    assert set(NAMES["pool"]) == set(get_args(SchemeId))
+    assert set(NAMES["pool"]) == {
+        scheme for policy in read_book("330402").policies for scheme in policy.schemes
+    }
 
 
 def test_grafana_is_given_the_source_and_the_folders_that_the_dashboards_need() -> None:

@@ -1,0 +1,49 @@
+"""The numbers under which one piece is subsidised only once."""
+
+from service.core.fact import Frozen
+from service.core.reasons import Reason, ReasonCode
+from service.core.rules.subject import ReasonFacts, Sale, Sentences
+from service.core.sentences import Sentence
+
+
+class SerialTerms(Frozen):
+    """A policy lays down nothing of serial numbers yet."""
+
+
+def serial_not_repeated(terms: SerialTerms, sale: Sale) -> Reason | None:
+    """The first line that carries a serial keeps it."""
+    serials = set(sale.item.serials())
+    for other in sale.checkout.items:
+        if other is sale.item:
+            return None
+        if not serials.isdisjoint(other.serials()):
+            facts: ReasonFacts = {"first_line_no": other.line_no}
+            return Reason(ReasonCode.SERIAL_ALREADY_CLAIMED, "same_sale", facts)
+    raise AssertionError("Bug! A line of another checkout.")
+
+
+CHECKS = (serial_not_repeated,)
+
+
+SENTENCES: Sentences = {
+    (ReasonCode.SERIAL_ALREADY_CLAIMED, ""): (
+        Sentence(
+            "该序列号已由本企业申领补贴（单号 {claim_id}），请勿重复申领；"
+            "如该笔有误，请先撤销或退货后重试。",
+            "This serial number already has a subsidy of yours (claim {claim_id}). Do not claim "
+            "again; if that claim is wrong, cancel or refund it first.",
+        ),
+        Sentence(
+            "该序列号已享受过补贴，请核对商品序列号；核对无误则请顾客更换一件，或联系区经信商务局。",
+            "This serial number was already subsidised. Check it against the product; if it is "
+            "right, hand over another piece or call the commerce bureau.",
+        ),
+    ),
+    (ReasonCode.SERIAL_ALREADY_CLAIMED, "same_sale"): (
+        Sentence(
+            "该序列号与本单第 {first_line_no} 行重复，请逐件扫描商品序列号后重试。",
+            "This serial number is the same as on line {first_line_no} of this sale. Scan each "
+            "piece and try again.",
+        ),
+    ),
+}
