@@ -11,6 +11,9 @@ from stdnum.cn import ric
 from stdnum.cn.uscc import calc_check_digit as calc_uscc_digit
 
 from service.core.checkout import Checkout
+from service.policies import read_book
+
+SERIAL_FORMATS = read_book("330402").serial_formats
 
 # Districts of Jiaxing: Nanhu, Xiuzhou, Jiashan, Haiyan, Haining, Pinghu, Tongxiang.
 PLACES = ("330402", "330411", "330421", "330424", "330481", "330482", "330483")
@@ -93,7 +96,8 @@ def checkout_json(**overrides: Any) -> dict[str, Any]:
 
 def make_checkout(**overrides: Any) -> Checkout:
     """`checkout_json`, validated as the API validates it."""
-    return Checkout.model_validate_json(json.dumps(checkout_json(**overrides)))
+    body = json.dumps(checkout_json(**overrides))
+    return Checkout.model_validate_json(body, context=SERIAL_FORMATS)
 
 
 def uscc(n: int = 0) -> str:

@@ -106,6 +106,7 @@ def make_app(settings: Settings) -> FastAPI:
                 stack.callback(tracing.close)
             claim_path = tracing.claim_path if tracing else ClaimPath
             app.state.service = await stack.enter_async_context(open_service(settings, claim_path))
+            app.state.serial_formats = app.state.service.book.serial_formats
             yield
 
     app = FastAPIOffline(

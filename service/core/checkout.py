@@ -5,6 +5,7 @@ here: types, lengths, check digits. What the rules say of it is in `rules`.
 """
 
 import re
+from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Annotated, Literal, Self
 
@@ -32,8 +33,11 @@ from service.core.calendar import parse_day, parse_instant
 PRICE_MAX_FEN = 10_000_000_000
 ITEMS_MAX = 20
 
-# These categories carry a VIN as their serial number (GB 16735).
-CAR_CATEGORIES = frozenset({"new_energy_car", "fuel_car"})
+# What the serial number of a category's goods must be: a VIN (GB 16735), or anything printable.
+# Policy files say it of their categories (`rules/serial.py`); a validation gets it as its context,
+# a mapping by category.
+SerialFormat = Literal["vin", "any"]
+SerialFormats = Mapping[str, SerialFormat]
 
 VIN_FORMAT = re.compile(r"[A-HJ-NPR-Z0-9]{17}")
 ID_FORMATS = {
@@ -199,8 +203,9 @@ class Item(Strict):
 
     @field_validator("serial_no")
     @classmethod
-    def _vin_for_a_car(cls, value: str, info: ValidationInfo) -> str:
-        if info.data.get("category") in CAR_CATEGORIES and not (
+    def _vin_where_the_policy_says_so(cls, value: str, info: ValidationInfo) -> str:
+        formats: SerialFormats = info.context or {}
+        if formats.get(info.data.get("category", "")) == "vin" and not (
             VIN_FORMAT.fullmatch(value) and Vin(value).verify_checksum(check_year=False)
         ):
             raise PydanticCustomError("vin", "not a VIN with a good check digit")

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
+from service.core.checkout import SerialFormat
 from service.core.fact import Fact, Frozen, OneLine, Share
 from service.core.money import Rounding
 from service.core.rules.quota import Quota
@@ -43,6 +44,11 @@ class Category(Terms):
     from_on: Fact[date]
     to_on: Fact[date]
     quota: Quota
+
+    @property
+    def serial_format(self) -> SerialFormat:
+        for_an_old_car = self.trade_in is not None and self.trade_in.kind == "car"
+        return self.serial or ("vin" if for_an_old_car else "any")
 
 
 class Scheme(Frozen):
@@ -96,7 +102,7 @@ class Policy(PolicyHead):
         return self.in_force.from_on.value <= day <= self.in_force.to_on.value
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PolicyBook:
     """The policies of one jurisdiction, by date; at most one is in force on any day."""
 
@@ -111,6 +117,16 @@ class PolicyBook:
     def on(self, day: date) -> Policy | None:
         """The policy in force on a day in Asia/Shanghai."""
         return next((policy for policy in self.policies if policy.covers(day)), None)
+
+    @cached_property
+    def serial_formats(self) -> dict[str, SerialFormat]:
+        """What the serial number of each category's goods must be, by the latest policy that has
+        the category: the context in which a checkout is validated."""
+        return {
+            name: category.serial_format
+            for policy in self.policies
+            for name, category in policy.categories.items()
+        }
 
     def get(self, policy_id: str) -> Policy | None:
         """The policy that priced a claim, whatever is in force today."""

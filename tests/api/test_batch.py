@@ -73,6 +73,13 @@ async def test_a_bad_item_of_a_batch_is_told_by_itself_alone(house: House) -> No
     assert fields == ["checkout.items.0.price_fen"]
 
 
+async def test_a_car_of_a_batch_has_a_vin_with_a_good_check_digit(house: House) -> None:
+    car = item_json(category="fuel_car", serial_no="LSGJA52U3BH123459", energy_grade=None)
+    (result,) = (await send(house, [one(1, items=[car])])).json()["results"]
+    (field,) = result["problem"]["fields"]
+    assert (result["status"], field["field"]) == (422, "checkout.items.0.serial_no")
+
+
 async def test_a_batch_says_what_the_claim_alone_would_have_been_told(house: House) -> None:
     (result,) = (await send(house, [one(1)])).json()["results"]
     alone = await house.claim(

@@ -7,11 +7,19 @@ from typing import Any
 import pytest
 import yaml
 
-from service.core.checkout import CAR_CATEGORIES, Checkout
+from service.core.checkout import Checkout
 from service.core.quote import LineQuote, quote
 from service.core.reason_sentences import sentence
 from service.policies import read_book
-from tests.builders import item_json, make_checkout, old_bike_json, old_car_json, resident_id, vin
+from tests.builders import (
+    SERIAL_FORMATS,
+    item_json,
+    make_checkout,
+    old_bike_json,
+    old_car_json,
+    resident_id,
+    vin,
+)
 
 BOOK = read_book("330402")
 FILES = sorted(Path(__file__).parent.glob("cases-*.yaml"))
@@ -41,7 +49,7 @@ def trade_in(case: dict[str, Any], n: int) -> dict[str, Any] | None:
     told = case.get("trade_in", {})
     if told == "none":
         return None
-    if case["category"] in CAR_CATEGORIES:
+    if SERIAL_FORMATS.get(case["category"]) == "vin":
         return old_car_json(**{"serial_no": vin(9_000_000 + n), **told})
     return old_bike_json(**told) if case["category"] == "e_bike" else None
 
@@ -61,7 +69,7 @@ def checkout(case: dict[str, Any], n: int = 1) -> Checkout:
         price_fen=fen(case["price"]),
         energy_grade=case.get("grade"),
         trade_in=trade_in(case, n),
-        serial_no=vin(n) if case["category"] in CAR_CATEGORIES else f"SN-{n}",
+        serial_no=vin(n) if SERIAL_FORMATS.get(case["category"]) == "vin" else f"SN-{n}",
     )
     return make_checkout(
         sold_at=f"{case['sold_on']}T10:15:00+08:00", consumer=consumer(case, n), items=[item]

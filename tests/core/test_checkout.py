@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from service.core.checkout import PRICE_MAX_FEN, Checkout
 from tests.builders import (
+    SERIAL_FORMATS,
     checkout_json,
     imei,
     item_json,
@@ -22,7 +23,7 @@ from tests.builders import (
 def where(body: dict[str, Any] | str) -> list[str]:
     text = body if isinstance(body, str) else json.dumps(body)
     with pytest.raises(ValidationError) as refused:
-        Checkout.model_validate_json(text)
+        Checkout.model_validate_json(text, context=SERIAL_FORMATS)
     places = [".".join(map(str, fault["loc"])) for fault in refused.value.errors()]
     # Of one bad item pydantic says besides that there are too few good ones.
     inside = any(place.startswith("items.") for place in places)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from service.core.policy import Policy, PolicyBook, facts_of
-from service.core.policy_file import PolicyFileError
+from service.core.policy_file import PolicyFileError, parse_book
 from service.policies import SHIPPED, read_book
 
 BOOK = read_book("330402")
@@ -102,3 +102,21 @@ def test_a_folder_that_is_not_there_or_not_text_is_refused(tmp_path: Path) -> No
     (tmp_path / "bad.yaml").write_bytes(b"\xff\xfe")
     with pytest.raises(PolicyFileError, match="cannot be read"):
         read_book("330402", tmp_path)
+
+
+def test_a_category_says_what_its_serial_numbers_are() -> None:
+    formats = BOOK.serial_formats
+    assert {name for name, wanted in formats.items() if wanted == "vin"} == {
+        "new_energy_car",
+        "fuel_car",
+    }
+    assert formats["air_conditioner"] == formats["e_bike"] == "any"
+
+
+def test_an_older_policy_file_without_the_word_still_asks_for_a_vin_where_an_old_car_comes_in() -> (
+    None
+):
+    text = (SHIPPED / "nanhu-2025.yaml").read_text(encoding="utf-8")
+    bare = "\n".join(line for line in text.splitlines() if "serial: vin #" not in line)
+    assert bare != text
+    assert parse_book("330402", {"bare.yaml": bare}).serial_formats["fuel_car"] == "vin"

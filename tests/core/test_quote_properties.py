@@ -8,12 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.core.calendar import SHANGHAI
-from service.core.checkout import CAR_CATEGORIES, PRICE_MAX_FEN, Checkout
+from service.core.checkout import PRICE_MAX_FEN, Checkout
 from service.core.policy import Policy
 from service.core.quote import LineQuote, Quote, quote
 from service.core.reason_sentences import sentence
 from service.policies import read_book
 from tests.builders import (
+    SERIAL_FORMATS,
     item_json,
     make_checkout,
     old_bike_json,
@@ -46,7 +47,7 @@ def items(draw: st.DrawFn, line_no: int = 1) -> dict[str, Any]:
         category=category,
         price_fen=draw(PRICES),
         energy_grade=draw(GRADES),
-        serial_no=vin(number) if category in CAR_CATEGORIES else serial(number),
+        serial_no=vin(number) if SERIAL_FORMATS.get(category) == "vin" else serial(number),
         trade_in=draw(TRADE_INS),
     )
 

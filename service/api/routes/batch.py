@@ -15,6 +15,7 @@ from service.api.bodies import (
     InvalidBody,
     each_name_once,
     invalid,
+    serial_formats,
     takes,
 )
 from service.api.edge import BodyTooLarge
@@ -38,7 +39,7 @@ from service.claims.outcomes import (
     Refused,
     Replayed,
 )
-from service.core.checkout import Checkout, Strict
+from service.core.checkout import Checkout, SerialFormats, Strict
 from service.core.sentences import Language
 from service.db.engine import LedgerAway
 from service.retailers.directory import Caller
@@ -106,19 +107,21 @@ RESULTS = TypeAdapter(dict[str, list[dict[str, Any]]])
 )
 async def create_claims(request: Request, service: ServiceOf, caller: MayClaim) -> Response:
     """Up to 500 claims, each as if it were sent alone; a bad one spoils no other."""
-    wanted = await read_batch(await request.body())
+    wanted = await read_batch(await request.body(), serial_formats(request))
     answers = _Answers(service, caller, language_of(request), request_id_of(request))
     results = await asyncio.gather(*map(answers.one, wanted))
     return Response(RESULTS.dump_json({"results": results}), media_type="application/json")
 
 
-async def read_batch(body: bytes) -> list[KeyedCheckout | BadClaim]:
+async def read_batch(body: bytes, formats: SerialFormats | None) -> list[KeyedCheckout | BadClaim]:
     """Each claim of the body, read or not. Raises InvalidBody or BodyTooLarge where the body as a
     whole is wrong."""
     if body.count(b",") > COMMAS_MAX:
         _not_too_much(body)
     try:
-        claims: Sequence[KeyedCheckout | BadClaim] = BatchBody.model_validate_json(body).claims
+        claims: Sequence[KeyedCheckout | BadClaim] = BatchBody.model_validate_json(
+            body, context=formats
+        ).claims
     except ValidationError as error:
         errors = telling(error.errors(include_url=False, include_input=False))
         if any(len(one["loc"]) < 2 or one["loc"][0] != "claims" for one in errors):
@@ -127,7 +130,7 @@ async def read_batch(body: bytes) -> list[KeyedCheckout | BadClaim]:
         _not_too_many(raw)
         claims = []
         for one in raw:
-            claims.append(_read_one(one))
+            claims.append(_read_one(one, formats))
             await asyncio.sleep(0)  # hundreds of bad ones keep no other till waiting
     each_name_once(body)
     return list(claims)
@@ -151,9 +154,9 @@ def _not_too_many(claims: Sequence[Any]) -> None:
         raise invalid("too_long", "claims", max_length=CLAIMS_MAX)
 
 
-def _read_one(raw: Any) -> KeyedCheckout | BadClaim:
+def _read_one(raw: Any, formats: SerialFormats | None) -> KeyedCheckout | BadClaim:
     try:
-        return KeyedCheckout.model_validate_json(to_json(raw))
+        return KeyedCheckout.model_validate_json(to_json(raw), context=formats)
     except ValidationError as error:
         return _bad(raw, telling(error.errors(include_url=False, include_input=False)))
 

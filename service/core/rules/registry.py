@@ -34,6 +34,7 @@ CELLS: tuple[Callable[[Terms, Mark], Cells], ...] = (
     age.cells,
     window.cells,
     trade_in.cells,
+    serial.cells,
     quota.cells,
 )
 

@@ -1,13 +1,17 @@
 """The numbers under which one piece is subsidised only once."""
 
+from service.core.checkout import SerialFormat
 from service.core.fact import Frozen
 from service.core.reasons import Reason, ReasonCode
-from service.core.rules.subject import ReasonFacts, Sale, Sentences
+from service.core.rules.subject import Cells, Mark, ReasonFacts, Sale, Sentences
 from service.core.sentences import Sentence
 
 
 class SerialTerms(Frozen):
-    """A policy lays down nothing of serial numbers yet."""
+    """What the goods' serial number must be. Where a policy says nothing, goods for which an old
+    car is handed in have a VIN."""
+
+    serial: SerialFormat | None = None
 
 
 def serial_not_repeated(terms: SerialTerms, sale: Sale) -> Reason | None:
@@ -23,6 +27,11 @@ def serial_not_repeated(terms: SerialTerms, sale: Sale) -> Reason | None:
 
 
 CHECKS = (serial_not_repeated,)
+
+
+def cells(terms: SerialTerms, mark: Mark) -> Cells:
+    if terms.serial == "vin":
+        yield "conditions", "serial number: a VIN"
 
 
 SENTENCES: Sentences = {
