@@ -4,6 +4,7 @@ A breach means that a price was worked out wrongly, that a row was changed by ha
 policy file was changed after claims had been priced by it.
 """
 
+import json
 from functools import lru_cache
 
 from service.audit.invariant import Finding, Invariant, Snapshot
@@ -12,8 +13,8 @@ from service.core.policy import PolicyBook
 from service.core.quote import price_of
 
 _LINES = """
-SELECT l.claim_id, l.line_no, c.policy, l.category, l.price_fen, l.energy_grade, l.rate_bp,
-    l.cap_fen, l.subsidy_fen
+SELECT l.claim_id, l.line_no, c.policy, l.category, l.price_fen, l.energy_grade, l.facts::text,
+    l.rate_bp, l.cap_fen, l.subsidy_fen
 FROM claim AS c JOIN claim_line AS l USING (claim_id) WHERE c.jurisdiction = $1
 """
 # Prices repeat: list prices, and few of them.
@@ -27,8 +28,8 @@ async def _check(snapshot: Snapshot) -> Finding:
     rows = snapshot.connection.cursor(_LINES, snapshot.jurisdiction, prefetch=ROWS_AT_A_TIME)
     async for row in rows:
         finding.checked += 1
-        claim_id, line_no, policy, category, price_fen, grade, *got = row
-        due = price(policy, category, price_fen, grade)
+        claim_id, line_no, policy, category, price_fen, grade, facts, *got = row
+        due = price(policy, category, price_fen, grade, facts)
         if due != tuple(got):
             finding.add(
                 f"claim {claim_id} line {line_no}: rate, cap and subsidy are "
@@ -42,13 +43,18 @@ def _pricer(book: PolicyBook):  # type: ignore[no-untyped-def]
 
     @lru_cache(PRICES_REMEMBERED)
     def price(
-        policy_id: str, category_id: str, price_fen: int, grade: EnergyGrade | None
+        policy_id: str,
+        category_id: str,
+        price_fen: int,
+        grade: EnergyGrade | None,
+        facts: str | None,
     ) -> tuple[int | None, int | None, int] | None:
         """(rate in basis points, cap, subsidy); None where the policy is not known."""
         policy = policies.get(policy_id)
         if policy is None or category_id not in policy.categories:
             return None
-        due = price_of(policy, policy.categories[category_id], price_fen, grade)
+        category = policy.categories[category_id]
+        due = price_of(policy, category, price_fen, grade, json.loads(facts or "{}"))
         return (due.rate_bp, due.cap_fen, due.subsidy_fen)
 
     return price

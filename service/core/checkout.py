@@ -185,7 +185,17 @@ class TradeIn(Strict):
         return value
 
 
-class Item(Strict):
+class ItemFacts(Strict):
+    """Facts of an item that only some rules read. They are kept together with the claim's line, so
+    a new one is a field here and needs no migration."""
+
+    def facts(self) -> dict[str, int | str]:
+        """Those that were given, by name."""
+        given = ((name, getattr(self, name)) for name in ItemFacts.model_fields)
+        return {name: fact for name, fact in given if fact is not None}
+
+
+class Item(ItemFacts):
     """One piece of goods; one line of the claim."""
 
     line_no: int = Field(ge=1, le=999)

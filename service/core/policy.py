@@ -17,7 +17,7 @@ from service.core.checkout import SerialFormat
 from service.core.fact import Fact, Frozen, OneLine, Share
 from service.core.money import Rounding
 from service.core.rules.quota import Quota
-from service.core.rules.terms import Terms
+from service.core.rules.registry import Terms
 from service.core.rules.window import InForce
 
 # Also the pool's name in the ledger, in metrics and in exports.

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from service.core.fact import Fact, OneLine
 from service.core.policy import Category, Policy, PolicyHead, Scheme, SchemeId
-from service.core.rules.terms import Terms
+from service.core.rules.registry import Terms
 from service.core.yaml_lines import Path
 
 

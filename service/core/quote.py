@@ -1,5 +1,6 @@
 """What a checkout gets: the policy's answer, line by line. Pure."""
 
+from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Literal
 
@@ -112,7 +113,7 @@ def _line(
     category = policy.categories.get(item.category)
     if category is None:
         return _unknown(item, (*timing, category_not_covered(item)))
-    price = price_of(policy, category, item.price_fen, item.energy_grade)
+    price = price_of(policy, category, item.price_fen, item.energy_grade, item.facts())
     reasons = timing + judged(category, Sale(checkout, item, sold_on, price.subsidy_fen))
     return LineQuote(
         line_no=item.line_no,
@@ -129,17 +130,21 @@ def _line(
 
 
 def price_of(
-    policy: Policy, category: Category, price_fen: int, grade: EnergyGrade | None
+    policy: Policy,
+    category: Category,
+    price_fen: int,
+    grade: EnergyGrade | None,
+    facts: Mapping[str, int | str],
 ) -> Price:
-    """The rate or the tier of an item of this price and energy grade. No rate (an unknown grade)
-    and no tier give nothing."""
+    """The rate or the tier of an item of this price, energy grade and `ItemFacts`. No rate (an
+    unknown grade) and no tier give nothing."""
     if category.tiers:
         tier = category.tier_of(price_fen)
         sum_fen = tier.sum_fen.value if tier else None
         return Price(None, sum_fen, sum_fen or 0)
+    caps = [cap for cap_of in registry.CAPS if (cap := cap_of(category, facts)) is not None]
+    cap_fen = min(caps)
     rate = category.rate_of(grade)
-    assert category.cap_fen is not None, "Bug! A rate without a cap."
-    cap_fen = category.cap_fen.value
     if rate is None:
         return Price(None, cap_fen, 0)
     share = share_fen(price_fen, rate.value, policy.rounding.value)

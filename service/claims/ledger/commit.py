@@ -18,7 +18,7 @@ from service.claims.ledger.retry import retried
 from service.claims.ledger.standing import read_standing
 from service.claims.outcomes import LineReasons
 from service.core.calendar import business_day
-from service.core.checkout import TradeIn
+from service.core.checkout import Item, TradeIn
 from service.pools.state import PoolState, pool_states
 
 COMMIT_SQL = (Path(__file__).parent / "commit.sql").read_text()
@@ -137,7 +137,7 @@ def _unique_wants(claim: PendingClaim) -> list[object]:
 
 
 def _rows(claims: Sequence[PendingClaim]) -> list[list[tuple[object, ...]]]:
-    """What `commit.sql` takes: claims, lines, serials, rights, as in migration 0011."""
+    """What `commit.sql` takes: claims, lines, serials, rights, as in migrations 0011 and 0014."""
     lines = [(claim.claim_id, line) for claim in claims for line in claim.lines]
     return [
         [_claim_row(claim) for claim in claims],
@@ -195,6 +195,7 @@ def _line_rows(claim: PendingClaim) -> list[tuple[object, ...]]:
             item.model,
             _trade_in_json(item.trade_in),
             _quotas_json(wanted),
+            _facts_json(item),
         )
         for line, item, wanted in zip(
             claim.quote.lines, claim.checkout.items, claim.lines, strict=True
@@ -204,6 +205,11 @@ def _line_rows(claim: PendingClaim) -> list[tuple[object, ...]]:
 
 def _trade_in_json(trade_in: TradeIn | None) -> str | None:
     return None if trade_in is None else trade_in.model_dump_json()
+
+
+def _facts_json(item: Item) -> str | None:
+    facts = item.facts()
+    return to_json(facts).decode() if facts else None
 
 
 def _quotas_json(line: WantedLine) -> str:

@@ -17,7 +17,7 @@
 -- else, as a pool without parts, from its own row.
 --
 -- $1 jurisdiction; $2 the claims (new_claim[]; without `expires_at`: confirmed at once);
--- $3 their lines (new_line[]); $4 the serials (new_serial[]); $5 the rights (new_right[]);
+-- $3 their lines (new_line_2[]); $4 the serials (new_serial[]); $5 the rights (new_right[]);
 -- $6 whether a claim of them has bypassed the gate; $7 whether to spend from the pools' own rows
 -- alone, and to give these back first what the parts have not spent
 WITH claim_in AS (
@@ -74,7 +74,7 @@ line AS (
     -- A pool that does not exist comes out null, which claim_line refuses.
     SELECT l.*, pool.pool AS known_pool, c.retailer_id, c.store_id, c.policy, c.created_at, booking.day AS booked_on,
         c.expires_at IS NOT NULL AS held
-    FROM unnest($3::new_line[]) AS l
+    FROM unnest($3::new_line_2[]) AS l
     JOIN claim_in AS c USING (claim_id)
     JOIN booking ON booking.wanted = c.booked_on
     JOIN ours USING (claim_id)
@@ -83,10 +83,10 @@ line AS (
 lines AS (
     INSERT INTO claim_line (
         claim_id, line_no, category, scheme, pool, state, price_fen, rate_bp, cap_fen,
-        subsidy_fen, energy_grade, serial_no, imei, barcode, brand, model, trade_in, quotas)
+        subsidy_fen, energy_grade, serial_no, imei, barcode, brand, model, trade_in, quotas, facts)
     SELECT claim_id, line_no, category, scheme, known_pool,
         CASE WHEN held THEN 'reserved' ELSE 'confirmed' END, price_fen, rate_bp, cap_fen,
-        subsidy_fen, energy_grade, serial_no, imei, barcode, brand, model, trade_in, quotas
+        subsidy_fen, energy_grade, serial_no, imei, barcode, brand, model, trade_in, quotas, facts
     FROM line
     RETURNING 1
 ),

@@ -1,6 +1,6 @@
 """The highest price that is subsidised, and the cap of a subsidy that is a share of the price."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from service.core.fact import Fact, Fen
 from service.core.money import yuan
@@ -23,6 +23,10 @@ def price_within_limit(terms: PriceTerms, sale: Sale) -> Reason | None:
     if limit is None or sale.item.price_fen <= limit.value:
         return None
     return Reason(ReasonCode.PRICE_OVER_LIMIT, facts={"limit_fen": limit.value})
+
+
+def cap_of(terms: PriceTerms, facts: Mapping[str, int | str]) -> int | None:
+    return terms.cap_fen.value if terms.cap_fen else None
 
 
 CHECKS = (price_within_limit,)

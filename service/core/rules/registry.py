@@ -1,12 +1,26 @@
 """Every rule in its order. A new rule is a file beside this one and its name in these tables."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from service.core.reasons import Reason
 from service.core.rules import age, coverage, grade, price, quota, serial, tiers, trade_in, window
+from service.core.rules.age import AgeTerms
+from service.core.rules.price import PriceTerms
+from service.core.rules.quota import QuotaTerms
+from service.core.rules.serial import SerialTerms
 from service.core.rules.subject import Cells, Mark, Sale, Sentences, TermsFault
-from service.core.rules.terms import Terms
-from service.core.rules.window import InForce
+from service.core.rules.tiers import TierTerms
+from service.core.rules.trade_in import TradeInTerms
+from service.core.rules.window import InForce, WindowTerms
+
+
+# pydantic takes the last base first: read from the right, this is the order of a policy file.
+class Terms(SerialTerms, AgeTerms, TradeInTerms, QuotaTerms, TierTerms, PriceTerms, WindowTerms):
+    """What a scheme, a group or a category may lay down; the narrower one prevails."""
+
+
+# The lowest is the cap of a subsidy that is a share of the price.
+CAPS: tuple[Callable[[Terms, Mapping[str, int | str]], int | None], ...] = (price.cap_of,)
 
 # A refused line has its reasons in this order. A category that says nothing of a kind passes
 # that rule.

@@ -105,6 +105,8 @@ claim_line = sa.Table(
     sa.Column("trade_in", JSONB),
     # What the line took of which right: a refund gives back just this.
     column("quotas", JSONB),
+    # What else pricing has read of the item (`ItemFacts`): the audit reads it, too.
+    sa.Column("facts", JSONB),
     sa.CheckConstraint(
         "state in ('reserved', 'confirmed', 'cancelled', 'expired', 'refunded')",
         name="claim_line_state_known",
