@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from service.config import Misconfigured
 from service.core.calendar import SHANGHAI
+from service.core.policy import PolicyBook
 from service.db.acts import Office
 from service.db.engine import connect
 from service.db.tables import api_key, claim, journal, pool, retailer
@@ -45,6 +46,8 @@ BUDGETS_YUAN = {
     "ebike": 1_500_000,
     "elderly": 500_000,
 }
+# For a scheme of a policy file that is not named above.
+OTHER_BUDGET_YUAN = 1_000_000
 
 
 # --- the clock --------------------------------------------------------------------------
@@ -142,17 +145,16 @@ async def newest_instant(engine: AsyncEngine) -> datetime | None:
 # --- who and what is in it --------------------------------------------------------------
 
 
-async def enrol(engine: AsyncEngine, jurisdiction: str, folder: Path, now: datetime) -> None:
-    """Make sure that the retailer, the store, the budgets and the keys are there.
+async def enrol(engine: AsyncEngine, book: PolicyBook, folder: Path, now: datetime) -> None:
+    """Make sure that the retailer, the store, a budget for each scheme and the keys are there.
 
     Keys that `sandbox.json` still has stay good; lost ones are made anew.
     """
     async with connect(engine, within_s=START_S) as connection:
-        office = Office(connection, jurisdiction, "sandbox", now)
-        if not await connection.scalar(_count(retailer, jurisdiction)):
+        office = Office(connection, book.jurisdiction, "sandbox", now)
+        if not await connection.scalar(_count(retailer, book.jurisdiction)):
             await _add_shop(office)
-        if not await connection.scalar(_count(pool, jurisdiction)):
-            await _allocate(connection, jurisdiction, now)
+        await _allocate_missing(connection, book, now)
         keys = await _keys(office, _read(folder / "sandbox.json"))
     _write(folder / "sandbox.json", {"keys": keys})
 
@@ -178,10 +180,16 @@ async def _add_shop(office: Office) -> None:
     await add_stores(office, RETAILER_ID, [NewStore(STORE_ID, "演示门店", "新嘉街道")])
 
 
-async def _allocate(connection: AsyncConnection, jurisdiction: str, now: datetime) -> None:
-    for name, yuan in BUDGETS_YUAN.items():
-        allocation = Allocation(name, yuan * 100, "SANDBOX-2025", "sandbox budget")
-        await allocate(connection, jurisdiction, allocation, now)
+async def _allocate_missing(connection: AsyncConnection, book: PolicyBook, now: datetime) -> None:
+    """Money for each pool that is not there: on the first start all, later a new scheme's."""
+    schemes = {scheme for policy in book.policies for scheme in policy.schemes}
+    budgets_yuan = {**dict.fromkeys(sorted(schemes), OTHER_BUDGET_YUAN), **BUDGETS_YUAN}
+    known = await connection.scalars(
+        sa.select(pool.c.pool).where(pool.c.jurisdiction == book.jurisdiction)
+    )
+    for name in sorted(budgets_yuan.keys() - set(known)):
+        allocation = Allocation(name, budgets_yuan[name] * 100, "SANDBOX-2025", "sandbox budget")
+        await allocate(connection, book.jurisdiction, allocation, now)
 
 
 async def _keys(office: Office, known: Mapping[str, object]) -> dict[str, str]:

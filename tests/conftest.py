@@ -26,6 +26,7 @@ from service.db import engine as db_engine
 from service.db.acts import Office
 from service.db.engine import connect, driver, make_engine, migrate
 from service.embedded import Engines, engines
+from service.policies import read_book
 from service.retailers.enrol import NewStore, add_retailer, add_stores
 from service.retailers.issue import create_key
 from service.wiring import Service
@@ -248,7 +249,8 @@ async def open_house(
 async def _furnish(settings: Settings, folder: Path) -> None:
     """The sandbox's furniture, and a second retailer with a store and a key."""
     engine = make_engine(str(settings.database_url))
-    await sandbox.enrol(engine, settings.jurisdiction, folder, NOW)
+    book = read_book(settings.jurisdiction, settings.policies_dir)
+    await sandbox.enrol(engine, book, folder, NOW)
     async with connect(engine, within_s=20) as connection:
         office = Office(connection, settings.jurisdiction, "test", NOW)
         await add_retailer(office, retailer_id="other", uscc_number=OTHER_USCC, name="他店")

@@ -160,7 +160,8 @@ async def _furnish(settings: Settings) -> timedelta:
         )
         sandbox.write_clock(settings.data_dir, clock)
         now = real_now + clock.offset
-        await sandbox.enrol(engine, settings.jurisdiction, settings.data_dir, now)
+        book = read_book(settings.jurisdiction, settings.policies_dir)
+        await sandbox.enrol(engine, book, settings.data_dir, now)
     finally:
         await engine.dispose()
     return clock.offset
