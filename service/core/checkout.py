@@ -193,6 +193,14 @@ class ItemFacts(Strict):
     """Facts of an item that only some rules read. They are kept together with the claim's line, so
     a new one is a field here and needs no migration."""
 
+    area_dm2: int | None = Field(
+        None,
+        ge=1,
+        le=1_000_000,
+        exclude_if=is_absent,
+        description="renovated room, in square decimetres: 650 is 6.5 m²",
+    )
+
     def facts(self) -> dict[str, int | str]:
         """Those that were given, by name."""
         given = ((name, getattr(self, name)) for name in ItemFacts.model_fields)

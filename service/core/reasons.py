@@ -19,6 +19,7 @@ class ReasonCode(StrEnum):
     BELOW_LOWEST_TIER = "below_lowest_tier"
     TRADE_IN_REQUIRED = "trade_in_required"
     AGE_NOT_ELIGIBLE = "age_not_eligible"
+    AREA_REQUIRED = "area_required"
     QUOTA_USED = "quota_used"
     SERIAL_ALREADY_CLAIMED = "serial_already_claimed"
     BUDGET_EXHAUSTED = "budget_exhausted"

@@ -31,6 +31,7 @@ GIVEN = [
     Reason(ReasonCode.TRADE_IN_REQUIRED, "same_serial"),
     Reason(ReasonCode.AGE_NOT_ELIGIBLE, facts={"age_min": 60}),
     Reason(ReasonCode.AGE_NOT_ELIGIBLE, "not_proved", {"age_min": 60}),
+    Reason(ReasonCode.AREA_REQUIRED),
     Reason(ReasonCode.QUOTA_USED, facts={"limit": 3}),
     Reason(ReasonCode.QUOTA_USED, "fen", {"left_fen": 12_345, "limit_fen": 2_000_000}),
     Reason(ReasonCode.QUOTA_USED, "trade_in"),

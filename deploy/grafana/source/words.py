@@ -38,6 +38,7 @@ NAMES: dict[str, dict[str, Words]] = {
         "below_lowest_tier": Words("低于最低档", "Below the lowest tier"),
         "trade_in_required": Words("旧车材料不符", "Old vehicle not in order"),
         "age_not_eligible": Words("年龄不符", "Age not eligible"),
+        "area_required": Words("没有报面积", "Area missing"),
         "quota_used": Words("个人资格已用完", "Personal quota used"),
         "serial_already_claimed": Words("序列号已领过", "Serial claimed already"),
         "budget_exhausted": Words("预算用完", "Budget exhausted"),

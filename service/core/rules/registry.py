@@ -3,8 +3,20 @@
 from collections.abc import Callable, Iterator, Mapping
 
 from service.core.reasons import Reason
-from service.core.rules import age, coverage, grade, price, quota, serial, tiers, trade_in, window
+from service.core.rules import (
+    age,
+    area,
+    coverage,
+    grade,
+    price,
+    quota,
+    serial,
+    tiers,
+    trade_in,
+    window,
+)
 from service.core.rules.age import AgeTerms
+from service.core.rules.area import AreaTerms
 from service.core.rules.price import PriceTerms
 from service.core.rules.quota import QuotaTerms
 from service.core.rules.serial import SerialTerms
@@ -15,12 +27,24 @@ from service.core.rules.window import InForce, WindowTerms
 
 
 # pydantic takes the last base first: read from the right, this is the order of a policy file.
-class Terms(SerialTerms, AgeTerms, TradeInTerms, QuotaTerms, TierTerms, PriceTerms, WindowTerms):
+class Terms(
+    AreaTerms,
+    SerialTerms,
+    AgeTerms,
+    TradeInTerms,
+    QuotaTerms,
+    TierTerms,
+    PriceTerms,
+    WindowTerms,
+):
     """What a scheme, a group or a category may lay down; the narrower one prevails."""
 
 
 # The lowest is the cap of a subsidy that is a share of the price.
-CAPS: tuple[Callable[[Terms, Mapping[str, int | str]], int | None], ...] = (price.cap_of,)
+CAPS: tuple[Callable[[Terms, Mapping[str, int | str]], int | None], ...] = (
+    price.cap_of,
+    area.cap_of,
+)
 
 # A refused line has its reasons in this order. A category that says nothing of a kind passes
 # that rule.
@@ -30,6 +54,7 @@ CHECKS: tuple[Callable[[Terms, Sale], Reason | None], ...] = (
     *tiers.CHECKS,
     *trade_in.CHECKS,
     *age.CHECKS,
+    *area.CHECKS,
     *serial.CHECKS,
 )
 
@@ -45,6 +70,7 @@ CELLS: tuple[Callable[[Terms, Mark], Cells], ...] = (
     tiers.cells,
     grade.cells,
     price.cells,
+    area.cells,
     age.cells,
     window.cells,
     trade_in.cells,
@@ -60,6 +86,7 @@ SENTENCES: Sentences = {
     **tiers.SENTENCES,
     **trade_in.SENTENCES,
     **age.SENTENCES,
+    **area.SENTENCES,
     **quota.SENTENCES,
     **serial.SENTENCES,
 }
