@@ -6,7 +6,7 @@ BENCH_ARGS ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test test-long test-browser test-deploy image faults recovery fuzz bench \
+.PHONY: help run test test-long test-browser test-clients test-deploy image faults recovery fuzz bench \
 	bench-large scenario lint check lock clean
 
 help: ## list these targets
@@ -53,6 +53,13 @@ bench-large: $(TEST) ## the same with ten million claims in the tables, against 
 
 scenario: $(TEST) ## play one of loadtests/ with Locust: NAME=day, opening, gateway, storm, week or all
 	@.venv/bin/python -m loadtests.scenario $(or $(NAME),all) $(SCENARIO_ARGS)
+
+test-clients: $(TEST) ## clients that generators make of the API document; needs npm
+	@[ -e .venv/clients/bin/python ] || .venv/bin/python -m venv .venv/clients
+	@.venv/clients/bin/python -m pip install -qq --disable-pip-version-check --root-user-action=ignore \
+		--require-hashes --no-deps -r requirements/clients.txt
+	@cd tests/clients && npm ci --silent --no-audit --no-fund
+	@.venv/bin/python -m pytest -n 0 -m clients tests/clients $(PYTEST_ARGS)
 
 test-deploy: $(DEPLOY) ## try what is in deploy/: compose, Kubernetes, backups, and the image (as root)
 	@$(crds)
@@ -126,6 +133,7 @@ lock: $(TEST) ## write requirements/ anew from pyproject.toml; LOCK_ARGS=--upgra
 		-o requirements/sandbox.txt
 	@$(compile) pyproject.toml --extra sandbox --extra tracing --group build --group test \
 		-c requirements/serve.txt -c requirements/sandbox.txt -o requirements/test.txt
+	@$(compile) --group clients -o requirements/clients.txt
 	@$(compile) --group browser -c requirements/test.txt -o requirements/browser.txt
 	@$(compile) pyproject.toml --extra sandbox --extra tracing --group build --group test \
 		--group deploy -c requirements/test.txt -o requirements/deploy.txt

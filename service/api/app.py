@@ -8,20 +8,17 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.openapi.utils import get_openapi
 from fastapi_offline import FastAPIOffline
-from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from service.api.auth import Refusal
 from service.api.bodies import InvalidBody
+from service.api.document import openapi, operation_id
 from service.api.edge import BodyTooLarge, Bounds, Edge
-from service.api.enrolled import ReasonBody
 from service.api.invalid import invalid_fields, summary
-from service.api.problems import Problem, language_of, problem
+from service.api.problems import language_of, problem
 from service.api.routes import (
     batch,
     board,
@@ -36,14 +33,10 @@ from service.api.routes import (
     retailers,
     settlements,
 )
-from service.api.routes.batch import BatchBody
-from service.api.routes.lifecycle import InvoiceBody, RefundRequest
-from service.api.routes.settlements import PaymentBody, SettlementBody
 from service.batcher import Overloaded
 from service.claims.outcomes import GateAway
 from service.claims.path import ClaimPath
 from service.config import Settings, trace_exporter
-from service.core.checkout import Checkout
 from service.core.sentences import Sentence
 from service.db.engine import LedgerAway
 from service.db.reports import ReportsBusy
@@ -66,24 +59,6 @@ ROUTES = (
     claims, batch, finding, lifecycle, budgets, exports, settlements, reconciliations, retailers,
     keys, ops, board,
 )  # fmt: skip
-
-# Models that no route names in a way FastAPI sees: bodies read from the bytes, and problems.
-UNSEEN_MODELS: tuple[type[BaseModel], ...] = (
-    Checkout,
-    BatchBody,
-    RefundRequest,
-    InvoiceBody,
-    budgets.AdjustmentBody,
-    budgets.TrancheBody,
-    retailers.RetailerBody,
-    retailers.StoreBody,
-    keys.KeyBody,
-    ReasonBody,
-    keys.RotateBody,
-    SettlementBody,
-    PaymentBody,
-    Problem,
-)
 
 
 def create_app() -> FastAPI:
@@ -116,6 +91,7 @@ def make_app(settings: Settings) -> FastAPI:
         version="1",
         summary="Trade-in subsidies at the till",
         lifespan=lifespan,
+        generate_unique_id_function=operation_id,
         # It would tell errors' messages, and bodies' fields by name.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
@@ -124,7 +100,7 @@ def make_app(settings: Settings) -> FastAPI:
         app.include_router(routes.router)
     for fault, answer in FAULTS.items():
         app.add_exception_handler(fault, answer)
-    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    app.openapi = lambda: openapi(app)  # type: ignore[method-assign]
     edge = tracing.edge if tracing else Edge
     app.middleware_stack = edge(
         app=app.build_middleware_stack(),
@@ -150,21 +126,6 @@ def _tracing() -> "Tracing | None":
     from service.api.tracing import Tracing
 
     return Tracing(exporter)
-
-
-def _openapi(app: FastAPI) -> dict[str, Any]:
-    if app.openapi_schema is None:
-        schema = get_openapi(
-            title=app.title, version=app.version, summary=app.summary, routes=app.routes
-        )
-        _, definitions = models_json_schema(
-            [(model, "validation") for model in UNSEEN_MODELS],
-            ref_template="#/components/schemas/{model}",
-        )
-        components = schema.setdefault("components", {}).setdefault("schemas", {})
-        components.update(definitions["$defs"])
-        app.openapi_schema = schema
-    return app.openapi_schema
 
 
 # --- every error leaves as a problem ----------------------------------------------------

@@ -1,7 +1,7 @@
 """Reading a JSON body: validated by pydantic-core straight from the bytes, strictly."""
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 from fastapi import Request
@@ -92,7 +92,17 @@ def _names_in(model: BaseModel) -> int:
     return found
 
 
+# Models that FastAPI does not see, since they are read from the bytes.
+_taken: dict[str, type[BaseModel]] = {}
+
+
+def taken_models() -> Sequence[type[BaseModel]]:
+    """The bodies that the routes imported so far take, for the OpenAPI document."""
+    return tuple(_taken.values())
+
+
 def takes(model: type[BaseModel]) -> dict[str, Any]:
     """The OpenAPI entry of a route that reads its body with `json_body`."""
+    _taken[model.__name__] = model
     schema = {"$ref": f"#/components/schemas/{model.__name__}"}
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}

@@ -32,7 +32,7 @@ PLAIN = r"^[^\x00-\x1f\x7f-\x9f]{1,120}$"
     response_model=Claim | InFlight,
     responses=documented(*ALWAYS, "not_found"),
 )
-async def by_key(service: ServiceOf, caller: MayClaim, idempotency_key: str) -> Any:
+async def read_claim_by_key(service: ServiceOf, caller: MayClaim, idempotency_key: str) -> Any:
     """What became of a request whose answer was lost: its claim as it stands, or
     `{"state": "in_flight"}` while it is decided, or 404 when the ledger knows of none. The
     ledger answers, so this is right while Redis is away too."""

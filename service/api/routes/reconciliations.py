@@ -148,7 +148,8 @@ FILE = {"schema": {"type": "string", "format": "binary"}}
     openapi_extra={
         "requestBody": {
             "required": True,
-            "content": {MEDIA_TYPES["csv"]: FILE, MEDIA_TYPES["xlsx"]: FILE},
+            "description": "csv or xlsx; the type is read from the file itself",
+            "content": {"application/octet-stream": FILE},
         }
     },
 )  # fmt: skip

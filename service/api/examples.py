@@ -1,0 +1,162 @@
+"""Examples of requests and problems for the OpenAPI document; a test sends each to the service."""
+
+from typing import Any
+
+from service.api.problem_kinds import KINDS
+from service.api.problems import problem_body
+
+REQUEST_ID = "019780c3-c9da-76f1-8a29-36f05201f175"
+CLAIM_ID = "019780c3-c9da-76f1-8a29-36f05201f176"
+
+CHECKOUT: dict[str, Any] = {
+    "store_id": "NH0001",
+    "order_no": "POS-20250618-000123",
+    "sold_at": "2025-06-18T10:00:00+08:00",
+    "consumer": {"id_type": "resident_id", "id_number": "330402196003071233"},
+    "items": [
+        {
+            "line_no": 1,
+            "category": "air_conditioner",
+            "price_fen": 599900,
+            "energy_grade": "1",
+            "serial_no": "AC25F0001234",
+            "barcode": "6901234567892",
+        }
+    ],
+}
+PHONE: dict[str, Any] = {
+    "store_id": "NH0001",
+    "order_no": "POS-20250618-000124",
+    "sold_at": "2025-06-18T10:00:00+08:00",
+    "consumer": {"id_type": "passport", "id_number": "E12345678"},
+    "items": [
+        {"line_no": 1, "category": "phone", "price_fen": 300000, "serial_no": "PH25F0001234"}
+    ],
+    "hold": True,
+}
+
+
+def _example(summary: str, value: object) -> dict[str, Any]:
+    return {"summary": summary, "value": value}
+
+
+# By the model of the body; what is done first stands first.
+REQUESTS: dict[str, dict[str, dict[str, Any]]] = {
+    "Checkout": {
+        "claim": _example("an air conditioner, granted at once", CHECKOUT),
+        "hold": _example("a phone, reserved until the customer has paid", PHONE),
+    },
+    "BatchBody": {
+        "batch": _example(
+            "claims of a chain's gateway",
+            {
+                "claims": [
+                    {"idempotency_key": "POS-20250618-000123", "checkout": CHECKOUT},
+                    {"idempotency_key": "POS-20250618-000124", "checkout": PHONE},
+                ]
+            },
+        ),
+    },
+    "RefundRequest": {"refund": _example("one line", {"lines": [1], "reason": "returned"})},
+    "InvoiceBody": {
+        "invoice": _example(
+            "a fully digital invoice has no code",
+            {
+                "number": "25332000000012345678",
+                "date": "2025-06-18",
+                "buyer": "王小明",
+                "total_fen": 599900,
+            },
+        ),
+    },
+    "AdjustmentBody": {
+        "adjustment": _example(
+            "half a million yuan more",
+            {
+                "delta_fen": 50000000,
+                "reason": "second half of the year",
+                "document_no": "南财〔2025〕9号",
+            },
+        ),
+    },
+    "TrancheBody": {
+        "tranche": _example(
+            "money that opens on 1 July",
+            {
+                "opens_at": "2025-07-01T00:00:00+08:00",
+                "amount_fen": 200000000,
+                "document_no": "南财〔2025〕10号",
+            },
+        ),
+    },
+    "SettlementBody": {
+        "final": _example(
+            "all that is invoiced in June",
+            {"retailer_id": "sandbox", "from": "2025-06-01", "to": "2025-06-30"},
+        ),
+    },
+    "PaymentBody": {"payment": _example("paid", {"payment_reference": "20250705-001"})},
+    "VoidBody": {"void": _example("a draft made in error", {"reason": "wrong period"})},
+    "RetailerBody": {
+        "retailer": _example(
+            "a retailer of the district",
+            {"retailer_id": "r1", "uscc": "91330402MA00000058", "name": "新商贸有限公司"},
+        ),
+    },
+    "StoreBody": {
+        "store": _example(
+            "a store of it",
+            {"store_id": "S1", "retailer_id": "r1", "name": "一店", "town": "新嘉街道"},
+        ),
+    },
+    "ReasonBody": {"reason": _example("why", {"reason": "under inspection"})},
+    "KeyBody": {
+        "pos": _example("a till's", {"role": "pos", "retailer_id": "r1", "label": "till 1"})
+    },
+    "RotateBody": {"rotate": _example("both work for a day", {"overlap_hours": 24})},
+}
+
+# What fills the gaps of a sentence, and what else stands in a problem of this code.
+_FACTS: dict[str, dict[str, str]] = {
+    "budget_below_spent": {"free": "120,000.00"},
+    "invoice_total_differs": {
+        "total": "4,799.20",
+        "due": "5,999.00",
+        "paid": "4,799.20",
+        "subsidy": "1,199.80",
+    },
+}
+_MORE: dict[str, dict[str, Any]] = {
+    "claim_refused": {
+        "reasons": [
+            {
+                "line_no": 1,
+                "code": "quota_used",
+                "detail": "This customer has used up the right to a subsidy in this category (at "
+                "most 3). Charge the full price; in doubt, the customer may ask for the record of "
+                "past subsidies.",
+            }
+        ]
+    },
+    "invalid_field": {
+        "detail": "items.0.price_fen: must be a whole number, without quotes or decimals",
+        "fields": [
+            {
+                "field": "items.0.price_fen",
+                "detail": "must be a whole number, without quotes or decimals",
+            }
+        ],
+    },
+    "invoice_total_differs": {"total_fen": 479920, "expected_fen": 599900},
+    "wrong_state": {"detail": "This hold was cancelled. Make a new claim for a new sale."},
+}
+
+PROBLEMS: dict[str, dict[str, Any]] = {
+    code: {
+        "summary": kind.title["en"],
+        "value": problem_body(
+            code, "en", REQUEST_ID, facts=_FACTS.get(code), **_MORE.get(code, {})
+        ),
+    }
+    for code, kind in KINDS.items()
+}
