@@ -11,6 +11,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from service.api.bodies import taken_models
@@ -69,9 +70,9 @@ def openapi(app: FastAPI) -> dict[str, Any]:
 
 
 def _add_schemas(components: dict[str, Any]) -> None:
+    models: list[type[BaseModel]] = [*taken_models(), Problem]
     _, definitions = models_json_schema(
-        [(model, "validation") for model in (*taken_models(), Problem)],
-        ref_template=SCHEMAS + "{model}",
+        [(model, "validation") for model in models], ref_template=SCHEMAS + "{model}"
     )
     components["schemas"].update(definitions["$defs"])
     # FastAPI's own, which no answer of ours is.

@@ -11,7 +11,7 @@ from service.finance.journal.selection import Selection
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class Subtotal:
     """The entries that share a kind, pool or retailer (null: of no retailer)."""
 
     name: str | None
@@ -37,9 +37,9 @@ class Totals:
     rows: int
     sum_fen: int
     until_entry: int
-    by_kind: list[Part]
-    by_pool: list[Part]
-    by_retailer: list[Part]
+    by_kind: list[Subtotal]
+    by_pool: list[Subtotal]
+    by_retailer: list[Subtotal]
     funding: FundingTotals
     sha256: str
 
@@ -49,7 +49,7 @@ async def read_totals(connection: asyncpg.Connection, selection: Selection) -> T
     where, arguments = selection.where()
     parts = {
         name: [
-            Part(*row)
+            Subtotal(*row)
             for row in await connection.fetch(
                 f"SELECT {name}, count(*), sum(amount_fen)::bigint FROM journal"  # noqa: S608
                 f" WHERE {where} GROUP BY 1 ORDER BY 1",

@@ -43,7 +43,7 @@ OnProgress = Callable[[float], Awaitable[None]]
 
 
 @dataclass(slots=True)
-class Part:
+class FindingTotal:
     """`here_fen` is what the books have, `there_fen` what the file says."""
 
     count: int = 0
@@ -56,8 +56,8 @@ class Part:
         self.there_fen += row.amount_fen if row else 0
 
 
-def _parts() -> dict[str, Part]:
-    return {finding: Part() for finding in FINDINGS}
+def _parts() -> dict[str, FindingTotal]:
+    return {finding: FindingTotal() for finding in FINDINGS}
 
 
 @dataclass(slots=True)
@@ -72,8 +72,8 @@ class Summary:
     units: int = 0
     here_fen: int = 0
     until_entry: int = 0
-    other_days: Part = field(default_factory=Part)
-    findings: dict[str, Part] = field(default_factory=_parts)
+    other_days: FindingTotal = field(default_factory=FindingTotal)
+    findings: dict[str, FindingTotal] = field(default_factory=_parts)
 
 
 class Item(NamedTuple):
