@@ -1,7 +1,7 @@
-"""Micro-batching: what queued while the last batch was on its way is the next one.
+"""Micro-batching: the items that queued while the last batch was on its way are the next batch.
 
-No timer: when the line is free a single item leaves at once; when it is not, items share
-the next trip. One trip at a time keeps the order of arrival.
+There is no timer. When no batch is on its way a single item leaves at once; else items share the
+next one. One batch at a time keeps the order of arrival.
 """
 
 import asyncio
@@ -14,14 +14,14 @@ Result = TypeVar("Result")
 
 
 class Overloaded(Exception):
-    """Too much is waiting already; nothing was kept. The caller may retry after a moment."""
+    """The queue is full; nothing was kept. The caller may retry after a moment."""
 
 
 class MicroBatcher(Generic[Item, Result]):
-    """Carries items to `send` in batches of at most `batch_max`, `queue_max` may wait.
+    """Sends items in batches of at most `batch_max`; at most `queue_max` items wait.
 
-    `send` returns one result for each item, in order; what it raises, each item's
-    caller gets.
+    `send` returns one result for each item, in order. An error of it is raised to each item's
+    caller.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class MicroBatcher(Generic[Item, Result]):
                 await self._carry([self._waiting.popleft() for _ in range(size)])
         finally:
             self._runner = None
-            for _, future in self._waiting:  # only a runner that was cut off leaves any
+            for _, future in self._waiting:  # only a cancelled runner leaves any
                 if not future.done():
                     future.set_exception(Overloaded())
             self._waiting.clear()
@@ -81,7 +81,7 @@ class MicroBatcher(Generic[Item, Result]):
                 if isinstance(error, Exception):
                     future.set_exception(error)
                 else:
-                    future.cancel()  # it had left: what became of it is not known
+                    future.cancel()  # it was sent: its outcome is unknown
             if not isinstance(error, Exception):
                 raise
             return

@@ -1,4 +1,4 @@
-"""The business clock: the real time, or the sandbox's, which runs beside it."""
+"""The business clock: real time, or the sandbox's, which runs at the same speed."""
 
 import time
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """`offset` is what the business clock is ahead of the real one (mostly negative)."""
+    """`offset` is business time minus real time; negative in a sandbox of the past."""
 
     offset: timedelta = timedelta(0)
 

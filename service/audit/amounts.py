@@ -1,4 +1,4 @@
-"""Every line got what its policy gives, not less and not more.
+"""Every line got exactly what its policy gives.
 
 A breach means that a price was worked out wrongly, that a row was changed by hand, or that a
 policy file was changed after claims had been priced by it.
@@ -17,7 +17,7 @@ SELECT l.claim_id, l.line_no, c.policy, l.category, l.price_fen, l.energy_grade,
     l.rate_bp, l.cap_fen, l.subsidy_fen
 FROM claim AS c JOIN claim_line AS l USING (claim_id) WHERE c.jurisdiction = $1
 """
-# Prices repeat: list prices, and few of them.
+# List prices repeat: a few thousand distinct ones price millions of lines.
 PRICES_REMEMBERED = 100_000
 ROWS_AT_A_TIME = 5_000
 
@@ -28,12 +28,12 @@ async def _check(snapshot: Snapshot) -> Finding:
     rows = snapshot.connection.cursor(_LINES, snapshot.jurisdiction, prefetch=ROWS_AT_A_TIME)
     async for row in rows:
         finding.checked += 1
-        claim_id, line_no, policy, category, price_fen, grade, facts, *got = row
+        claim_id, line_no, policy, category, price_fen, grade, facts, *booked = row
         due = price(policy, category, price_fen, grade, facts)
-        if due != tuple(got):
+        if due != tuple(booked):
             finding.add(
                 f"claim {claim_id} line {line_no}: rate, cap and subsidy are "
-                f"{tuple(got)}, {policy} gives {due}"
+                f"{tuple(booked)}, {policy} gives {due}"
             )
     return finding
 

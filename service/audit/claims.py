@@ -1,7 +1,7 @@
-"""Every claim is what its lines are, and every line is booked as its state says.
+"""Every claim is the sum of its lines, and every line is booked as its state says.
 
-A breach means that an answer does not stand in the books as it was given: a line that is
-confirmed has one grant of its amount, one that was refunded a grant and a refund, any other none.
+A confirmed line has one grant of its amount. A refunded line has a grant and a refund. Any other
+line has no entry. A breach means that the books differ from the answer that was given.
 """
 
 from service.audit.invariant import Finding, Invariant, Snapshot, find

@@ -1,7 +1,8 @@
-"""At rest the gate has what the ledger has, to the fen.
+"""At rest the gate's balance equals the ledger's, to the fen.
 
-A breach means that the gate would refuse a claim for which there is money, or admit one in vain;
-it cannot overspend, for the ledger decides. While claims are on their way nothing can be said.
+A breach means that the gate would refuse a claim for which there is money, or admit one that the
+ledger then refuses. It cannot overspend: the ledger decides. While claims are in flight the two
+cannot be compared.
 """
 
 import asyncio
@@ -15,13 +16,13 @@ from service.claims.outcomes import GateAway
 NAME = "gate is the ledger"
 MEANING = "the gate refuses or admits by a wrong balance"
 
-LOOKS_MAX = 10
-LOOK_AGAIN_S = 0.3
+TRIES_MAX = 10
+TRY_AGAIN_S = 0.3
 
 
 async def check(gate: Gate, ledger: Ledger) -> Finding | str:
-    """What was found, or why nothing can be said. Raises LedgerAway."""
-    for _ in range(LOOKS_MAX):
+    """The finding, or why the two cannot be compared. Raises LedgerAway."""
+    for _ in range(TRIES_MAX):
         try:
             look = await gate.look(time.time())
         except GateAway:
@@ -37,5 +38,5 @@ async def check(gate: Gate, ledger: Ledger) -> Finding | str:
                         f"{pool}: the gate has {gate_fen} left, the ledger {gate_fen - fen}"
                     )
             return finding
-        await asyncio.sleep(LOOK_AGAIN_S)
+        await asyncio.sleep(TRY_AGAIN_S)
     return "claims are on their way"

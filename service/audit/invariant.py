@@ -1,4 +1,4 @@
-"""What an invariant is to the audit, and what it finds."""
+"""An invariant, and what a check of it finds."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ import asyncpg
 
 from service.core.policy import PolicyBook
 
-# Enough to see what is wrong; the count says how much.
+# Enough to see what is wrong; `breaches` has the count.
 SHOWN_MAX = 20
 
 
@@ -22,16 +22,16 @@ class Snapshot:
 
 @dataclass(slots=True)
 class Finding:
-    """`breaches` says how many there are, `shown` names the first few."""
+    """`breaches` is the count; `shown` names the first SHOWN_MAX."""
 
     checked: int = 0
     breaches: int = 0
     shown: list[str] = field(default_factory=list)
 
-    def add(self, what: str) -> None:
+    def add(self, breach: str) -> None:
         self.breaches += 1
         if len(self.shown) < SHOWN_MAX:
-            self.shown.append(what)
+            self.shown.append(breach)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +44,8 @@ class Invariant:
 
 
 async def find(snapshot: Snapshot, count_sql: str, breach_sql: str) -> Finding:
-    """`count_sql` counts what is looked at; each row of `breach_sql` names one breach. Both take
-    the jurisdiction as $1."""
+    """`count_sql` counts the rows that are checked; each row of `breach_sql` names one breach. Both
+    take the jurisdiction as $1. Raises asyncpg's errors."""
     finding = Finding(checked=await snapshot.connection.fetchval(count_sql, snapshot.jurisdiction))
     async for row in snapshot.connection.cursor(breach_sql, snapshot.jurisdiction):
         finding.add(row[0])

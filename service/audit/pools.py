@@ -1,7 +1,7 @@
-"""Every pool says what the journal and the holds say.
+"""Every pool equals the sums of the journal and the holds.
 
-A breach means that money was taken or given back without an entry, or booked without being
-taken: a statement kept only a part of what it did, or somebody changed a row by hand.
+A breach means that money moved without an entry, or was booked without moving: a statement was
+kept in part, or a row was changed by hand.
 """
 
 from service.audit.invariant import Finding, Invariant, Snapshot, find
@@ -19,7 +19,7 @@ held AS (
     FROM claim AS c JOIN claim_line AS l USING (claim_id)
     WHERE c.jurisdiction = $1 AND c.state = 'reserved' GROUP BY l.pool
 ),
-said AS (
+compared AS (
     SELECT pool, allocated_fen, confirmed_fen, reserved_fen, spent_fen,
         coalesce(allocated, 0) AS allocated, coalesce(confirmed, 0) AS confirmed,
         coalesce(reserved, 0) AS reserved
@@ -27,23 +27,23 @@ said AS (
     WHERE jurisdiction = $1
 )
 SELECT format('%s: allocated %s, the journal says %s', pool, allocated_fen, allocated)
-FROM said WHERE allocated_fen <> allocated
+FROM compared WHERE allocated_fen <> allocated
 UNION ALL
 SELECT format('%s: confirmed %s, the journal says %s', pool, confirmed_fen, confirmed)
-FROM said WHERE confirmed_fen <> confirmed
+FROM compared WHERE confirmed_fen <> confirmed
 UNION ALL
 SELECT format('%s: reserved %s, the holds say %s', pool, reserved_fen, reserved)
-FROM said WHERE reserved_fen <> reserved
+FROM compared WHERE reserved_fen <> reserved
 UNION ALL
 SELECT format('%s: spent %s of %s', pool, spent_fen, allocated_fen)
-FROM said WHERE spent_fen < 0 OR spent_fen > allocated_fen
+FROM compared WHERE spent_fen < 0 OR spent_fen > allocated_fen
 UNION ALL
-SELECT format('%s: %s set aside for its parts, the parts have %s', pool, escrow_fen, parts_fen)
+SELECT format('%s: %s set aside for its slices, the slices have %s', pool, escrow_fen, slices_fen)
 FROM pool, LATERAL (
-    SELECT coalesce(sum(p.escrow_fen), 0) AS parts_fen FROM pool_part AS p
+    SELECT coalesce(sum(p.escrow_fen), 0) AS slices_fen FROM pool_part AS p
     WHERE p.jurisdiction = pool.jurisdiction AND p.pool = pool.pool
-) AS parts
-WHERE jurisdiction = $1 AND escrow_fen <> parts_fen
+) AS slices
+WHERE jurisdiction = $1 AND escrow_fen <> slices_fen
 """
 
 

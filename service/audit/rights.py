@@ -1,7 +1,7 @@
-"""Every right is used as far as the lines have taken of it, and never beyond its limit.
+"""Every quota is used by what the lines have taken of it, and never beyond its limit.
 
-A breach means that a person or an old vehicle got more than the policy allows, or lost a right
-that was given back. What a refund does not restore stays used.
+A breach means that a person or an old vehicle got more than the policy allows, or did not get back
+what a refund restores. What a refund does not restore stays used.
 """
 
 from service.audit.invariant import Finding, Invariant, Snapshot, find

@@ -1,4 +1,4 @@
-"""One audit: every invariant in turn, and the result kept for the metrics."""
+"""One audit: every invariant in turn; the result is stored for the metrics."""
 
 import json
 import time
@@ -31,7 +31,8 @@ VALUES ($1, $2, $3::jsonb)
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Of one invariant. `finding` is None when nothing could be said, and `unsaid` why."""
+    """The result of one invariant. Without a `finding` it could not be checked, and `unsaid` says
+    why."""
 
     name: str
     meaning: str
@@ -51,19 +52,22 @@ async def audit(
         snapshot = Snapshot(connection, jurisdiction, book)
         for invariant in INVARIANTS:
             started = time.monotonic()
-            finding = await invariant.check(snapshot)
+            breaches = await invariant.check(snapshot)
             seconds = time.monotonic() - started
-            yield Verdict(invariant.name, invariant.meaning, finding, "", seconds)
+            yield Verdict(invariant.name, invariant.meaning, breaches, "", seconds)
     started = time.monotonic()
-    found = await gate.check(*gate_and_ledger) if gate_and_ledger else "no BUTIE_REDIS_URL is set"
-    said = found if isinstance(found, Finding) else None
-    unsaid = "" if isinstance(found, Finding) else found
-    yield Verdict(gate.NAME, gate.MEANING, said, unsaid, time.monotonic() - started)
+    result = await gate.check(*gate_and_ledger) if gate_and_ledger else "no BUTIE_REDIS_URL is set"
+    finding, unsaid = (result, "") if isinstance(result, Finding) else (None, result)
+    yield Verdict(gate.NAME, gate.MEANING, finding, unsaid, time.monotonic() - started)
 
 
 async def keep(
     connection: asyncpg.Connection, jurisdiction: str, verdicts: list[Verdict], now: datetime
 ) -> None:
-    """Keep the result, which the service shows among its metrics."""
-    breaches = {one.name: one.finding.breaches for one in verdicts if one.finding is not None}
+    """Store the result, which `/metrics` shows. Raises asyncpg's errors."""
+    breaches = {
+        verdict.name: verdict.finding.breaches
+        for verdict in verdicts
+        if verdict.finding is not None
+    }
     await connection.execute(_KEEP, jurisdiction, now, json.dumps(breaches))

@@ -1,7 +1,7 @@
 """One live claim line for each serial number and IMEI.
 
-A breach means that a piece was subsidised twice, or that one which was given back cannot be sold
-again: `serial_claimed` and the lines have parted.
+A breach means that a piece was subsidised twice, or that a returned piece cannot be sold again:
+`serial_claimed` and the lines differ.
 """
 
 from service.audit.invariant import Finding, Invariant, Snapshot, find

@@ -1,14 +1,15 @@
-"""Today's burn as a line: coordinates for an SVG path, made here so that it needs no script."""
+"""Today's burn as a line: coordinates for an SVG path, computed here so that the page needs no
+script."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-# Shops sell by day; what comes before is where the line begins.
+# Shops sell by day; earlier burn is drawn at the left edge.
 FIRST_HOUR, LAST_HOUR = 6, 24
 HOURS = (6, 9, 12, 15, 18, 21, 24)
 WIDTH, HEIGHT = 1000, 300
-# Some air above the highest point.
+# Space above the highest point.
 HEADROOM_PERCENT = 15
 
 

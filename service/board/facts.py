@@ -1,4 +1,4 @@
-"""What stands on the budget page, before it is written in a language."""
+"""The facts on the budget page, before they are written in a language."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,8 +10,7 @@ from service.core.sentences import Sentence
 
 @dataclass(frozen=True, slots=True)
 class PoolFacts:
-    """A pool on the page; amounts in fen. Of what is planned, the next part opens at
-    `next_opens_at`."""
+    """A pool on the page; amounts in fen. The next planned tranche opens at `next_opens_at`."""
 
     pool: str
     name: Sentence
@@ -27,8 +26,8 @@ class PoolFacts:
 
 @dataclass(frozen=True, slots=True)
 class BoardFacts:
-    """All that the page shows, at local time `at`. `line` is the burn of today, all pools
-    together; `usual_fen` that of a usual day, where it is known."""
+    """The whole page at local time `at`. `line` is today's burn of all pools together, in fen;
+    `usual_fen` that of a usual day, where it is known."""
 
     at: datetime
     policy: Sentence | None

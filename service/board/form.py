@@ -9,8 +9,8 @@ WAN_FEN = 1_000_000  # 万元: ten thousand yuan
 
 
 def money(fen: int, language: Language) -> str:
-    """What is read from across a room: 万元 to two places, or whole yuan. Rounded towards zero, so
-    that never more is shown than there is."""
+    """An amount to be read from across a room: 万元 to two places, or whole yuan. It is rounded
+    towards zero, so that the page never shows more than there is."""
     sign, whole = ("-" if fen < 0 else ""), abs(fen)
     if language == "en":
         return f"{sign}¥{whole // 100:,}"
@@ -22,15 +22,15 @@ def money(fen: int, language: Language) -> str:
     return f"{sign}{hundreds:,}.{odd:02d} 万元"
 
 
-def permille(part_fen: int, whole_fen: int) -> int:
-    """A part in thousandths of the whole, rounded down, from 0 to 1,000."""
+def permille(share_fen: int, whole_fen: int) -> int:
+    """A share in thousandths of the whole, rounded down, from 0 to 1,000."""
     if whole_fen <= 0:
         return 0
-    return min(1000, max(0, part_fen) * 1000 // whole_fen)
+    return min(1000, max(0, share_fen) * 1000 // whole_fen)
 
 
 def day(on: date, today: date, language: Language) -> str:
-    """A day; its year only when it is another one."""
+    """A day, with its year only when that differs from today's."""
     other = on.year != today.year
     if language == "en":
         return f"{on.day} {on:%b} {on.year}" if other else f"{on.day} {on:%b}"

@@ -8,24 +8,24 @@ from typing import Literal
 import jinja2
 
 from service.board import form
+from service.board.content import PageContent
 from service.board.facts import BoardFacts
-from service.board.shown import Shown
 from service.board.words import WORDS
 from service.core.sentences import Language
 
-View = Literal["full", "public"]
-Part = Literal["page", "figures"]
+BoardView = Literal["full", "public"]
+Section = Literal["page", "figures"]
 
 _HERE = Path(__file__).parent
 
 
 def render(
-    facts: BoardFacts | None, *, view: View, part: Part, language: Language, stale: bool
+    facts: BoardFacts | None, *, view: BoardView, section: Section, language: Language, stale: bool
 ) -> bytes:
-    """The page, or only its changing part. Without facts, or with `stale` ones, it says so."""
+    """The whole page, or its figures alone. A notice says that facts are stale or missing."""
     words = {name: sentence.in_language(language) for name, sentence in WORDS.items()}
-    shown = Shown(facts, language, words) if facts else None
-    template = _templates().get_template(f"{part}.html")
+    content = PageContent(facts, language, words) if facts else None
+    template = _templates().get_template(f"{section}.html")
     notice = ""
     if facts is None:
         notice = words["nothing"]
@@ -36,7 +36,7 @@ def render(
         notice=notice,
         view=view,
         facts=facts,
-        shown=shown,
+        content=content,
         language=language,
         other="en" if language == "zh" else "zh",
         assets=assets_version(),
@@ -52,7 +52,7 @@ def asset(name: str) -> bytes:
 
 @cache
 def assets_version() -> str:
-    """Changes when a file of the page's does: a wall screen that stays open then loads anew."""
+    """Changes with the page's files, so that a wall screen that stays open reloads."""
     files = sorted(path for path in _HERE.iterdir() if path.suffix in (".css", ".js", ".html"))
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:12]
 

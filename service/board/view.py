@@ -1,4 +1,4 @@
-"""A look at the budgets, as the page shows it."""
+"""From the budgets' view to the facts of the page."""
 
 from typing import Any
 
@@ -11,9 +11,11 @@ from service.pools.watch import Look, PoolForecast
 
 
 def board_facts(look: Look, book: PolicyBook, *, sandbox: bool) -> BoardFacts:
-    """A look at the budgets, as the page wants it."""
+    """The facts of the page."""
     policy = book.on(business_day(look.at))
-    usual = [made.forecast.daily_fen for made in look.forecasts.values() if made.forecast.days]
+    usual = [
+        outlook.forecast.daily_fen for outlook in look.forecasts.values() if outlook.forecast.days
+    ]
     line: dict[Any, int] = {}
     for pool in look.pools:
         for burnt in pool.line:
@@ -23,7 +25,7 @@ def board_facts(look: Look, book: PolicyBook, *, sandbox: bool) -> BoardFacts:
         policy=Sentence(policy.zh, policy.en) if policy else None,
         pools=[
             _pool(pool, look.forecasts[pool.pool], _name(pool.pool, book, policy))
-            for pool in sorted(look.pools, key=lambda pool: _place(pool.pool, policy))
+            for pool in sorted(look.pools, key=lambda pool: _order(pool.pool, policy))
         ],
         line=sorted(line.items()),
         usual_fen=sum(usual) if usual else None,
@@ -32,14 +34,14 @@ def board_facts(look: Look, book: PolicyBook, *, sandbox: bool) -> BoardFacts:
     )
 
 
-def _place(pool: str, policy: Policy | None) -> tuple[int, str]:
-    """As the policy has them; what it does not have comes last."""
+def _order(pool: str, policy: Policy | None) -> tuple[int, str]:
+    """The policy's order; pools that it does not have come last."""
     names = list(policy.schemes) if policy else []
     return next((at for at, name in enumerate(names) if name == pool), len(names)), pool
 
 
 def _name(pool: str, book: PolicyBook, today: Policy | None) -> Sentence:
-    """By today's policy, else by the newest that knows the pool, else its id."""
+    """The name in today's policy, else in the newest that has the pool, else its id."""
     for policy in (today, *reversed(book.policies)):
         for name, scheme in policy.schemes.items() if policy else ():
             if name == pool:
@@ -47,7 +49,7 @@ def _name(pool: str, book: PolicyBook, today: Policy | None) -> Sentence:
     return Sentence(pool, pool)
 
 
-def _pool(pool: PoolBurn, made: PoolForecast, name: Sentence) -> PoolFacts:
+def _pool(pool: PoolBurn, outlook: PoolForecast, name: Sentence) -> PoolFacts:
     opening = pool.planned[0] if pool.planned else None
     return PoolFacts(
         pool=pool.pool,
@@ -58,6 +60,6 @@ def _pool(pool: PoolBurn, made: PoolForecast, name: Sentence) -> PoolFacts:
         today_fen=pool.today_fen,
         next_opens_at=opening.opens_at if opening else None,
         next_fen=opening.amount_fen if opening else 0,
-        ends_on=made.ends_on,
-        forecast=made.forecast,
+        ends_on=outlook.ends_on,
+        forecast=outlook.forecast,
     )

@@ -29,7 +29,7 @@ WORDS: Mapping[str, Sentence] = {
     "last_day": Sentence("预计用完日", "Projected last day"),
     "state": Sentence("状态", "State"),
     "chart": Sentence("今日支出走势", "Today so far"),
-    "chart_said": Sentence("截至 {time} 累计 {today}", "{today} by {time}"),
+    "chart_text": Sentence("截至 {time} 累计 {today}", "{today} by {time}"),
     "chart_at": Sentence("{hour} 时 {fen}", "{fen} by {hour}:00"),
     "usual": Sentence("虚线：平常一天 {usual}", "Dashed: a usual day, {usual}"),
     "no_usual": Sentence("满一整天后显示平常水平", "A usual day is known after one whole day"),
@@ -72,7 +72,7 @@ WORDS: Mapping[str, Sentence] = {
     "full": Sentence("工作人员入口", "For the office"),
 }
 
-# What stands where a date would, when there is none.
+# In the place of a date, where there is none.
 OUTLOOKS: Mapping[Outlook, Sentence] = {
     "may_run_out": Sentence("可能用到期末", "May last to the end"),
     "lasts": Sentence("可用到期末", "Lasts to the end"),

@@ -29,7 +29,7 @@ from service.retailers.enrol import (
 )
 from service.retailers.issue import create_key, revoke_key, rotate_key
 from service.retailers.keys import ROLES, NewKey
-from service.retailers.stores_csv import BadRow, UnreadableFile, read_stores
+from service.retailers.stores_csv import BadStoreRow, UnreadableFile, read_stores
 
 retailers = typer.Typer(name="retailer", help="Retailers.", no_args_is_help=True)
 stores = typer.Typer(name="store", help="Their stores.", no_args_is_help=True)
@@ -215,7 +215,7 @@ async def _import(office: Office, retailer_id: str, file: Path) -> int:
         raise NotEnrolled("unreadable", str(error)) from None
     taken = await taken_store_ids(office, [one.store_id for _, one in good])
     bad += [
-        BadRow(line, f"store_id {one.store_id} is enrolled already")
+        BadStoreRow(line, f"store_id {one.store_id} is enrolled already")
         for line, one in good
         if one.store_id in taken
     ]

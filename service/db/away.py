@@ -1,6 +1,6 @@
-"""Where the ledger is, and that it is away: for whoever speaks to the driver alone.
+"""The ledger's URL, and the errors that say it is away, without SQLAlchemy.
 
-A reconciliation's process does, and starts in a fifth of the time without SQLAlchemy.
+A reconciliation's process speaks to the driver alone, and so starts in a fifth of the time.
 """
 
 from urllib.parse import urlsplit, urlunsplit
@@ -11,10 +11,10 @@ class LedgerAway(Exception):
 
 
 class NeverSent(LedgerAway):
-    """There was no connection to PostgreSQL, so nothing was asked of it."""
+    """There was no connection to PostgreSQL, so nothing was sent."""
 
 
 def driver_url(database_url: str) -> str:
-    """The URL as the driver reads it: with several hosts, `sslmode`, `sslrootcert` and all that
-    libpq knows, of which SQLAlchemy would pass on less."""
+    """The URL for the driver. It takes what libpq takes, such as several hosts and `sslrootcert`;
+    SQLAlchemy would pass on less."""
     return urlunsplit(urlsplit(database_url)._replace(scheme="postgresql"))

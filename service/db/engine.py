@@ -22,27 +22,27 @@ from service.db.away import driver_url
 
 MIGRATIONS = Path(__file__).parents[2] / "migrations"
 
-# Whoever waits for an answer gets one, or a 503, within a second.
+# A caller gets an answer, or a 503, within a second.
 ANSWER_S = 0.8
-# No healthy server on a network of ours takes longer to say hello.
+# A healthy server on a local network accepts a connection faster.
 CONNECT_S = 0.7
-# What a server that is there needs to take leave; who waits for an answer waits for that, too.
+# A live server closes a connection faster than this; a caller may be waiting for it.
 LEAVE_S = 0.05
-# The server ends by itself what nobody waits for any more: a client that was stopped or cut
-# off between two statements must not hold a lock that the tills want.
+# The server itself ends statements and transactions that were abandoned: a client that was stopped
+# or cut off between two statements must not hold a lock that the tills want.
 STATEMENT_S = 5
 IDLE_IN_TRANSACTION_S = 5
-# How often a server that is busy, or waits for a lock, looks whether we are still there.
+# How often a busy server, or one that waits for a lock, checks that the client is connected.
 STILL_THERE_MS = 500
-# A migration that waits for a table holds up every claim behind it: well within the time that a
-# claim may take. Who held the table (an export, at most for minutes) is waited for in pauses.
+# Every claim waits behind a migration that waits for a table: well within a claim's own time. An
+# export may hold the table for minutes, so the migration asks again in pauses.
 LOCK_TIMEOUT_MS = 300
 LOCK_TRIES = 600
 LOCK_PAUSE_S = 0.5
 
 
 class _Connection(asyncpg.Connection):  # type: ignore[misc]
-    """Takes leave quickly: SQLAlchemy gives it 2 s, also when the server hears nothing."""
+    """Closes quickly. SQLAlchemy would wait 2 s, also for a server that is unreachable."""
 
     async def close(self, *, timeout: float | None = None) -> None:  # noqa: ASYNC109
         await super().close(timeout=LEAVE_S)
@@ -55,7 +55,7 @@ def make_engine(
     pre_ping: bool = True,
     statement_s: int = STATEMENT_S,
 ) -> AsyncEngine:
-    """A pool of at most `connections_max`. `driver` needs no `pre_ping`: it looks for itself."""
+    """A pool of at most `connections_max`. `driver` needs no `pre_ping`: it checks by itself."""
     engine = create_async_engine(
         "postgresql+asyncpg://",
         async_creator=partial(
@@ -66,7 +66,7 @@ def make_engine(
             server_settings={
                 "application_name": "butie",
                 "timezone": "UTC",
-                # What the statements are written for, whatever the database's own default is.
+                # The statements rely on it, whatever the database's own default is.
                 "default_transaction_isolation": "read committed",
                 "statement_timeout": f"{statement_s}s",
                 "idle_in_transaction_session_timeout": f"{IDLE_IN_TRANSACTION_S}s",
@@ -78,7 +78,7 @@ def make_engine(
         pool_timeout=CONNECT_S,
         pool_use_lifo=True,
         pool_pre_ping=pre_ping,
-        hide_parameters=True,  # an error that is logged must not tell what was sent
+        hide_parameters=True,  # personal data must not get into a log with an error
     )
     sa.event.listen(engine.sync_engine, "connect", _note_birth)
     return engine
@@ -88,8 +88,8 @@ def _note_birth(connection: object, record: ConnectionPoolEntry) -> None:
     record.info[_BORN] = time.monotonic()
 
 
-# What says that PostgreSQL, or the way to it, is gone, has a fault of its own or is only to be
-# read (a standby), and not that a statement was wrong.
+# Errors that mean: PostgreSQL is unreachable, broken or read-only (a standby). The statement itself
+# is right.
 _AWAY = (
     OSError,
     TimeoutError,
@@ -102,12 +102,12 @@ _AWAY = (
     asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.PostgresSystemError,
 )
-# What asks for the same again, in the end in vain.
+# Errors that ask for a retry, when all retries have failed.
 _CONTENDED = (asyncpg.LockNotAvailableError, asyncpg.TransactionRollbackError)
 
 _BORN = "butie_born"
-# By engine: when its way to PostgreSQL broke last. After a failover connections may hear nothing
-# any more and look alive, so none that is older is used again.
+# By engine: when a connection broke last. After a failover older connections may be dead and look
+# alive, so none of them is used again.
 _broke: WeakKeyDictionary[AsyncEngine, float] = WeakKeyDictionary()
 
 
@@ -121,7 +121,7 @@ async def connect(
     engine: AsyncEngine, *, within_s: float | None = None
 ) -> AsyncIterator[AsyncConnection]:
     """A pooled connection in a transaction that commits at the end. Raises LedgerAway, also
-    when it all takes longer than `within_s` (as a rule ANSWER_S)."""
+    when it takes longer than `within_s` (by default ANSWER_S)."""
     try:
         async with asyncio.timeout(within_s or ANSWER_S), engine.connect() as connection:
             transaction = await connection.begin()
@@ -150,11 +150,11 @@ async def connect(
 async def driver(
     engine: AsyncEngine, *, within_s: float | None = None
 ) -> AsyncIterator[asyncpg.Connection]:
-    """A pooled connection as asyncpg has it, for statements on the claim path.
+    """A pooled asyncpg connection, for the claim path: SQLAlchemy's execution costs more than these
+    statements do.
 
-    SQLAlchemy's own execution costs more than these statements do.
-    Raises NeverSent when no connection is to be had, LedgerAway when it broke or all of it
-    took longer than `within_s` (as a rule ANSWER_S).
+    Raises NeverSent when there is no connection, LedgerAway when it broke or took longer than
+    `within_s` (by default ANSWER_S).
     """
     connection = None
     try:
@@ -177,7 +177,7 @@ async def driver(
 
 
 async def _live_connection(engine: AsyncEngine) -> tuple[AsyncConnection, asyncpg.Connection]:
-    """A connection that is not known or likely to be dead: after a restart all are."""
+    """A connection that is not known or likely to be dead, as all are after a restart."""
     try:
         while True:
             connection = await engine.connect()
@@ -193,8 +193,8 @@ async def _live_connection(engine: AsyncEngine) -> tuple[AsyncConnection, asyncp
 
 
 async def _drop(connection: AsyncConnection) -> None:
-    """Cut the connection at once; a polite end would wait for a server that hangs."""
-    if connection.invalidated:  # SQLAlchemy has done so, where the cancellation met a statement
+    """Abort the connection: an orderly close would wait for a server that hangs."""
+    if connection.invalidated:  # by SQLAlchemy, when the cancellation hit a statement
         return
     raw = (await connection.get_raw_connection()).driver_connection
     if raw is not None:
@@ -205,11 +205,11 @@ async def _drop(connection: AsyncConnection) -> None:
 def migrate(database_url: str, revision: str = "head") -> None:
     """Bring the schema to a revision, this release's unless another is named.
 
-    Safe to run from several hosts at once, and while claims go on: it asks for a locked table
-    again and again, each time for a moment only. Raises LedgerAway when that was never to be
-    had; what was migrated before stays. Raises Misconfigured when the ledger is a newer release's.
+    Safe to run from several hosts at once, and while claims go on: it retries a locked table, each
+    time for LOCK_TIMEOUT_MS. Raises LedgerAway when the table stays locked; migrations that are
+    done stay. Raises Misconfigured when the ledger is a newer release's.
     """
-    # Loaded by who migrates: it is a tenth of any other command's start.
+    # Imported here: it would be a tenth of every other command's start.
     from alembic import command
     from alembic.config import Config
     from alembic.util import CommandError

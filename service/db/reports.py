@@ -1,7 +1,7 @@
 """Connections for long statements: exports, closings, settlements.
 
-Few, and apart from the claims' own, so that finance cannot starve the tills. A statement may
-take minutes, but not for ever: its snapshot holds back the vacuum.
+Few, and separate from the claims' own, so that finance cannot starve the tills. A statement may
+take minutes. It is bounded, because its snapshot holds back the vacuum.
 """
 
 import asyncio
@@ -15,9 +15,9 @@ from service.db.away import LedgerAway, driver_url
 
 CONNECTIONS_MAX = 3
 STATEMENT_S = 900
-# A statement that gives no rows for long would not notice that we have gone.
+# A statement that sends no rows for a while would not notice that the client has gone.
 LEFT_S = 1
-# How long one waits for its turn: the others are answered in minutes, not in moments.
+# How long a request waits for a free connection: the others may take minutes.
 TURN_S = 2
 
 _AWAY = (
@@ -28,7 +28,7 @@ _AWAY = (
     asyncpg.InsufficientResourcesError,
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
-    asyncpg.SerializationError,  # a standby that had to go on cancels who reads too long
+    asyncpg.SerializationError,  # a standby cancels a reader that holds back its replay
 )
 
 
@@ -37,7 +37,7 @@ class ReportsBusy(Exception):
 
 
 class Reports:
-    """At most `CONNECTIONS_MAX` connections, made when they are first wanted."""
+    """At most `CONNECTIONS_MAX` connections, opened on first use."""
 
     def __init__(self, pool: Any, turn_s: float) -> None:
         self._pool = pool
@@ -45,10 +45,10 @@ class Reports:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[asyncpg.Connection]:
-        """A connection of one's own. Raises LedgerAway or ReportsBusy.
+        """A connection for this caller alone. Raises LedgerAway or ReportsBusy.
 
-        Whoever leaves with an exception, or is cancelled, leaves it cut off: the server stops
-        the statement, and the place is free at once.
+        An exception or a cancellation aborts it: the server stops the statement, and the place is
+        free at once.
         """
         try:
             connection = await self._pool.acquire(timeout=self._turn_s)
@@ -59,7 +59,7 @@ class Reports:
         try:
             yield connection
         except BaseException as error:
-            with suppress(asyncpg.InterfaceError):  # it was cut before, by `close`
+            with suppress(asyncpg.InterfaceError):  # aborted before, by `close`
                 connection.terminate()
             if isinstance(error, _AWAY):
                 raise LedgerAway("PostgreSQL did not answer") from error
@@ -68,12 +68,12 @@ class Reports:
             await asyncio.shield(self._pool.release(connection))
 
     def close(self) -> None:
-        """Cut what is under way."""
+        """Abort what is under way."""
         self._pool.terminate()
 
 
 async def open_reports(database_url: str, turn_s: float = TURN_S) -> Reports:
-    """Connects to nothing yet. A connection is waited for `turn_s`, making it included."""
+    """Opens no connection yet. A caller waits at most `turn_s` for one, connecting included."""
     pool = await asyncpg.create_pool(
         driver_url(database_url),
         min_size=0,

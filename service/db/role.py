@@ -1,7 +1,7 @@
 """The service's own role in PostgreSQL: what it may do to each table, and no more.
 
-The schema belongs to the role that migrates. Whoever gets hold of the service's password then
-cannot rewrite the books: no update of an entry, no drop, no trigger switched off.
+The schema belongs to the role that migrates. So the service's password does not allow anybody to
+rewrite the books: no update of an entry, no drop, no disabled trigger.
 """
 
 import sqlalchemy as sa
@@ -10,11 +10,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from service.config import Misconfigured
 from service.db.engine import connect, make_engine
 
-# Some sixty statements on the catalogue; a till's patience is not the measure.
+# Some sixty statements on the catalogue, which no till waits for.
 GRANT_S = 30
 
-# Rows of these are written once. Their triggers refuse changes too; a trigger's owner could
-# switch it off, this role cannot.
+# Rows of these are written once. Triggers refuse changes too; their owner could disable them, this
+# role cannot.
 APPEND_ONLY = frozenset(
     {
         "adjustment",
@@ -32,8 +32,8 @@ APPEND_ONLY = frozenset(
         "voided_settlement",
     }
 )
-# A serial is free again when its line is given back, entries when their draft is voided (a trigger
-# sees to it that it was one); old readings of the pools are thinned out.
+# A serial is free again when its line is refunded, entries when their draft is voided (a trigger
+# checks that it was a draft). Old readings of the pools are thinned out.
 MAY_DELETE = frozenset({"pool_reading", "serial_claimed", "settled_entry", "settlement"})
 READ_ONLY = frozenset({"alembic_version"})
 
@@ -47,7 +47,7 @@ ORDER BY c.relname
 
 
 def privileges(relation: str, *, table: bool = True) -> str:
-    """What the service does to a relation, as GRANT spells it."""
+    """The privileges of the service on a relation, as GRANT spells them."""
     if not table or relation in READ_ONLY:
         return "SELECT"
     update = "" if relation in APPEND_ONLY else ", UPDATE"
@@ -55,10 +55,10 @@ def privileges(relation: str, *, table: bool = True) -> str:
 
 
 async def grant_to_service(database_url: str, role: str) -> None:
-    """Let the role do the service's work on a migrated schema, whatever it could do before.
+    """Give the role exactly what the service needs on a migrated schema; revoke anything else.
 
     `database_url` is the owner's. Raises Misconfigured when there is no such role, or when it
-    may do all that the owner may; LedgerAway.
+    has all of the owner's rights; LedgerAway.
     """
     engine = make_engine(database_url, connections_max=1)
     try:

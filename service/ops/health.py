@@ -1,4 +1,4 @@
-"""Whether this process can do its work, and what is wrong if not."""
+"""Whether this process can serve, and what is wrong if it cannot."""
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -9,7 +9,7 @@ _READ_ONLY = sa.text("SELECT current_setting('transaction_read_only')")
 
 
 async def ledger_fault(engine: AsyncEngine) -> str:
-    """What keeps the ledger from being used; empty when it answers and has this schema."""
+    """Why the ledger cannot be used; empty when it answers and has this release's schema."""
     try:
         return await schema_fault(engine)
     except LedgerAway:
@@ -17,10 +17,10 @@ async def ledger_fault(engine: AsyncEngine) -> str:
 
 
 async def schema_fault(engine: AsyncEngine) -> str:
-    """What this release misses in the schema, or nothing. Raises LedgerAway.
+    """What this release lacks in the schema; empty when it lacks nothing. Raises LedgerAway.
 
-    A newer schema will do: while a release is rolled out the old one must go on serving, and
-    migrations only add what it does not look at.
+    A newer schema is fine: while a release is rolled out the former one goes on serving, and
+    migrations only add what it does not read.
     """
     try:
         async with connect(engine) as connection:

@@ -14,8 +14,8 @@ REQUEST_ID: ContextVar[str] = ContextVar("request_id")
 
 
 def set_up_logs(form: Literal["json", "console"], level: str) -> None:
-    """Our own lines and the libraries' leave in the same form, with the request's id."""
-    # No tracebacks with local variables: there are ID numbers among them.
+    """Our own lines and the libraries' have the same form, with the request's id."""
+    # No local variables in tracebacks: some are ID numbers.
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         _add_request_id,

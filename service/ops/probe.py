@@ -1,6 +1,6 @@
 """The container's health check: `python -m service.ops.probe`.
 
-It runs every few seconds for ever, so it loads nothing but this and reads the one variable.
+It runs every few seconds, so it imports nothing else and reads one variable.
 """
 
 import http.client
@@ -12,7 +12,7 @@ TIMEOUT_S = 3
 
 
 def probe(port: int) -> str:
-    """What the service on this machine says is wrong; empty when it is ready."""
+    """The faults that the service on this machine reports; empty when it is ready."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)
     try:
         connection.request("GET", "/readyz")

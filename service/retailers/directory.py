@@ -1,7 +1,7 @@
-"""Who calls, and for which store: read from the ledger, remembered for a moment.
+"""Callers and stores: read from the ledger, cached for REMEMBER_S.
 
-What is suspended or revoked is noticed everywhere within `REMEMBER_S`. Lookups go by the
-key's SHA-256, so no comparison's time tells anything of a key.
+Every worker notices within REMEMBER_S what is suspended or revoked. Lookups go by the key's
+SHA-256, so the time of a comparison tells nothing about a key.
 """
 
 import asyncio
@@ -22,11 +22,11 @@ from service.retailers.last_used import LastUsed
 
 REMEMBER_S = 2.0
 
-# Of unknown keys and stores too: a till with a wrong key does not reach the database each time.
+# Unknown keys and stores included: a till with a wrong key must not reach the database each time.
 ENTRIES_MAX = 50_000
 
 Name = TypeVar("Name")
-Found = TypeVar("Found")
+Entry = TypeVar("Entry")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +61,10 @@ class Directory:
 
     async def caller(self, secret: str) -> Caller | None:
         """The caller whose key this is; None when it is unknown, expired or revoked."""
-        found = await self._callers.get(hash_secret(secret))
-        if found is not None:
-            self.last_used.note(found.key_id, self._clock.now())
-        return found
+        caller = await self._callers.get(hash_secret(secret))
+        if caller is not None:
+            self.last_used.note(caller.key_id, self._clock.now())
+        return caller
 
     async def store(self, store_id: str) -> Store | None:
         return await self._stores.get(store_id)
@@ -99,24 +99,23 @@ def _still_valid(now: datetime) -> sa.ColumnElement[bool]:
     )
 
 
-class _Memory(Generic[Name, Found]):
-    """What was read, kept for REMEMBER_S, and also that nothing was found. Those who ask at
-    the same time share one reading."""
+class _Memory(Generic[Name, Entry]):
+    """A cache for REMEMBER_S, of misses too. Concurrent callers share one read."""
 
-    def __init__(self, read: Callable[[Name], Awaitable[Found | None]]) -> None:
+    def __init__(self, read: Callable[[Name], Awaitable[Entry | None]]) -> None:
         self._read = read
-        self._entries: dict[Name, tuple[float, asyncio.Future[Found | None]]] = {}
+        self._entries: dict[Name, tuple[float, asyncio.Future[Entry | None]]] = {}
 
-    async def get(self, name: Name) -> Found | None:
+    async def get(self, name: Name) -> Entry | None:
         entry = self._entries.get(name)
         if entry is not None and entry[0] > time.monotonic():
             return entry[1].result() if entry[1].done() else await asyncio.shield(entry[1])
         if len(self._entries) >= ENTRIES_MAX:
-            self._entries.clear()  # strangers filled it; the others come back at once
+            self._entries.clear()  # unknown names filled it; the others are read again at once
         reading = asyncio.ensure_future(self._read(name))
         self._entries[name] = (time.monotonic() + REMEMBER_S, reading)
         try:
             return await asyncio.shield(reading)
         except Exception:
-            self._entries.pop(name, None)  # a fault is no answer to remember
+            self._entries.pop(name, None)  # an error is not cached
             raise

@@ -1,6 +1,6 @@
-"""How often a key may call: a token bucket for each, in Redis, so for all workers together.
+"""Rate limits: a token bucket for each key, in Redis, shared by all workers.
 
-Only keys that are good have a bucket: strangers cost nothing here.
+Only valid keys have a bucket, so unknown callers cost nothing here.
 """
 
 import math
@@ -18,7 +18,7 @@ from service import metrics
 from service.batcher import MicroBatcher
 
 TIMEOUT_S = 0.25
-# A Redis that has just failed is not asked again for so long: no request waits for it twice.
+# How long a Redis that has just failed is not asked again, so that no request waits for it twice.
 SHUNNED_S = 1.0
 BATCH_MAX = 512
 QUEUE_MAX = 8192
@@ -38,7 +38,7 @@ class TooMany(Exception):
 
 
 class Limiter:
-    """Requests share a call to Redis as claims do; with no limit set there is no Limiter."""
+    """Concurrent requests share one call to Redis. Without a limit set there is no Limiter."""
 
     def __init__(self, redis_url: str, jurisdiction: str, *, per_s: int, burst: int) -> None:
         self._per_s = per_s
@@ -60,8 +60,8 @@ class Limiter:
         await self._client.aclose()
 
     async def take(self, key_id: str) -> RateHeaders:
-        """Take a token; returns the response's RateLimit headers. With Redis away every request
-        passes: a limit that cannot be counted must not close the tills. Raises TooMany."""
+        """Take a token; returns the response's RateLimit headers. While Redis is away every request
+        passes, and a metric counts it: a lost limit must not close the tills. Raises TooMany."""
         answer = await self._calls.submit(key_id)
         if answer is None:
             metrics.rate_uncounted.inc()
@@ -74,8 +74,8 @@ class Limiter:
         return headers
 
     def _headers(self, left_milli: int) -> RateHeaders:
-        """As draft-ietf-httpapi-ratelimit-headers-10 has them: the quota of a window, and what
-        is left of it until it is full again."""
+        """The quota of a window, what is left of it, and the seconds until it is full
+        (draft-ietf-httpapi-ratelimit-headers-10)."""
         window_s = math.ceil(self._burst / self._per_s)
         full_s = math.ceil((self._burst * 1000 - left_milli) / 1000 / self._per_s)
         policy = f'"key";q={self._burst};w={window_s}'
@@ -85,22 +85,25 @@ class Limiter:
     async def _ask(self, batch: Sequence[str]) -> list[tuple[bool, int] | None]:
         if time.monotonic() < self._shunned_until:
             return [None] * len(batch)
-        wanted = Counter(batch)
+        requests = Counter(batch)
         try:
             answer = await self._take(
-                keys=[self._prefix + key_id for key_id in wanted],
-                args=[self._per_s, self._burst, *wanted.values()],
+                keys=[self._prefix + key_id for key_id in requests],
+                args=[self._per_s, self._burst, *requests.values()],
             )
         except (RedisError, OSError, TimeoutError):
             self._shunned_until = time.monotonic() + SHUNNED_S
             return [None] * len(batch)
-        told = {
-            key_id: [int(answer[2 * n]), int(answer[2 * n + 1])] for n, key_id in enumerate(wanted)
+        buckets = {
+            key_id: [int(answer[2 * n]), int(answer[2 * n + 1])]
+            for n, key_id in enumerate(requests)
         }
-        return [self._one(told[key_id]) for key_id in batch]
+        return [_next_token(buckets[key_id]) for key_id in batch]
 
-    def _one(self, told: list[int]) -> tuple[bool, int]:
-        """The next of a key's requests: the first that asked go first."""
-        may_go, left_milli = told[0] > 0, told[1]
-        told[0] -= 1
-        return may_go, left_milli
+
+def _next_token(bucket: list[int]) -> tuple[bool, int]:
+    """(whether the next request of the key may go, thousandths left), in order of arrival.
+    `bucket` is [requests that may go, thousandths left]."""
+    may_go, left_milli = bucket[0] > 0, bucket[1]
+    bucket[0] -= 1
+    return may_go, left_milli

@@ -1,4 +1,5 @@
-"""A retailer's stores as a CSV file: `store_id,name,town`, one a line, checked before anything."""
+"""A retailer's stores as a CSV file: `store_id,name,town`, one a line. All of it is checked before
+anything is enrolled."""
 
 import csv
 import re
@@ -17,24 +18,24 @@ class UnreadableFile(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class BadRow:
-    """A line of the file that cannot be enrolled, counted from 1 with the header."""
+class BadStoreRow:
+    """A line of the file that cannot be enrolled. Lines count from 1, the header included."""
 
     line: int
     why: str
 
 
-def read_stores(path: Path) -> tuple[list[tuple[int, NewStore]], list[BadRow]]:
+def read_stores(path: Path) -> tuple[list[tuple[int, NewStore]], list[BadStoreRow]]:
     """(the good rows with their lines, the bad ones). Raises UnreadableFile."""
     good: list[tuple[int, NewStore]] = []
-    bad: list[BadRow] = []
+    bad: list[BadStoreRow] = []
     first_line: dict[str, int] = {}
     for line, row in _rows(path):
         why = _fault(row)
         if not why and row[0] in first_line:
             why = f"store_id {row[0]} stands on line {first_line[row[0]]} already"
         if why:
-            bad.append(BadRow(line, why))
+            bad.append(BadStoreRow(line, why))
             continue
         first_line[row[0]] = line
         good.append((line, NewStore(row[0], row[1], row[2] or None)))

@@ -55,7 +55,7 @@ def page(*pools: PoolFacts, language: Any = "zh", view: Any = "full", stale: boo
         claims_per_minute=7,
         sandbox=False,
     )
-    return render(facts, view=view, part="page", language=language, stale=stale).decode()
+    return render(facts, view=view, section="page", language=language, stale=stale).decode()
 
 
 def text(html: str) -> str:

@@ -12,7 +12,7 @@ from fastapi.responses import HTMLResponse, Response
 
 from service.api.auth import Refusal, ServiceOf, check_key
 from service.api.problems import documented, language_of, problem
-from service.board.page import Part, View, asset, assets_version, render
+from service.board.page import BoardView, Section, asset, assets_version, render
 from service.board.view import board_facts
 from service.core.sentences import Language
 from service.db.engine import LedgerAway
@@ -39,7 +39,7 @@ class Pages:
     """What one worker has rendered, and the keys that have opened the page. Whoever comes between
     two looks at the ledger gets the same bytes."""
 
-    rendered: dict[tuple[View, Part, Language], tuple[Look | None, bool, bytes]] = field(
+    rendered: dict[tuple[BoardView, Section, Language], tuple[Look | None, bool, bytes]] = field(
         default_factory=dict
     )
     keys: dict[bytes, float] = field(default_factory=dict)
@@ -58,13 +58,13 @@ class NeedsKey(Exception):
 
 
 async def view_of(
-    request: Request, service: ServiceOf, pages: PagesOf, view: View | None = None
-) -> View:
+    request: Request, service: ServiceOf, pages: PagesOf, view: BoardView | None = None
+) -> BoardView:
     """What of the page the caller wants and may see. Raises NeedsKey, Refusal or LedgerAway."""
     mode = service.settings.board_mode
     if mode == "off":
         raise Refusal("not_found")
-    wanted: View = view or ("public" if mode == "public" else "full")
+    wanted: BoardView = view or ("public" if mode == "public" else "full")
     if mode == "private" or (mode == "public" and wanted == "full"):
         await _check(request, service, pages)
     return wanted
@@ -96,7 +96,7 @@ def _secret(authorization: str) -> str:
     return ""
 
 
-ViewOf = Annotated[View, Depends(view_of)]
+ViewOf = Annotated[BoardView, Depends(view_of)]
 Lang = Annotated[
     Language | None, Query(description="zh or en; without it, as Accept-Language prefers")
 ]
@@ -141,15 +141,15 @@ def _asset(name: str, media_type: str, version: str) -> Response:
 
 
 async def _answer(
-    service: Service, pages: Pages, view: View, part: Part, language: Language
+    service: Service, pages: Pages, view: BoardView, section: Section, language: Language
 ) -> Response:
     look, stale = await service.watch.glance()
-    known = pages.rendered.get((view, part, language))
+    known = pages.rendered.get((view, section, language))
     if known is None or known[0] is not look or known[1] != stale:
         facts = board_facts(look, service.book, sandbox=service.settings.sandbox) if look else None
-        body = render(facts, view=view, part=part, language=language, stale=stale)
+        body = render(facts, view=view, section=section, language=language, stale=stale)
         known = look, stale, body
-        pages.rendered[view, part, language] = known
+        pages.rendered[view, section, language] = known
     headers = {"Content-Security-Policy": CONTENT_POLICY, "Vary": "Accept-Language"}
     if view == "public" and service.settings.board_mode != "private":
         headers["Cache-Control"] = "public, max-age=2"

@@ -1,4 +1,4 @@
-"""The page's figures as they are written in one language."""
+"""The content of the page in one language."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -10,15 +10,15 @@ from service.board.words import OUTLOOKS
 from service.core.forecast import Forecast
 from service.core.sentences import Language
 
-# From here on a budget is shown as running low, and as nearly used up (of 1,000).
+# Below these shares of 1,000 a budget is shown as running low, and as nearly used up.
 LOW_PERMILLE, VERY_LOW_PERMILLE = 200, 50
 
 Level = Literal["good", "low", "very-low", "gone"]
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """A pool as it is written."""
+class PoolRow:
+    """A pool's row, as text. Amounts in fen beside their text are for machines."""
 
     pool: str
     name: str
@@ -31,7 +31,7 @@ class Row:
     today_fen: int
     permille: int
     share: str
-    share_said: str
+    public_share: str
     day: str
     day_on: date | None
     day_note: str
@@ -39,8 +39,8 @@ class Row:
     state_note: str
 
 
-class Shown:
-    """The facts in one language."""
+class PageContent:
+    """The facts in one language, for the templates."""
 
     def __init__(self, facts: BoardFacts, language: Language, words: dict[str, str]) -> None:
         self._facts = facts
@@ -64,9 +64,9 @@ class Shown:
             if facts.usual_fen
             else words["no_usual"]
         )
-        self.chart_said = self._chart_said()
+        self.chart_text = self._chart_text()
 
-    def _row(self, pool: PoolFacts) -> Row:
+    def _row(self, pool: PoolFacts) -> PoolRow:
         left = form.permille(pool.remaining_fen, pool.allocated_fen)
         level = _level(pool, left)
         day, day_on, note = self._day(pool)
@@ -74,7 +74,7 @@ class Shown:
         public_share = (
             f"{left // 10} %" if left >= 10 or level == "gone" else self._words["under_one"]
         )
-        return Row(
+        return PoolRow(
             pool=pool.pool,
             name=pool.name.in_language(self._language),
             level=level,
@@ -88,7 +88,7 @@ class Shown:
             today_fen=pool.today_fen,
             permille=left,
             share=share,
-            share_said=public_share,
+            public_share=public_share,
             day=day,
             day_on=day_on,
             day_note=note,
@@ -104,26 +104,30 @@ class Shown:
 
     def _day(self, pool: PoolFacts) -> tuple[str, date | None, str]:
         """The projected last day, and the words below it."""
-        made = pool.forecast
+        forecast = pool.forecast
         opening = self._opening("opens", pool)
-        if made.outlook == "runs_out":
-            assert made.median_on is not None and made.earliest_on is not None
-            return self._date(made.median_on), made.median_on, self._range(made) or opening
+        if forecast.outlook == "runs_out":
+            assert forecast.median_on is not None and forecast.earliest_on is not None
+            return (
+                self._date(forecast.median_on),
+                forecast.median_on,
+                self._range(forecast) or opening,
+            )
         note = opening
-        if made.outlook == "may_run_out" and made.earliest_on is not None:
-            note = self._say("may_from", earliest=self._date(made.earliest_on))
-        elif made.outlook == "lasts" and pool.ends_on is not None:
+        if forecast.outlook == "may_run_out" and forecast.earliest_on is not None:
+            note = self._say("may_from", earliest=self._date(forecast.earliest_on))
+        elif forecast.outlook == "lasts" and pool.ends_on is not None:
             note = self._say("ends", ends=self._date(pool.ends_on))
-        return OUTLOOKS[made.outlook].in_language(self._language), None, note
+        return OUTLOOKS[forecast.outlook].in_language(self._language), None, note
 
-    def _range(self, made: Forecast) -> str:
-        assert made.earliest_on is not None
-        earliest = self._date(made.earliest_on)
-        if made.latest_on is None:
+    def _range(self, forecast: Forecast) -> str:
+        assert forecast.earliest_on is not None
+        earliest = self._date(forecast.earliest_on)
+        if forecast.latest_on is None:
             return self._say("range_open", earliest=earliest)
-        if made.latest_on == made.earliest_on:
+        if forecast.latest_on == forecast.earliest_on:
             return self._words["range_of_one"]
-        return self._say("range", earliest=earliest, latest=self._date(made.latest_on))
+        return self._say("range", earliest=earliest, latest=self._date(forecast.latest_on))
 
     def _opening(self, word: str, pool: PoolFacts) -> str:
         if pool.next_opens_at is None:
@@ -141,17 +145,17 @@ class Shown:
         ]
         if not dated:
             return self._words["nobody"], ""
-        on, pool = min(dated, key=lambda one: one[0])
+        on, pool = min(dated, key=lambda dated_pool: dated_pool[0])
         return self._date(on), pool.name.in_language(self._language)
 
-    def _chart_said(self) -> str:
+    def _chart_text(self) -> str:
         """The line in words, hour by hour."""
-        said = [self._say("chart_said", time=f"{self._facts.at:%H:%M}", today=self.today)]
+        sentences = [self._say("chart_text", time=f"{self._facts.at:%H:%M}", today=self.today)]
         for hour in chart.HOURS:
             so_far = [fen for at, fen in self._facts.line if at.hour < hour]
             if so_far and self._facts.at.hour >= hour:
-                said.append(self._say("chart_at", hour=str(hour), fen=self._money(so_far[-1])))
-        return "; ".join(said) if self._language == "en" else "；".join(said)
+                sentences.append(self._say("chart_at", hour=str(hour), fen=self._money(so_far[-1])))
+        return ("; " if self._language == "en" else "；").join(sentences)
 
     def _money(self, fen: int) -> str:
         return form.money(fen, self._language)
