@@ -4,8 +4,8 @@ import gc
 
 
 def main() -> None:
-    # Loading makes objects by the hundred thousand, and all of them stay: looking among them for
-    # garbage, again and again, is a quarter of a command's start.
+    # Imports make hundreds of thousands of objects, and all of them stay. Collecting garbage among
+    # them takes a quarter of a command's start.
     gc.disable()
     from service.cli import app
 

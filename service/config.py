@@ -17,7 +17,7 @@ from pydantic_settings import (
 
 PII_KEY_LENGTH_MIN = 32
 
-# Published on purpose: it guards made-up people only, and is refused outside the sandbox.
+# Public on purpose: it guards invented persons only, and is refused outside the sandbox.
 SANDBOX_PII_KEY = "sandbox-key-for-made-up-people-only"
 
 
@@ -29,8 +29,8 @@ TraceExporter = Literal["otlp", "console"]
 
 
 def trace_exporter(environment: Mapping[str, str]) -> TraceExporter | None:
-    """Where OpenTelemetry's standard variables want traces to go; None: nowhere, as by default.
-    Raises Misconfigured. All else of them is read by OpenTelemetry's own SDK."""
+    """The exporter that OpenTelemetry's standard variables ask for; None by default. The SDK reads
+    the other variables itself. Raises Misconfigured."""
     exporter = _trace_exporter(environment)
     if exporter is not None and find_spec("opentelemetry.sdk") is None:
         raise Misconfigured(
@@ -86,10 +86,10 @@ class Settings(BaseSettings):
         None, description="key of the personal-data digests, at least 32 characters"
     )
     pii_keys_former: SecretStr | None = Field(
-        None, description="earlier personal-data keys, oldest first, parted by blanks"
+        None, description="earlier personal-data keys, oldest first, separated by blanks"
     )
     pii_rotating: bool = Field(
-        False, description="the newest key is being brought in: book under the one before, too"
+        False, description="while a key is replaced: quotas are booked under the former key as well"
     )
     policies_dir: Path | None = Field(None, description="policy files instead of the shipped ones")
     refuse_assumed: bool = Field(False, description="refuse to start on an unconfirmed value")
@@ -102,8 +102,8 @@ class Settings(BaseSettings):
         0,
         ge=0,
         le=64,
-        description="rows that claims are spent from beside each pool's own, so "
-        "that many workers need not queue for one; only when every host runs this release",
+        description="extra budget rows per pool, so that many workers can commit at "
+        "once; irreversible; set it only when every host runs this release",
     )
     answer_within_ms: int = Field(
         800, ge=100, le=60_000, description="a claim that takes longer is answered with 503"
@@ -129,7 +129,7 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     secrets_dir: Path | None = Field(
-        None, description="folder of secrets, a file each, named like the variable"
+        None, description="folder of secrets: a file for each, named like the variable"
     )
     service_role: str | None = Field(
         None, description="the role that `butie migrate` lets do the service's work, and no more"
@@ -156,7 +156,7 @@ class Settings(BaseSettings):
 
     @property
     def sandbox(self) -> bool:
-        """Neither engine is given: we bring our own, with made-up data."""
+        """Whether neither engine is given, so that the sandbox brings its own."""
         return self.sandbox_offset_s is not None or (
             self.database_url is None and self.redis_url is None
         )
@@ -173,13 +173,13 @@ class Settings(BaseSettings):
 
     @property
     def clock_offset(self) -> timedelta:
-        """How far the business clock is ahead of the real one (mostly behind, so negative)."""
+        """Business time minus real time; negative in a sandbox of the past."""
         return timedelta(seconds=self.sandbox_offset_s or 0)
 
     def personal_data_keys(self) -> tuple[str, ...]:
         """All keys of the personal-data digests, oldest first. Raises Misconfigured."""
-        told = self.pii_keys_former.get_secret_value() if self.pii_keys_former else ""
-        keys = (*told.split(), self.personal_data_key())
+        former = self.pii_keys_former.get_secret_value() if self.pii_keys_former else ""
+        keys = (*former.split(), self.personal_data_key())
         if min(map(len, keys)) < PII_KEY_LENGTH_MIN:
             raise Misconfigured(
                 f"BUTIE_PII_KEYS_FORMER: a key has {PII_KEY_LENGTH_MIN} characters or more."
@@ -197,7 +197,7 @@ class Settings(BaseSettings):
         elif self.sandbox:
             key = SANDBOX_PII_KEY
         else:
-            raise Misconfigured("Set BUTIE_PII_KEY: 32 random characters or more, kept for good.")
+            raise Misconfigured("Set BUTIE_PII_KEY: 32 random characters or more.")
         if not self.sandbox and key == SANDBOX_PII_KEY:
             raise Misconfigured("BUTIE_PII_KEY is the sandbox's, which is public: make your own.")
         if len(key) < PII_KEY_LENGTH_MIN:

@@ -1,10 +1,9 @@
 """Every metric of the service, declared in this one place; `deploy/metrics.md` lists them.
 
 Labels are bounded: outcomes, reason codes, pools, categories, towns and route templates, never an
-id or a key. What the ledger knows is read from it at each scrape (`AtScrape`), so that it is the
-same from every worker and host and after every restart; what it cannot know, each worker counts.
-Of gauges the modes are chosen so that a worker that is gone says nothing any more.
-"""
+id or a key. What the ledger has is read from it at each scrape (`AtScrape`), so every worker and
+host shows the same, also after a restart. Each worker counts the rest. The gauges' modes drop the
+values of workers that have ended."""
 
 import os
 from dataclasses import dataclass
@@ -14,13 +13,13 @@ from typing import Literal
 
 from prometheus_client import Counter, Gauge, Histogram, multiprocess
 
-# A claim takes milliseconds; a till gives up after some seconds. The steps in between tell
-# "as ever" (up to 10 ms) from "felt at the till" (100 ms) from "being retried" (1 s on). Each
-# target of `SLOS` is one of them, for only at a bucket's edge a histogram tells the exact share.
+# A claim takes milliseconds; a till gives up after some seconds. Up to 10 ms is normal, 100 ms is
+# felt at the till, from 1 s on tills retry. Each target of `SLOS` is a bucket's edge: only there a
+# histogram gives the exact share.
 LATENCY_BUCKETS_S = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
-# One trip to Redis takes a fraction of a millisecond and is given up after 250.
+# A call to Redis takes a fraction of a millisecond and is given up after 250 ms.
 GATE_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25)
-# One commit waits for a disk; the till waits 800 ms, and after 2 s it is cut off and fenced.
+# A commit waits for a disk. The till waits 800 ms; after 2 s the commit is cut off and fenced.
 LEDGER_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64)
 
@@ -35,8 +34,8 @@ class Slo:
     goal_ratio: float
 
 
-# The customer stands there: a quarter of a second is not felt beside the card terminal. A refund
-# waits its turn behind others. A batch is 500 claims, and no customer waits for it.
+# A customer waits: a quarter of a second is not felt while the card terminal works. Refunds queue.
+# A batch is up to 500 claims, and no customer waits for it.
 SLOS = (
     Slo("POST", "/v1/claims", 0.25, 0.99),
     Slo("POST", "/v1/quotes", 0.25, 0.99),
@@ -45,8 +44,8 @@ SLOS = (
     Slo("POST", "/v1/claims/batch", 2.5, 0.99),
 )
 assert all(slo.within_s in LATENCY_BUCKETS_S for slo in SLOS)
-# Of all requests to /v1: answered with anything but a 5xx. A till that meets a 503 retries; one
-# in a thousand is what the tills' own networks lose anyway.
+# The share of requests to /v1 without a 5xx. A till retries after a 503; one in a thousand is what
+# the tills' own networks lose.
 AVAILABILITY_GOAL_RATIO = 0.999
 
 # --- counted by each worker -------------------------------------------------------------
@@ -59,12 +58,12 @@ requests = Histogram(
 )
 claims = Counter(
     "butie_claims_total",
-    "Claims asked for, by what became of them",
+    "Claims asked for, by outcome",
     ["outcome"],  # granted, replayed, refused, keyreused
 )
 claim_lines = Counter(
     "butie_claim_lines_total",
-    "Lines of claims decided, by what became of them; no_money: refused for an empty pool",
+    "Lines of claims decided, by outcome; no_money: refused for an empty pool",
     ["scheme", "category", "outcome"],  # granted, held, refused, no_money
 )
 claim_lines_fen = Counter(
@@ -106,14 +105,14 @@ gate_up = Gauge(
 )
 gate_mode = Gauge(
     "butie_gate_mode",
-    "1 where a worker works so: guarding (gate and ledger), bypassed (ledger alone), refusing",
+    "1 for the mode of a worker: guarding (gate and ledger), bypassed (ledger alone), refusing",
     ["mode"],
     multiprocess_mode="livemax",
 )
 gate_drift_fen = Gauge(
     "butie_gate_drift_fen",
-    "What the gate takes a pool to have left, less what the ledger has, in fen; known only when "
-    "nothing is on its way between them",
+    "Gate balance minus ledger balance in fen, for pools whose rows the gate has at their current "
+    "version; set only while no admission is in flight",
     ["pool"],
     multiprocess_mode="livemostrecent",
 )
@@ -142,13 +141,13 @@ ledger_batch_size = Histogram(
 )
 queue_items = Gauge(
     "butie_queue_items",
-    "What waits for the next trip, all workers together, looked at once a second",
+    "Items that wait for the next batch, all workers together, sampled once a second",
     ["queue"],
     multiprocess_mode="livesum",
 )
 
 
-# Set by every worker from the same reading of the ledger; which was last does not matter.
+# Every worker sets it from the same figures, so the most recent one is as good as any.
 forecast_exhausted = Gauge(
     "butie_forecast_exhausted_timestamp_seconds",
     "The day on which the pool is first empty, as its first moment by the business clock: with "
@@ -165,7 +164,7 @@ forecast_daily_fen = Gauge(
 )
 
 
-# From 0 on: `increase` does not see the first of a series that begins with it.
+# Start at 0: `increase` does not count the first sample of a series.
 for _how in ("confirmed", "cancelled", "expired"):
     holds_ended.labels(_how)
 for _fate in ("committed", "given_up"):
@@ -181,16 +180,16 @@ def _request_seconds(method: str, route: str, status: int) -> Histogram:
 
 
 def observe_request(method: str, route: str, status: int, seconds: float) -> None:
-    """Count a request. prometheus-client's look-up by labels costs more than the cache's."""
+    """Count a request. The cache is faster than prometheus-client's look-up by labels."""
     _request_seconds(method, route, status).observe(seconds)
 
 
-# --- read or worked out at each scrape --------------------------------------------------
+# --- read or computed at each scrape --------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class AtScrape:
-    """A metric that is made anew for each scrape."""
+    """A metric that is computed at each scrape."""
 
     name: str
     meaning: str
@@ -231,7 +230,7 @@ day_fen = AtScrape(
     "What is booked on a business day, in fen, exactly",
     ("day", "kind", "pool"),  # today, yesterday; grant, refund
 )
-holds = AtScrape("butie_holds", "Holds that stand")
+holds = AtScrape("butie_holds", "Holds that have not ended")
 uninvoiced_claims = AtScrape(
     "butie_uninvoiced_claims",
     "Confirmed claims without an invoice, by the age of their grant",
@@ -260,7 +259,7 @@ year_elapsed = AtScrape(
 )
 slo_within = AtScrape(
     "butie_slo_latency_seconds",
-    "Target: the share below of this route's answers comes within this time",
+    "Target: the goal ratio of this route's answers comes within this time",
     ("method", "route"),
 )
 slo_latency_goal = AtScrape(
@@ -272,7 +271,7 @@ slo_availability_goal = AtScrape(
 
 
 def forget_dead_workers() -> None:
-    """Let the live gauges of workers that are gone go too; what they counted stays counted."""
+    """Drop the live gauges of workers that have ended; their counters stay."""
     folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
     if folder is None:
         return
@@ -282,4 +281,4 @@ def forget_dead_workers() -> None:
         except ProcessLookupError:
             multiprocess.mark_process_dead(pid)  # type: ignore[no-untyped-call]
         except PermissionError:
-            pass  # the number is another user's process by now; it goes with the next start
+            pass  # the pid is another user's process by now; the file goes with the next start

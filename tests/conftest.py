@@ -203,7 +203,7 @@ class House:
         await self.service.background.drain()
 
     def gate_left(self, pool: str = "appliances") -> int:
-        """What the gate takes the pool to have left, in fen."""
+        """What the pool has left by the gate, in fen."""
         gate = sync_redis.from_url(str(self.settings.redis_url))
         view = gate.hgetall(f"butie:{{330402}}:pool:{pool}")
         return int(view[b"allocated"]) - int(view[b"spent"]) - int(view.get(b"flying", 0))

@@ -1,4 +1,4 @@
-"""What is typed, checked as the API checks what is sent."""
+"""Checks of what is typed, the same as the API's."""
 
 import re
 

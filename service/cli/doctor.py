@@ -1,4 +1,4 @@
-"""`butie doctor`: is this installation fit to pay out money?"""
+"""`butie doctor`: checks whether an installation is fit to pay out money."""
 
 import asyncio
 
@@ -13,14 +13,14 @@ from service.doctor.run import Engines, visit
 
 
 def doctor_command() -> None:
-    """Look at settings, engines, schema, policies and certificates, and say what to mend; exit
-    with 1 when something must be mended, with 2 when only something could not be looked at."""
+    """Check settings, engines, schema, policies and certificates, and say what to do. Exits with 1
+    on a fault, with 2 when something could not be checked."""
     with told():
         settings = Settings()
         findings = asyncio.run(_visit(settings, _engines(settings)))
-    rows = [(name, found.level, found.said, found.remedy) for name, found in findings]
+    rows = [(name, finding.level, finding.said, finding.remedy) for name, finding in findings]
     print_table(("check", "verdict", "what is so", "what to do"), rows)
-    levels = {found.level for _, found in findings}
+    levels = {finding.level for _, finding in findings}
     if "fault" in levels:
         raise typer.Exit(1)
     if "unknown" in levels:
@@ -39,4 +39,4 @@ def _engines(settings: Settings) -> Engines:
 
 
 async def _visit(settings: Settings, engines: Engines) -> list[tuple[str, Finding]]:
-    return [found async for found in visit(settings, engines)]
+    return [finding async for finding in visit(settings, engines)]

@@ -1,4 +1,4 @@
-"""What goes wrong on the command line: one sentence, and an exit code that is not 0."""
+"""Faults on the command line: one sentence each, and an exit code that is not 0."""
 
 import socket
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ FAULTS = (
     PolicyFileError,
     ConfirmationError,
 )
-# Those that say nothing themselves.
+# Sentences of faults that have none of their own.
 SENTENCES: dict[type[Exception], str] = {
     ReportsBusy: "PostgreSQL has no connection left: try again in a moment.",
     BookersHang: "Somebody has been booking for very long: try again, or see pg_stat_activity.",
@@ -40,7 +40,7 @@ SENTENCES: dict[type[Exception], str] = {
     "parquet.",
 }
 
-# What PostgreSQL, or the way to it, says when the settings or the schema are wrong.
+# Sentences for errors of PostgreSQL or the network when the settings or the schema are wrong.
 DATABASE_FAULTS: tuple[tuple[type[Exception], str], ...] = (
     (
         asyncpg.InvalidAuthorizationSpecificationError,
@@ -58,7 +58,7 @@ DATABASE_FAULTS: tuple[tuple[type[Exception], str], ...] = (
     (ConnectionError, "PostgreSQL cannot be reached at BUTIE_DATABASE_URL"),
     (TimeoutError, "PostgreSQL does not answer at BUTIE_DATABASE_URL"),
 )
-# What a setting that is none of these looks like; the validator speaks of drivers and bases.
+# Examples of the URLs: the validator's own sentence speaks of drivers and bases.
 _POSTGRESQL = "PostgreSQL's: postgresql://USER:PASSWORD@HOST:5432/DATABASE"
 URLS = {
     "BUTIE_DATABASE_URL": _POSTGRESQL,
@@ -70,7 +70,7 @@ CAUSES_MAX = 5  # an asyncpg error lies at most this deep under SQLAlchemy's
 
 @contextmanager
 def told(exit_code: int = 1) -> Iterator[None]:
-    """Print the sentence of a fault that the user can mend, and exit."""
+    """Print the sentence of a fault that the user can correct, and exit."""
     try:
         yield
     except ValidationError as error:
@@ -94,9 +94,9 @@ def told(exit_code: int = 1) -> Iterator[None]:
         raise typer.Exit(exit_code) from None
 
 
-def _setting_fault(name: str, said: str) -> str:
+def _setting_fault(name: str, message: str) -> str:
     if name not in URLS:
-        return f"{name}: {said}"
+        return f"{name}: {message}"
     return (
         f"{name} is no URL. It looks like {URLS[name]} "
         "(in the password write %40 for @, %2F for /, %23 for #)."
@@ -104,7 +104,7 @@ def _setting_fault(name: str, said: str) -> str:
 
 
 def database_fault(error: BaseException) -> str | None:
-    """The sentence for what lies behind an error, if the operator can mend it."""
+    """The sentence for the cause of an error, if the operator can correct it."""
     cause: BaseException | None = error
     for _ in range(CAUSES_MAX):
         if cause is None:

@@ -1,6 +1,6 @@
 """`butie pii`: a new personal-data key for the ledger's digests, while claims go on.
 
-It works as the tables' owner, like `butie migrate`: the service's own role may delete nothing.
+It connects as the tables' owner, like `butie migrate`: the service's role may not do this.
 """
 
 import asyncio
@@ -23,15 +23,15 @@ Step = Callable[[asyncpg.Connection, str, Digester], AsyncIterator[int]]
 
 @app.command("rotate")
 def rotate_command() -> None:
-    """Digest anew with the newest key, once every worker has BUTIE_PII_ROTATING; may be broken
-    off and run again."""
+    """Add the newest key's digests, once every worker has BUTIE_PII_ROTATING. It may be interrupted
+    and run again."""
     _run(rotate, "{changed} lines have the newest key's digests. Unset BUTIE_PII_ROTATING now.")
 
 
 @app.command("forget")
 def forget_command() -> None:
-    """Take out what the former key made, once no worker has BUTIE_PII_ROTATING any more."""
-    _run(forget, "{changed} claims hold nothing of the former key's any more.")
+    """Remove the former key's digests, once no worker has BUTIE_PII_ROTATING any more."""
+    _run(forget, "{changed} claims have no digest of the former key any more.")
 
 
 def _run(step: Step, sentence: str) -> None:

@@ -10,12 +10,12 @@ from rich.table import Table
 
 from service.core.calendar import SHANGHAI
 
-# What a file or another program reads has no screen to fit on.
+# A file or another program has no screen width.
 WIDTH_ELSEWHERE = 180
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str = "") -> None:
-    """Print rows under their columns; numbers and sums as they come, instants in Shanghai's."""
+    """Print rows under their columns; instants in Asia/Shanghai."""
     table = Table(title=title or None, title_justify="left")
     for name in columns:
         table.add_column(name, overflow="fold")
@@ -31,5 +31,5 @@ def _cell(value: Any) -> str:
     if isinstance(value, list):
         return " ".join(value)
     if isinstance(value, dict):
-        return escape(", ".join(f"{name}: {_cell(one)}" for name, one in value.items()))
+        return escape(", ".join(f"{name}: {_cell(item)}" for name, item in value.items()))
     return "" if value is None else escape(str(value))

@@ -209,7 +209,7 @@ def _tills(language: Language) -> list[Panel]:
         ),
         Panel(
             "lines",
-            Words("每秒申领，按结果", "Claims a second, by what became of them"),
+            Words("每秒申领，按结果", "Claims a second, by outcome"),
             Words(
                 "拒绝突增看预算看板的原因。", "When refusals jump see their reasons on Budget burn."
             ),
@@ -221,7 +221,7 @@ def _tills(language: Language) -> list[Panel]:
         ),
         Panel(
             "lines",
-            Words("每分钟商品行，按结果", "Lines a minute, by what became of them"),
+            Words("每分钟商品行，按结果", "Lines a minute, by outcome"),
             Words("“因无预算被拒”大于 0：资金池空了。", "Refused for no money: a pool is empty."),
             [
                 Query(
