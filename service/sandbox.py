@@ -1,7 +1,7 @@
-"""The sandbox: made-up money for a made-up retailer, and a clock that stands in June 2025.
+"""The sandbox: invented money for an invented retailer, and a clock that starts in June 2025.
 
-It lives in the data folder beside the engines' data: `clock.json` keeps where the business
-clock began, `sandbox.json` the keys for newcomers and tests.
+The data folder has the engines' data, `clock.json` with the start of the business clock, and
+`sandbox.json` with the keys.
 """
 
 import json

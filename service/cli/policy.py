@@ -1,21 +1,18 @@
 """`butie policy`: what the rules are, how sure we are of them, and what is still to confirm."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import date
 from typing import Annotated, Any, get_args
 
 import typer
-from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from service.cli.faults import told
 from service.clock import Clock
 from service.config import Misconfigured, Settings
 from service.core.assumptions import (
     Assumption,
-    ConfirmationError,
     assumptions,
     unconfirmed,
 )
@@ -23,7 +20,6 @@ from service.core.calendar import business_day, parse_day
 from service.core.fact import Fact
 from service.core.money import percent
 from service.core.policy import Category, Policy
-from service.core.policy_file import PolicyFileError
 from service.core.rules import registry
 from service.core.rules.subject import Column
 from service.policies import read_book
@@ -40,7 +36,7 @@ def show(
     on: Annotated[str | None, typer.Option(metavar="DAY", help="YYYY-MM-DD; today")] = None,
 ) -> None:
     """Show the policy in force on a day: rates, caps, limits, quotas and where they stand."""
-    with _told():
+    with told(exit_code=2):
         day = _day(on)
         settings = Settings()
         policy = read_book(settings.jurisdiction, settings.policies_dir).on(day)
@@ -56,31 +52,15 @@ def list_assumptions(
     ] = False,
 ) -> None:
     """List every value that no source gives, and whether the operator has confirmed it."""
-    with _told():
+    with told(exit_code=2):
         settings = Settings()
         book = read_book(settings.jurisdiction, settings.policies_dir)
         left = unconfirmed(book, read_confirmations(settings), str(settings.confirmations))
         if lines:
-            for one in left:
-                typer.echo(f"{one.confirmation}  # {one.note}")
+            for assumption in left:
+                typer.echo(f"{assumption.confirmation}  # {assumption.note}")
         else:
             _print_assumptions(assumptions(book), left)
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """Print the sentence of a fault in what the user gave us, and exit with 2."""
-    try:
-        yield
-    except ValidationError as error:
-        for fault in error.errors(include_url=False, include_input=False):
-            typer.echo(
-                f"BUTIE_{'_'.join(map(str, fault['loc'])).upper()}: {fault['msg']}", err=True
-            )
-        raise typer.Exit(2) from None
-    except (Misconfigured, PolicyFileError, ConfirmationError) as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(2) from None
 
 
 def _day(text: str | None) -> date:
@@ -166,9 +146,9 @@ def _print_assumptions(assumed: tuple[Assumption, ...], left: list[Assumption]) 
     table = Table(show_lines=True)
     for heading in ("id", "value", "what is not known", "confirmed"):
         table.add_column(heading, overflow="fold")
-    for one in assumed:
-        confirmed = "[yellow]no[/yellow]" if one in left else "yes"
-        table.add_row(one.id, one.value, escape(one.note), confirmed)
+    for assumption in assumed:
+        confirmed = "[yellow]no[/yellow]" if assumption in left else "yes"
+        table.add_row(assumption.id, assumption.value, escape(assumption.note), confirmed)
     console = Console()
     console.print(table)
     console.print(f"{len(left)} of {len(assumed)} are not confirmed.")

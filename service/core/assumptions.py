@@ -35,13 +35,13 @@ class Assumption:
 
 def assumptions(book: PolicyBook) -> tuple[Assumption, ...]:
     """Every assumed value of a jurisdiction's policies, once each, in their order."""
-    found = {
+    by_id = {
         (policy.id, fact.id): Assumption(f"{policy.id}/{fact.id}", fact.text, fact.note or "")
         for policy in book.policies
         for fact in facts_of(policy)
         if fact.basis == "assumed"
     }
-    return tuple(found.values())
+    return tuple(by_id.values())
 
 
 def unconfirmed(
@@ -52,7 +52,7 @@ def unconfirmed(
     Raises ConfirmationError: a line that is no confirmation, or names no assumed value.
     """
     assumed = assumptions(book)
-    known = {one.id for one in assumed}
+    known = {assumption.id for assumption in assumed}
     confirmed: set[tuple[str, str]] = set()
     problems: list[str] = []
     for number, line in enumerate(confirmations.splitlines(), start=1):
@@ -66,4 +66,6 @@ def unconfirmed(
             problems.append(f"{file_name}:{number}: not of the form `policy/value = confirmed`")
     if problems:
         raise ConfirmationError(problems)
-    return [one for one in assumed if (one.id, one.value) not in confirmed]
+    return [
+        assumption for assumption in assumed if (assumption.id, assumption.value) not in confirmed
+    ]

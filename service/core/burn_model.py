@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import count
 
-# --- what is plausible before anything is known; as parts of the level -----------------------
+# --- priors, as shares of the level -----------------------
 
 # Burn may grow or shrink by this much a day (one standard deviation): 15 % a month.
 SLOPE_SD = Fraction(8, 1000)
@@ -24,14 +24,14 @@ WEEKDAY_SD = Fraction(1, 2)
 NOISE_SD = Fraction(1, 2)
 NOISE_PRIOR_DAYS = 1
 
-# A pattern of weekdays is looked for when each can have been seen twice.
+# A weekday pattern is fitted once each weekday can have been seen twice.
 PATTERN_DAYS = 14
 
-# A trend is carried on for four weeks and then held: nothing grows, or shrinks, for ever.
+# A trend is extrapolated for four weeks and then held.
 TREND_DAYS = 28
 
-# The 90 % point of Student's t, in thousandths, by degrees of freedom: what few days say of
-# their own noise is unsure itself. Between two rows the one with fewer holds.
+# The 90 % point of Student's t, in thousandths, by degrees of freedom: the noise itself is
+# estimated from few days. Between two rows the one with fewer degrees holds.
 T90 = {
     1: 3078, 2: 1886, 3: 1638, 4: 1533, 5: 1476, 6: 1440, 7: 1415, 8: 1397, 9: 1383, 10: 1372,
     12: 1356, 15: 1341, 20: 1325, 30: 1310, 60: 1296, 120: 1289,
@@ -46,7 +46,7 @@ MICRO = 10**6
 @dataclass(frozen=True, slots=True)
 class Point:
     """A day of history: `at` days from today, its weekday (Monday is 0), its burn; `part` is how
-    many thousandths of a day it is."""
+    many thousandths of the day have passed."""
 
     at: int
     weekday: int
@@ -105,8 +105,8 @@ class Model:
 
 
 def weekday_shares(days: Sequence[Point]) -> list[int]:
-    """What each weekday is of a usual day, in thousandths, Monday first; 1,000 each while the
-    history is short. What noise alone could make of them is not believed."""
+    """Each weekday's share of a usual day, in thousandths, Monday first; 1,000 each while the
+    history is short. The shares are shrunk by what noise alone could explain."""
     if len(days) < PATTERN_DAYS:
         return [WHOLE] * 7
     line = fit(days, [WHOLE] * 7)
@@ -123,7 +123,7 @@ def weekday_shares(days: Sequence[Point]) -> list[int]:
 
 
 def _spread(seen: Sequence[int]) -> Fraction:
-    return sum(one * one for one in seen) - Fraction(sum(seen) ** 2, len(seen))
+    return sum(burn * burn for burn in seen) - Fraction(sum(seen) ** 2, len(seen))
 
 
 def _share(seen: Sequence[int], doubt: Fraction) -> int:
@@ -145,7 +145,7 @@ def fit(points: Sequence[Point], shares: Sequence[int]) -> Model:
     level, slope = Fraction(s_y, s_s), Fraction(0)
     usual = max(level, Fraction(1, WHOLE))  # what is plausible is a part of this
     prior = NOISE_PRIOR_DAYS * (NOISE_SD * usual * WHOLE) ** 2
-    # The noise tells how far to believe the trend, and the trend what is noise: twice will do.
+    # Trend and noise depend on each other: two iterations suffice.
     for _ in range(2):
         noise = Fraction(prior + _missed(rows, level, slope), NOISE_PRIOR_DAYS + days - 1)
         held = st_st + Fraction(noise, (SLOPE_SD * usual) ** 2)

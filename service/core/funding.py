@@ -23,7 +23,7 @@ def rates_of(funding: Funding) -> tuple[int, int, int, int]:
 
 
 def funding_shares(amount_fen: int, rates_bp: tuple[int, int, int, int]) -> Shares:
-    """Split by the largest remainder; of equal ones the higher level's comes first.
+    """Split by the largest remainder; of equal remainders the higher level comes first.
 
     The sign is taken out first: a refund's shares are the exact negative of its grant's.
     The ledger's own `funding_shares` does the same.

@@ -1,4 +1,4 @@
-"""What can be wrong with a policy file each of whose values is well formed by itself."""
+"""Faults of a policy file whose single values are well formed."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ from service.core.policy_parts import PolicyPart, entries
 from service.core.rules import registry
 from service.core.yaml_lines import Path
 
-# Where a fault lies (a fact's id, or a path in the file), and what it is.
+# The place of a fault (a fact's id, or a path in the file), and the fault.
 Fault = tuple[str | Path, str]
 
 

@@ -40,7 +40,7 @@ def parse_book(jurisdiction: str, texts: Mapping[str, str]) -> PolicyBook:
         else:
             if policy.jurisdiction == jurisdiction:
                 ours.append((policy, file_name, located))
-    ours.sort(key=lambda one: one[0].in_force.from_on.value)
+    ours.sort(key=lambda entry: entry[0].in_force.from_on.value)
     problems.extend(_clashes(ours))
     if not ours and not problems:
         problems.append(f"no policy file is for the jurisdiction {jurisdiction}")
@@ -81,7 +81,7 @@ def _parse(text: str, file_name: str) -> tuple[Policy, Located]:
             if not faults:
                 return policy_of(part), located
         problems = [(located.line_of(path), _sentence(path, reason)) for path, reason in faults]
-    # One fault of a scheme is met in each of its categories: said once.
+    # A fault of a scheme appears in each of its categories: report it once.
     raise PolicyFileError([f"{file_name}:{line}: {what}" for line, what in sorted(set(problems))])
 
 

@@ -1,4 +1,4 @@
-"""A policy as its file lays it out, and how that becomes a `Policy`.
+"""A policy in the layout of its file, and the way from there to a `Policy`.
 
 The file says a thing once, for a scheme or for a group of its categories; here it is laid
 into each category, where the narrower word prevails. Grades add up instead: a group may
@@ -40,7 +40,7 @@ class PolicyPart(PolicyHead):
 
 
 class Entry(NamedTuple):
-    """One category of a file: `terms` has all that holds for it, `own` what it says itself."""
+    """One category of a file: `own` is its own entry, `terms` all that holds for it."""
 
     scheme_id: SchemeId
     group_id: str
@@ -84,7 +84,9 @@ def policy_of(part: PolicyPart) -> Policy:
         scheme_id: Scheme(
             zh=scheme.zh,
             en=scheme.en,
-            categories={one.id: one for owner, one in categories if owner == scheme_id},
+            categories={
+                category.id: category for owner, category in categories if owner == scheme_id
+            },
         )
         for scheme_id, scheme in part.schemes.items()
     }
@@ -96,7 +98,7 @@ def _category(entry: Entry) -> Category:
     terms = {name: getattr(entry.terms, name) for name in Terms.model_fields}
     quota = terms["quota"]
     terms["quota"] = quota.model_copy(update={"name": quota.name or entry.category_id})
-    # A basis given for a whole list stands for each category on it: they are confirmed singly.
+    # A basis given for a whole list holds for each category on it, and each is confirmed by itself.
     fact_id = f"{entry.scheme_id}/{entry.category_id}/covered"
     return Category(
         **terms,

@@ -19,9 +19,9 @@ from service.core.value import value
 
 @value
 class QuotaUse:
-    """What a line takes of a right that is limited for a person or an old vehicle.
+    """What a line takes of the quota of a person or an old vehicle.
 
-    `amount` and `limit` count items, or fen where the right is a sum of money.
+    `amount` and `limit` count items, or fen where the quota is a sum of money.
     `period` is the calendar year of the sale ("2025"), or "all".
     """
 
@@ -74,7 +74,7 @@ class Quote:
 
 @value
 class Price:
-    """What a policy makes of one item's price, whatever the rules say of the rest."""
+    """The amounts for one item by its price alone, before any rule."""
 
     rate_bp: int | None
     cap_fen: int | None
@@ -84,8 +84,8 @@ class Price:
 def quote(book: PolicyBook, checkout: Checkout, now: datetime) -> Quote:
     """What a checkout would get under the policy of its day. `now` is an aware instant.
 
-    Quotas, serials and budgets that others have used are not looked at: see `quotas` of
-    each line for what it takes.
+    Quotas, serials and budgets that others have used are not considered; `quotas` of each line
+    says what it would take.
     """
     sold_on = business_day(checkout.sold_at)
     policy = book.on(sold_on)
@@ -152,7 +152,7 @@ def price_of(
 
 
 def judged(category: Category, sale: Sale) -> tuple[Reason, ...]:
-    """Every reason against a line; outside its window the other rules do not apply."""
+    """Every reason against a line. Outside its window the other rules do not apply."""
     if reason := within_window(category, sale.sold_on):
         return (reason,)
     return tuple(
@@ -163,7 +163,7 @@ def judged(category: Category, sale: Sale) -> tuple[Reason, ...]:
 def quotas_of(
     policy: Policy, category: Category, sold_on: date, subsidy_fen: int
 ) -> tuple[QuotaUse, ...]:
-    """What an eligible line takes: of the buyer's right, and of the old vehicle's."""
+    """What an eligible line takes of the buyer's quota and of the old vehicle's."""
     year, quota = str(sold_on.year), category.quota
     amount = subsidy_fen if quota.unit == "fen" else 1
     restored = policy.refund_restores_quota.value
@@ -201,5 +201,5 @@ def _unknown(item: Item, reasons: tuple[Reason, ...]) -> LineQuote:
     )
 
 
-def _reasons(*found: Reason | None) -> tuple[Reason, ...]:
-    return tuple(reason for reason in found if reason is not None)
+def _reasons(*reasons: Reason | None) -> tuple[Reason, ...]:
+    return tuple(reason for reason in reasons if reason is not None)

@@ -66,10 +66,10 @@ def sentence(reason: Reason, language: Language = "zh") -> str:
 
 
 def _filled(reason: Reason, language: Language) -> dict[str, str]:
-    return {name: _said(name, fact, language) for name, fact in reason.facts.items()}
+    return {name: _fact_text(name, fact, language) for name, fact in reason.facts.items()}
 
 
-def _said(name: str, fact: str | int, language: Language) -> str:
+def _fact_text(name: str, fact: str | int, language: Language) -> str:
     if name.endswith("_fen"):
         return yuan(int(fact))
     if name == "kind":

@@ -1,4 +1,4 @@
-"""YAML text into plain values, and the line on which each of them stands.
+"""YAML text into plain values, with the line of each.
 
 Narrower than YAML on purpose: money and dates must read the same to a person and to us.
 """
@@ -21,7 +21,7 @@ TAG = "tag:yaml.org,2002:"
 
 @dataclass(slots=True)
 class Located:
-    """`problems` are (line, reason); while there are any, `value` is not to be used."""
+    """`problems` are (line, reason). With any of them `value` must not be used."""
 
     value: Any = None
     lines: dict[Path, int] = field(default_factory=dict)
@@ -60,7 +60,7 @@ def read(text: str) -> Located:
 
 
 def _anchors(text: str) -> Iterator[tuple[int, str]]:
-    # With them a value would stand in two places, and a file could contain itself.
+    # With aliases a value would be in two places, and a file could contain itself.
     for token in yaml.scan(text, Loader=yaml.SafeLoader):
         if isinstance(token, yaml.AnchorToken | yaml.AliasToken):
             yield token.start_mark.line + 1, "anchors and aliases (& and *) are not used here"
