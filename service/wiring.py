@@ -34,7 +34,7 @@ from service.finance.settlements.uninvoiced import UninvoicedLately
 from service.ops.figures import Figures
 from service.ops.pulse import Pulse
 from service.policies import read_book
-from service.pools.escrow import set_aside
+from service.pools.slices import set_aside
 from service.pools.tranches import open_due
 from service.pools.watch import BudgetWatch
 from service.retailers.directory import Directory

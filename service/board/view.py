@@ -1,4 +1,4 @@
-"""From the budgets' view to the facts of the page."""
+"""From the budgets as read to the facts that the page shows."""
 
 from typing import Any
 
@@ -7,29 +7,30 @@ from service.core.calendar import SHANGHAI, business_day
 from service.core.policy import Policy, PolicyBook
 from service.core.sentences import Sentence
 from service.pools.burn import PoolBurn
-from service.pools.watch import Look, PoolForecast
+from service.pools.watch import BudgetView, PoolForecast
 
 
-def board_facts(look: Look, book: PolicyBook, *, sandbox: bool) -> BoardFacts:
-    """The facts of the page."""
-    policy = book.on(business_day(look.at))
+def board_facts(budgets: BudgetView, book: PolicyBook, *, sandbox: bool) -> BoardFacts:
+    policy = book.on(business_day(budgets.at))
     usual = [
-        outlook.forecast.daily_fen for outlook in look.forecasts.values() if outlook.forecast.days
+        outlook.forecast.daily_fen
+        for outlook in budgets.forecasts.values()
+        if outlook.forecast.days
     ]
     line: dict[Any, int] = {}
-    for pool in look.pools:
+    for pool in budgets.pools:
         for burnt in pool.line:
             line[burnt.at] = line.get(burnt.at, 0) + burnt.fen
     return BoardFacts(
-        at=look.at.astimezone(SHANGHAI),
+        at=budgets.at.astimezone(SHANGHAI),
         policy=Sentence(policy.zh, policy.en) if policy else None,
         pools=[
-            _pool(pool, look.forecasts[pool.pool], _name(pool.pool, book, policy))
-            for pool in sorted(look.pools, key=lambda pool: _order(pool.pool, policy))
+            _pool(pool, budgets.forecasts[pool.pool], _name(pool.pool, book, policy))
+            for pool in sorted(budgets.pools, key=lambda pool: _order(pool.pool, policy))
         ],
         line=sorted(line.items()),
         usual_fen=sum(usual) if usual else None,
-        claims_per_minute=look.claims_per_minute,
+        claims_per_minute=budgets.claims_per_minute,
         sandbox=sandbox,
     )
 

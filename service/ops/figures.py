@@ -19,6 +19,7 @@ from service import metrics
 from service.clock import Clock
 from service.core.calendar import business_day, start_of_day
 from service.db.engine import LedgerAway, driver
+from service.pools.budgets import Budget, read_budgets
 
 # A scraper waits 10 s; a reading takes some milliseconds.
 READ_S = 3.0
@@ -28,9 +29,6 @@ TOWNS_MAX = 50
 OTHERS = "others"
 NO_TOWN = "none"
 
-POOLS = """
-SELECT pool, allocated_fen, confirmed_fen, reserved_fen FROM pool_total WHERE jurisdiction = $1
-"""
 SUMS = """
 SELECT kind, pool, category, sum(entries)::bigint, abs(sum(amount_fen))::bigint
 FROM journal_sum_day WHERE jurisdiction = $1 AND kind <> 'allocation' GROUP BY 1, 2, 3
@@ -45,10 +43,6 @@ FROM journal_sum_store JOIN store USING (jurisdiction, store_id)
 WHERE jurisdiction = $1 GROUP BY 1, 2 ORDER BY 3 DESC
 """
 HOLDS = "SELECT count(*) FROM claim WHERE jurisdiction = $1 AND state = 'reserved'"
-TRANCHES = """
-SELECT pool, sum(amount_fen)::bigint, min(opens_at) FROM tranche
-WHERE jurisdiction = $1 AND state = 'planned' GROUP BY 1
-"""
 AUDIT = """
 SELECT finished_at, key, value::bigint
 FROM (SELECT finished_at, breaches FROM audit_run WHERE jurisdiction = $1
@@ -114,16 +108,16 @@ class Figures:
             return list(await connection.fetch(query, self._jurisdiction, *more))
 
         async with connection.transaction(isolation="repeatable_read", readonly=True):
-            pools = await rows(POOLS)
+            budgets = await read_budgets(connection, self._jurisdiction)
             sums = await rows(SUMS)
             return [
-                family(metrics.pool_fen, _pools(pools)),
+                family(metrics.pool_fen, _pools(budgets)),
                 family(metrics.journal_entries, {tuple(row)[:3]: row[3] for row in sums}),
                 family(metrics.journal_fen, {tuple(row)[:3]: row[4] for row in sums}),
-                family(metrics.day_fen, _days(pools, days, await rows(DAYS, list(days.values())))),
+                family(metrics.day_fen, _days(budgets, days, await rows(DAYS, [*days.values()]))),
                 family(metrics.town_fen, _towns(await rows(TOWNS, NO_TOWN))),
                 _one(metrics.holds, (await rows(HOLDS))[0][0]),
-                *_tranches(await rows(TRANCHES)),
+                *_tranches(budgets),
                 *_audit(await rows(AUDIT)),
                 _one(metrics.journal_unsummed, unsummed),
             ]
@@ -145,29 +139,29 @@ def _one(metric: metrics.AtScrape, value: float) -> Metric:
     return family(metric, {(): value})
 
 
-def _pools(rows: Iterable[asyncpg.Record]) -> Samples:
+def _pools(budgets: Iterable[Budget]) -> Samples:
     return {
-        (pool, part): fen
-        for pool, allocated, confirmed, reserved in rows
-        for part, fen in {
-            "allocated": allocated,
-            "confirmed": confirmed,
-            "reserved": reserved,
-            "remaining": allocated - confirmed - reserved,
+        (budget.pool, measure): fen
+        for budget in budgets
+        for measure, fen in {
+            "allocated": budget.allocated_fen,
+            "confirmed": budget.confirmed_fen,
+            "reserved": budget.reserved_fen,
+            "remaining": budget.remaining_fen,
         }.items()
     }
 
 
 def _days(
-    pools: Iterable[asyncpg.Record], days: Mapping[str, date], rows: Iterable[asyncpg.Record]
+    budgets: Iterable[Budget], days: Mapping[str, date], rows: Iterable[asyncpg.Record]
 ) -> Samples:
     """A day on which nothing was booked says so."""
     booked = {tuple(row)[:3]: row[3] for row in rows}
     return {
-        (name, kind, pool["pool"]): booked.get((day, kind, pool["pool"]), 0)
+        (name, kind, budget.pool): booked.get((day, kind, budget.pool), 0)
         for name, day in days.items()
         for kind in ("grant", "refund")
-        for pool in pools
+        for budget in budgets
     }
 
 
@@ -184,11 +178,13 @@ def _towns(rows: Iterable[asyncpg.Record]) -> Samples:
     return samples
 
 
-def _tranches(rows: Iterable[asyncpg.Record]) -> list[Metric]:
-    planned = [(tuple(row)[:1], *tuple(row)[1:]) for row in rows]
+def _tranches(budgets: Iterable[Budget]) -> list[Metric]:
+    planned = {(one.pool,): (one.planned_fen, one.next_opens_at) for one in budgets}
     return [
-        family(metrics.tranche_fen, {pool: fen for pool, fen, _ in planned}),
-        family(metrics.tranche_next, {pool: at.timestamp() for pool, _, at in planned}),
+        family(metrics.tranche_fen, {pool: fen for pool, (fen, at) in planned.items() if at}),
+        family(
+            metrics.tranche_next, {pool: at.timestamp() for pool, (_, at) in planned.items() if at}
+        ),
     ]
 
 

@@ -1,4 +1,4 @@
-"""Adjustments: a budget is raised or lowered by a paper, once for each Idempotency-Key."""
+"""Adjustments: a document raises or lowers a budget, once for each Idempotency-Key."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
@@ -10,17 +10,17 @@ from service.core.calendar import SHANGHAI
 from service.db.acts import Office
 from service.db.tables import adjustment, pool
 from service.pools.budgets import Allocation, allocate, open_pool
-from service.pools.escrow import recall
+from service.pools.slices import recall
 
 _LOCK_KEY = sa.text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
 
-# A trillion yuan: above every budget there is, and exact in JSON, Lua and bigint.
+# A trillion yuan: above any real budget, and exact in JSON, Lua and bigint.
 BUDGET_MAX_FEN = 10**14
 
 
 @dataclass(frozen=True, slots=True)
 class Adjustment:
-    """An adjustment as made: `allocated_fen` is the budget after it."""
+    """A booked adjustment. `allocated_fen` is the budget after it."""
 
     pool: str
     delta_fen: int
@@ -33,7 +33,7 @@ class Adjustment:
 
 @dataclass(frozen=True, slots=True)
 class BelowSpent:
-    """Less would be left than is spent; at most `free_fen` can be taken."""
+    """The budget would fall below what is spent. At most `free_fen` can be taken."""
 
     free_fen: int
 
@@ -45,46 +45,50 @@ class AboveAll:
 
 @dataclass(frozen=True, slots=True)
 class NoSuchPool:
-    """Neither the ledger nor a policy knows the pool."""
+    """No policy has the pool."""
 
 
 @dataclass(frozen=True, slots=True)
 class OtherBody:
-    """The key was used for another adjustment."""
+    """The Idempotency-Key was used for another adjustment."""
 
 
 async def adjust(
     office: Office, key: str, allocation: Allocation, known_pools: Collection[str]
 ) -> Adjustment | BelowSpent | AboveAll | NoSuchPool | OtherBody:
-    """Change the budget, book it and put it on record, in the office's transaction."""
+    """Change the budget, book the change and record the act, in one transaction."""
     if allocation.pool not in known_pools:
         return NoSuchPool()
     await open_pool(office.connection, office.jurisdiction, allocation.pool)
-    # These locks let a repeat that arrives meanwhile, for another pool too, find what the first
-    # has done.
+    # A repeat that arrives at the same time waits here, also one for another pool, and then finds
+    # the first adjustment.
     await office.connection.execute(_LOCK_KEY, {"name": f"{office.jurisdiction}:{key}"})
-    if allocation.delta_fen < 0:  # what the parts have not spent can be taken, too
+    if allocation.delta_fen < 0:  # the unspent money of the slices can be taken as well
         await recall(office.connection, office.jurisdiction, allocation.pool)
-    spoken_for = (pool.c.spent_fen + pool.c.escrow_fen).label("fen")
-    query = sa.select(pool.c.allocated_fen, spoken_for).where(
+    committed_fen = (pool.c.spent_fen + pool.c.escrow_fen).label("committed_fen")
+    query = sa.select(pool.c.allocated_fen, committed_fen).where(
         pool.c.jurisdiction == office.jurisdiction, pool.c.pool == allocation.pool
     )
     before = (await office.connection.execute(query.with_for_update())).one()
-    made = await _made_before(office, key)
-    if made is not None:
-        wanted = (allocation.pool, allocation.delta_fen, allocation.note, allocation.document_no)
-        same = wanted == (made.pool, made.delta_fen, made.reason, made.document_no)
-        return replace(made, replayed=True) if same else OtherBody()
+    earlier = await _find(office, key)
+    if earlier is not None:
+        return replace(earlier, replayed=True) if _orders(allocation, earlier) else OtherBody()
     after_fen = before.allocated_fen + allocation.delta_fen
-    if after_fen < before.fen:
-        return BelowSpent(before.allocated_fen - before.fen)
+    if after_fen < before.committed_fen:
+        return BelowSpent(before.allocated_fen - before.committed_fen)
     if after_fen > BUDGET_MAX_FEN:
         return AboveAll()
-    return await _make(office, key, allocation, before.allocated_fen)
+    return await _book(office, key, allocation, before.allocated_fen)
 
 
-async def _make(office: Office, key: str, allocation: Allocation, before_fen: int) -> Adjustment:
-    made = Adjustment(
+def _orders(allocation: Allocation, earlier: Adjustment) -> bool:
+    """Whether the earlier adjustment was made by an equal request."""
+    order = (allocation.pool, allocation.delta_fen, allocation.note, allocation.document_no)
+    return order == (earlier.pool, earlier.delta_fen, earlier.reason, earlier.document_no)
+
+
+async def _book(office: Office, key: str, allocation: Allocation, before_fen: int) -> Adjustment:
+    booked = Adjustment(
         pool=allocation.pool,
         delta_fen=allocation.delta_fen,
         reason=allocation.note,
@@ -97,29 +101,29 @@ async def _make(office: Office, key: str, allocation: Allocation, before_fen: in
         sa.insert(adjustment).values(
             jurisdiction=office.jurisdiction,
             idempotency_key=key,
-            pool=made.pool,
-            delta_fen=made.delta_fen,
-            reason=made.reason,
-            document_no=made.document_no,
-            allocated_fen=made.allocated_fen,
+            pool=booked.pool,
+            delta_fen=booked.delta_fen,
+            reason=booked.reason,
+            document_no=booked.document_no,
+            allocated_fen=booked.allocated_fen,
             made_at=office.now,
         )
     )
     await office.record(
         "budget.adjust",
         "pool",
-        made.pool,
+        booked.pool,
         before={"allocated_fen": before_fen},
         after={
-            "allocated_fen": made.allocated_fen,
-            "reason": made.reason,
-            "document_no": made.document_no,
+            "allocated_fen": booked.allocated_fen,
+            "reason": booked.reason,
+            "document_no": booked.document_no,
         },
     )
-    return made
+    return booked
 
 
-async def _made_before(office: Office, key: str) -> Adjustment | None:
+async def _find(office: Office, key: str) -> Adjustment | None:
     columns = [
         adjustment.c[name]
         for name in ("pool", "delta_fen", "reason", "document_no", "allocated_fen", "made_at")
@@ -130,5 +134,5 @@ async def _made_before(office: Office, key: str) -> Adjustment | None:
     row = (await office.connection.execute(query)).one_or_none()
     if row is None:
         return None
-    told = dict(row._mapping)
-    return Adjustment(made_at=told.pop("made_at").astimezone(SHANGHAI), **told)
+    fields = dict(row._mapping)
+    return Adjustment(made_at=fields.pop("made_at").astimezone(SHANGHAI), **fields)

@@ -1,21 +1,23 @@
-"""Budgets: how each pool stands, and the allocations that raise or lower it."""
+"""Budgets: the state of each pool, and the allocations that raise or lower it."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from pathlib import Path
 
+import asyncpg
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.core.calendar import SHANGHAI, business_day
-from service.db.tables import journal, pool, pool_total, tranche
+from service.db.tables import journal, pool
+
+_READ_SQL = (Path(__file__).parent / "read_budgets.sql").read_text()
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """A pool as the ledger has it; amounts in fen. `version` grows with every change. Of what is
-    planned, the next part opens at `next_opens_at`."""
+    """A pool as the ledger has it. Amounts in fen. `version` grows with every change.
+    `planned_fen` is the sum of the planned tranches; the next of them opens at `next_opens_at`."""
 
     pool: str
     allocated_fen: int
@@ -27,50 +29,20 @@ class Budget:
     next_opens_at: datetime | None
 
 
-_planned = (
-    sa.select(
-        sa.func.coalesce(sa.func.sum(tranche.c.amount_fen), 0).label("fen"),
-        sa.func.min(tranche.c.opens_at).label("opens_at"),
-    )
-    .where(
-        tranche.c.jurisdiction == pool_total.c.jurisdiction,
-        tranche.c.pool == pool_total.c.pool,
-        tranche.c.state == "planned",
-    )
-    .lateral()
-)
-_COLUMNS = (
-    pool_total.c.pool,
-    pool_total.c.allocated_fen,
-    pool_total.c.confirmed_fen,
-    pool_total.c.reserved_fen,
-    (pool_total.c.allocated_fen - pool_total.c.spent_fen).label("remaining_fen"),
-    pool_total.c.version,
-    _planned.c.fen.cast(sa.BigInteger).label("planned_fen"),
-    _planned.c.opens_at.label("next_opens_at"),
-)
+async def read_budgets(connection: asyncpg.Connection, jurisdiction: str) -> list[Budget]:
+    """Every pool of the jurisdiction, by name. Raises asyncpg's errors."""
+    return [_budget(row) for row in await connection.fetch(_READ_SQL, jurisdiction)]
 
 
-async def read_budgets(connection: AsyncConnection, jurisdiction: str) -> Sequence[Budget]:
-    """Every pool of the jurisdiction, by name."""
-    query = (
-        sa.select(*_COLUMNS)
-        .select_from(pool_total.join(_planned, sa.true()))
-        .where(pool_total.c.jurisdiction == jurisdiction)
-        .order_by(pool_total.c.pool)
-    )
-    return [_budget(row) for row in await connection.execute(query)]
-
-
-def _budget(row: sa.Row[Any]) -> Budget:
-    told = dict(row._mapping)
-    opens_at = told.pop("next_opens_at")
-    return Budget(**told, next_opens_at=opens_at and opens_at.astimezone(SHANGHAI))
+def _budget(row: asyncpg.Record) -> Budget:
+    fields = dict(row)
+    opens_at = fields.pop("next_opens_at")
+    return Budget(**fields, next_opens_at=opens_at and opens_at.astimezone(SHANGHAI))
 
 
 @dataclass(frozen=True, slots=True)
 class Allocation:
-    """A change of a budget, and the paper that orders it. `delta_fen` may be negative."""
+    """A change of a budget, and the document that orders it. `delta_fen` may be negative."""
 
     pool: str
     delta_fen: int
@@ -79,11 +51,10 @@ class Allocation:
 
 
 async def open_pool(connection: AsyncConnection, jurisdiction: str, name: str) -> None:
-    """Make sure that the pool is there, be it empty."""
-    # Looked for first: an insert waits for whoever is changing the row that it would meet, again
-    # and again where many do.
-    there = sa.select(1).where(pool.c.jurisdiction == jurisdiction, pool.c.pool == name)
-    if await connection.scalar(there):
+    """Create the pool with no money if it does not exist."""
+    # SELECT first: the insert would wait for every transaction that is changing the pool's row.
+    known = sa.select(1).where(pool.c.jurisdiction == jurisdiction, pool.c.pool == name)
+    if await connection.scalar(known):
         return
     await connection.execute(
         sa.dialects.postgresql.insert(pool)
@@ -102,9 +73,9 @@ async def open_pool(connection: AsyncConnection, jurisdiction: str, name: str) -
 async def allocate(
     connection: AsyncConnection, jurisdiction: str, allocation: Allocation, now: datetime
 ) -> None:
-    """Change the budget and book it, in the caller's transaction.
+    """Change the budget and book the change in the journal, in the caller's transaction.
 
-    Raises SQLAlchemy's IntegrityError when less would be left than is spent.
+    Raises SQLAlchemy's IntegrityError if the new budget is below what is spent or set aside.
     """
     await open_pool(connection, jurisdiction, allocation.pool)
     await connection.execute(

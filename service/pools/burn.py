@@ -1,7 +1,8 @@
-"""How the pools burn: by day from `pool_day`, today by `pool_reading`.
+"""The burn of the pools: money confirmed less money refunded, by day and within today.
 
-The journal is not read for it, but for each closed day once, when `fill_days` adds it up. What was
-burnt since the last closed day is the pool's own figure less that day's.
+Closed days come from table `pool_day`, which `fill_days` computes from the journal once for each
+day. Today's burn is the pool's confirmed sum minus the sum at the end of the last closed day. Its
+line comes from table `pool_reading`: the confirmed sum every five minutes.
 """
 
 from collections.abc import Sequence
@@ -15,15 +16,15 @@ import asyncpg
 from service.core.calendar import SHANGHAI, business_day, start_of_day
 from service.core.forecast import HISTORY_DAYS, BurnDay
 
-# How often today's burn is noted down: a point on its line.
+# Interval of the readings: a point on the line of today.
 READING_EVERY = timedelta(minutes=5)
-# Today's readings are what is asked for; the rest is for who looks into a fault.
+# Only the readings of today are used. Those of yesterday help to explain a fault.
 READINGS_KEPT = timedelta(days=2)
-# Yesterday closes within this time; until then the first reading of today tells them apart.
+# Yesterday closes within this time. Until then the first reading of today separates the two days.
 DAY_CLOSES_WITHIN = timedelta(minutes=30)
-# Claims of the last minute are counted up to here: what a screen need not know more exactly.
-CLAIMS_MAX = 20_000
-# Days that one statement adds up: of a million entries each it takes some seconds.
+# The count of the claims of the last minute stops here: a screen needs no exact larger number.
+COUNTED_CLAIMS_MAX = 20_000
+# Days for one statement. It takes some seconds when each day has a million entries.
 FILL_DAYS_MAX = 7
 
 MINUTE = timedelta(minutes=1)
@@ -41,7 +42,7 @@ _FORGET_SQL = "DELETE FROM pool_reading WHERE jurisdiction = $1 AND at < $2"
 
 @dataclass(frozen=True, slots=True)
 class Burnt:
-    """The burn of today up to an instant, in fen."""
+    """The burn of today until `at`, in fen."""
 
     at: datetime
     fen: int
@@ -49,7 +50,7 @@ class Burnt:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A tranche that has yet to open."""
+    """A tranche that has not opened yet."""
 
     opens_at: datetime
     amount_fen: int
@@ -57,8 +58,8 @@ class Planned:
 
 @dataclass(frozen=True, slots=True)
 class PoolBurn:
-    """A pool as it stands and how it came there; amounts in fen. `days` are closed ones, oldest
-    first; `line` is the burn since midnight, from five minutes to five minutes."""
+    """A pool and its burn. Amounts in fen. `days` are the closed days, oldest first. `line` is
+    the burn since midnight, with a point every five minutes and one for now."""
 
     pool: str
     allocated_fen: int
@@ -74,7 +75,7 @@ class PoolBurn:
 
 @dataclass(frozen=True, slots=True)
 class BurnReading:
-    """All pools in one snapshot. `unfilled`: closed days wait for `fill_days`."""
+    """All pools in one snapshot. `unfilled`: `pool_day` lacks closed days; call `fill_days`."""
 
     at: datetime
     pools: Sequence[PoolBurn]
@@ -85,39 +86,44 @@ class BurnReading:
 async def read_burn(
     connection: asyncpg.Connection, jurisdiction: str, now: datetime
 ) -> BurnReading:
-    """How every pool stands and burns at `now`."""
+    """Read every pool and its burn. Raises asyncpg's errors."""
     today = business_day(now)
     since = today - timedelta(days=HISTORY_DAYS + 1)
     rows = await connection.fetch(
-        _READ_SQL, jurisdiction, since, start_of_day(today), _least_id(now - MINUTE), CLAIMS_MAX
+        _READ_SQL,
+        jurisdiction,
+        since,
+        start_of_day(today),
+        _least_id(now - MINUTE),
+        COUNTED_CLAIMS_MAX,
     )
     pools = [_pool(row, since, today, now) for row in rows]
-    filled = [row["days"][-1] for row in rows if row["days"]]
+    filled_days = [row["days"][-1] for row in rows if row["days"]]
     closed_on = rows[0]["closed_on"] if rows else None
-    unfilled = closed_on is not None and (not filled or max(filled) < closed_on)
+    unfilled = closed_on is not None and (not filled_days or max(filled_days) < closed_on)
     claims = rows[0]["claims"] if rows else 0
     return BurnReading(now, pools, claims, unfilled)
 
 
 async def fill_days(connection: asyncpg.Connection, jurisdiction: str) -> int:
-    """Add up some closed days; returns how many are left."""
+    """Add at most FILL_DAYS_MAX closed days to `pool_day`. Returns the number of days left."""
     return int(await connection.fetchval(_FILL_SQL, jurisdiction, FILL_DAYS_MAX))
 
 
 def reading_due(now: datetime) -> datetime:
-    """The moment for which a reading is due: the beginning of these five minutes."""
+    """The instant of the reading that is due at `now`: the start of the current five minutes."""
     since = (now - start_of_day(business_day(now))) % READING_EVERY
     return now - since
 
 
 async def take_reading(connection: asyncpg.Connection, jurisdiction: str, at: datetime) -> None:
-    """Note how much is confirmed, for the moment `at`; the first to do so is right."""
+    """Store the confirmed sums as the reading of the instant `at`, unless a worker has done so."""
     await connection.execute(_TAKE_SQL, jurisdiction, at)
     await connection.execute(_FORGET_SQL, jurisdiction, at - READINGS_KEPT)
 
 
 def _least_id(at: datetime) -> UUID:
-    """The least UUIDv7 of an instant: ids of claims begin with their millisecond."""
+    """The least UUIDv7 of an instant. A claim id begins with the Unix time in milliseconds."""
     return UUID(int=int(at.timestamp() * 1000) << 80)
 
 
@@ -146,10 +152,10 @@ def _pool(row: asyncpg.Record, since: date, today: date, now: datetime) -> PoolB
 
 
 def _midnight_fen(row: asyncpg.Record, today: date) -> int:
-    """What was confirmed when today began."""
-    last = row["days"][-1] if row["days"] else None
-    closed_fen = int(row["day_confirmed_fen"][-1]) if last else 0
-    if last == today - timedelta(days=1) or not row["read_at"]:
+    """The confirmed sum at the start of today."""
+    last_day = row["days"][-1] if row["days"] else None
+    closed_fen = int(row["day_confirmed_fen"][-1]) if last_day else 0
+    if last_day == today - timedelta(days=1) or not row["read_at"]:
         return closed_fen
     is_early = row["read_at"][0] < start_of_day(today) + DAY_CLOSES_WITHIN
     return int(row["read_fen"][0]) if is_early else closed_fen
@@ -158,11 +164,11 @@ def _midnight_fen(row: asyncpg.Record, today: date) -> int:
 def _days(row: asyncpg.Record, since: date) -> list[BurnDay]:
     days = []
     before_fen = 0
-    stood = zip(
+    sums = zip(
         row["days"], row["day_allocated_fen"] or (), row["day_confirmed_fen"] or (), strict=True
     )
-    for day, allocated_fen, confirmed_fen in stood:
-        if day > since:  # that one only tells where the next began
+    for day, allocated_fen, confirmed_fen in sums:
+        if day > since:  # the day before only gives the first one its start
             days.append(BurnDay(day, confirmed_fen - before_fen, allocated_fen - confirmed_fen))
         before_fen = confirmed_fen
     return days

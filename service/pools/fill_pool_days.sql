@@ -1,7 +1,7 @@
--- Adds up closed days that pool_day does not have yet, oldest first: each closed day's entries are
--- read once in their life. Of several workers one does it; returns how many days are left.
+-- Adds the sums of closed days to pool_day, oldest day first. So the journal's entries of a closed
+-- day are read once for this. One worker at a time does it. Returns the number of days left.
 --
--- $1 jurisdiction $2 how many days at most
+-- $1 jurisdiction $2 days at most
 WITH missing AS (
     SELECT day FROM journal_day
     WHERE jurisdiction = $1 AND day > coalesce(

@@ -1,7 +1,8 @@
--- Opens the tranches that are due, in one statement: each becomes an allocation in the journal and
--- raises its pool. Passes of other workers skip what this one has locked, so none opens twice.
+-- Opens the tranches that are due, in one statement. Each becomes an allocation in the journal and
+-- raises its pool. Another worker's pass skips the rows that this one has locked, so no tranche
+-- opens twice.
 --
--- $1 jurisdiction $2 now $3 booked_on $4 how many at most
+-- $1 jurisdiction $2 now $3 booked_on $4 tranches at most
 WITH due AS (
     SELECT tranche_id FROM tranche
     WHERE jurisdiction = $1 AND state = 'planned' AND opens_at <= $2
@@ -37,10 +38,10 @@ locked AS (
     FOR NO KEY UPDATE
 ),
 raised AS (
-    UPDATE pool SET allocated_fen = pool.allocated_fen + part.fen, version = pool.version + 1
-    FROM (SELECT opened.pool, sum(amount_fen) AS fen FROM opened GROUP BY opened.pool) AS part
-    JOIN locked ON locked.pool = part.pool
-    WHERE pool.jurisdiction = $1 AND pool.pool = part.pool
+    UPDATE pool SET allocated_fen = pool.allocated_fen + total.fen, version = pool.version + 1
+    FROM (SELECT opened.pool, sum(amount_fen) AS fen FROM opened GROUP BY opened.pool) AS total
+    JOIN locked ON locked.pool = total.pool
+    WHERE pool.jurisdiction = $1 AND pool.pool = total.pool
     RETURNING 1
 )
 SELECT (SELECT count(*) FROM opened) + 0 * (SELECT count(*) FROM raised)

@@ -1,8 +1,8 @@
--- How every pool stands and has burnt, in one snapshot: some dozens of rows a pool, however many
--- claims there are.
+-- Every pool with its sums and its burn, in one snapshot. Reads some dozens of rows per pool,
+-- however many claims there are.
 --
--- $1 jurisdiction $2 the first day wanted $3 the beginning of today $4 the least claim_id of the
--- last minute $5 how many claims are counted at most
+-- $1 jurisdiction $2 first day $3 start of today $4 least claim_id of the last minute
+-- $5 claims to count at most
 SELECT pool.pool, allocated_fen, confirmed_fen, reserved_fen, spent_fen, version,
     past.days, past.day_allocated_fen, past.day_confirmed_fen,
     today.read_at, today.read_fen,

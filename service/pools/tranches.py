@@ -1,4 +1,4 @@
-"""Tranches: parts of a budget that open by themselves on their day."""
+"""Tranches: money of a budget that is planned now and becomes available at a set time."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from service.db.engine import driver
 from service.db.tables import tranche
 from service.pools.budgets import open_pool
 
-# How many one pass opens; the next pass comes in half a second.
+# Tranches that one pass opens. The next pass follows half a second later.
 OPEN_MAX = 50
 
 _LOCK = sa.text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
@@ -24,7 +24,7 @@ _OPEN_SQL = (Path(__file__).parent / "open_tranches.sql").read_text()
 
 @dataclass(frozen=True, slots=True)
 class Tranche:
-    """A part of a budget. `opens_at` is when it is released; amounts in fen."""
+    """Money of a pool that becomes available at `opens_at`."""
 
     tranche_id: UUID
     pool: str
@@ -43,9 +43,10 @@ async def plan(
     document_no: str,
     known_pools: Collection[str],
 ) -> Tranche | None:
-    """Plan a tranche; one whose time has come opens within a second. None: no such pool.
+    """Plan a tranche. If `opens_at` is past, it opens within a second. None: no such pool.
 
-    A repeat finds the first: of one paper, a pool gets the same sum at the same time only once.
+    A repeat returns the first tranche: a pool gets the same amount at the same time from one
+    document only once.
     """
     if pool not in known_pools:
         return None
@@ -61,13 +62,13 @@ async def plan(
     )
     if (row := (await office.connection.execute(same)).first()) is not None:
         return _tranche(row)
-    made = Tranche(
+    planned = Tranche(
         uuid4(), pool, opens_at.astimezone(SHANGHAI), amount_fen, document_no, "planned", None
     )
     await office.connection.execute(
         sa.insert(tranche).values(
             jurisdiction=office.jurisdiction,
-            tranche_id=made.tranche_id,
+            tranche_id=planned.tranche_id,
             pool=pool,
             opens_at=opens_at,
             amount_fen=amount_fen,
@@ -76,28 +77,29 @@ async def plan(
             planned_at=office.now,
         )
     )
-    await office.record("tranche.plan", "tranche", str(made.tranche_id), after=_shown(made))
-    return made
+    await office.record(
+        "tranche.plan", "tranche", str(planned.tranche_id), after=_recorded(planned)
+    )
+    return planned
 
 
 async def withdraw(office: Office, pool: str, tranche_id: UUID) -> Tranche | None:
-    """Take a planned tranche back; the answer's state tells whether it was still planned. None:
-    no such tranche of the pool."""
-    this = sa.and_(
+    """Withdraw a tranche if it is still planned. The returned state is `opened` if it was too
+    late. None: the pool has no such tranche."""
+    same = sa.and_(
         tranche.c.jurisdiction == office.jurisdiction,
         tranche.c.tranche_id == tranche_id,
         tranche.c.pool == pool,
     )
-    taken = await office.connection.execute(
+    withdrawn = await office.connection.execute(
         sa.update(tranche)
-        .where(this, tranche.c.state == "planned")
+        .where(same, tranche.c.state == "planned")
         .values(state="withdrawn", ended_at=office.now)
     )
-    row = (await office.connection.execute(sa.select(*_COLUMNS).where(this))).one_or_none()
+    row = (await office.connection.execute(sa.select(*_COLUMNS).where(same))).one_or_none()
     if row is None:
         return None
-    found = _tranche(row)
-    if taken.rowcount:
+    if withdrawn.rowcount:
         await office.record(
             "tranche.withdraw",
             "tranche",
@@ -105,13 +107,13 @@ async def withdraw(office: Office, pool: str, tranche_id: UUID) -> Tranche | Non
             before={"state": "planned"},
             after={"state": "withdrawn"},
         )
-    return found
+    return _tranche(row)
 
 
 async def list_tranches(
     connection: AsyncConnection, jurisdiction: str, pool: str | None = None
 ) -> Sequence[Tranche]:
-    """The newest thousand tranches of a pool, or of all, by their time."""
+    """The 1,000 latest tranches of a pool, or of all pools, in the order of `opens_at`."""
     query = sa.select(*_COLUMNS).where(tranche.c.jurisdiction == jurisdiction)
     if pool is not None:
         query = query.where(tranche.c.pool == pool)
@@ -120,8 +122,8 @@ async def list_tranches(
 
 
 async def open_due(engine: AsyncEngine, jurisdiction: str, now: datetime) -> int:
-    """Open what is due, each tranche exactly once however many do so at a time; returns how
-    many. Raises LedgerAway."""
+    """Open the tranches that are due, at most OPEN_MAX of them. Returns their number. Several
+    workers may do this at once: each tranche opens once. Raises LedgerAway."""
     async with driver(engine) as connection:
         opened = await connection.fetchval(
             _OPEN_SQL, jurisdiction, now, business_day(now), OPEN_MAX
@@ -134,14 +136,14 @@ _COLUMNS = [tranche.c[name] for name in Tranche.__dataclass_fields__]
 
 def _tranche(row: sa.Row[tuple[object, ...]]) -> Tranche:
     return Tranche(
-        *(one.astimezone(SHANGHAI) if isinstance(one, datetime) else one for one in row)  # type: ignore[arg-type]
+        *(cell.astimezone(SHANGHAI) if isinstance(cell, datetime) else cell for cell in row)  # type: ignore[arg-type]
     )
 
 
-def _shown(made: Tranche) -> dict[str, object]:
+def _recorded(planned: Tranche) -> dict[str, object]:
     return {
-        "pool": made.pool,
-        "opens_at": made.opens_at.isoformat(),
-        "amount_fen": made.amount_fen,
-        "document_no": made.document_no,
+        "pool": planned.pool,
+        "opens_at": planned.opens_at.isoformat(),
+        "amount_fen": planned.amount_fen,
+        "document_no": planned.document_no,
     }

@@ -1,5 +1,7 @@
-"""Watches the budgets: how they stand, how they burn, when they run out. For the API, the board
-and the metrics alike, from one reading in each worker that is at most seconds old."""
+"""The budgets, their burn and their forecasts, for the API, the board and the metrics.
+
+Each worker keeps one reading, which is seconds old at most. Any number of requests share it.
+"""
 
 import asyncio
 import time
@@ -28,13 +30,14 @@ from service.pools.burn import (
     take_reading,
 )
 
-# However many ask: the ledger is asked once in this time.
+# The ledger is read at most once in this time, however many requests there are.
 FRESH_S = 2.0
-# How long a reader of the board waits for newer figures, and when they are too old to say nothing.
-GLANCE_S = 0.25
+# A request for the board waits this long for newer figures. Then it gets the last ones.
+WAIT_S = 0.25
+FIRST_WAIT_S = 1.0  # there are no last ones
+# The board says so when its figures are older than this.
 STALE_S = 20.0
-FIRST_GLANCE_S = 1.0  # there is nothing older to show
-# A forecast of days is no better for being made more often; it takes some 20 ms of the worker.
+# A forecast counts in days and takes some 20 ms of the worker: more often would gain nothing.
 FORECAST_S = 15.0
 
 log = structlog.get_logger()
@@ -49,9 +52,8 @@ class PoolForecast:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Look:
-    """The budgets as last read, at business time `at`; the forecasts were made at
-    `forecast_at`."""
+class BudgetView:
+    """All budgets as read at business time `at`, with the forecasts made at `forecast_at`."""
 
     at: datetime
     pools: Sequence[PoolBurn]
@@ -61,7 +63,7 @@ class Look:
 
 
 class BudgetWatch:
-    """One in each worker. `look` may be called by any number at a time."""
+    """One in each worker. Its methods may be called concurrently."""
 
     def __init__(
         self,
@@ -75,62 +77,64 @@ class BudgetWatch:
         self._book = book
         self._clock = clock
         self._passes = Passes("watch", FORECAST_S, (LedgerAway, ReportsBusy))
-        self._under_way: asyncio.Task[Look] | None = None
-        self._looked_s = self._tried_s = -inf
+        self._under_way: asyncio.Task[BudgetView] | None = None
+        self._read_s = self._tried_s = -inf
         self._away = False
         self._noted_at: datetime | None = None
-        self.last: Look | None = None
+        self.last: BudgetView | None = None
 
     def stop(self) -> None:
         self._passes.stop()
 
     async def run(self) -> None:
-        """Keep the metrics true until stopped."""
+        """Update the metrics every FORECAST_S until stopped."""
         await self._passes.run(self.run_once)
         if self._under_way is not None:
             await asyncio.wait({self._under_way})
 
-    async def run_once(self) -> Look:
-        """Add up the days that have closed, read, note today's burn, forecast. Raises LedgerAway
-        or ReportsBusy."""
+    async def run_once(self) -> BudgetView:
+        """Read the budgets, with every closed day in `pool_day`; store the reading that is due;
+        make new forecasts. Raises LedgerAway or ReportsBusy."""
         reading = await self._read_filled()
         due = reading_due(reading.at)
         if due != self._noted_at:
             async with driver(self._engine) as connection:
                 await take_reading(connection, self._book.jurisdiction, due)
             self._noted_at = due
-        return await self._take(reading, anew=True)
+        return await self._publish(reading, forecasting=True)
 
-    async def look(self) -> Look:
-        """The budgets, read in the last two seconds. Raises LedgerAway."""
+    async def view(self) -> BudgetView:
+        """The budgets, read at most FRESH_S ago. Raises LedgerAway."""
         if time.monotonic() - self._tried_s < FRESH_S:
             if self.last is None or self._away:
                 raise LedgerAway("PostgreSQL did not answer a moment ago")
             return self.last
         if self._under_way is None or self._under_way.done():
-            self._under_way = asyncio.create_task(self._look())
+            self._under_way = asyncio.create_task(self._read_view())
         return await asyncio.shield(self._under_way)
 
-    async def glance(self) -> tuple[Look | None, bool]:
-        """The last look there is, and whether it is stale. Waits for the ledger for a moment at
-        most, so that a crowd of readers never piles up behind it."""
+    async def newest(self) -> tuple[BudgetView | None, bool]:
+        """(the newest view or None, whether it is stale). Waits for the ledger at most WAIT_S or
+        FIRST_WAIT_S, so requests do not pile up behind a slow ledger."""
         if time.monotonic() - self._tried_s >= FRESH_S:
-            looking = asyncio.ensure_future(self.look())
-            looking.add_done_callback(lambda done: done.exception())  # told by `_away`
-            await asyncio.wait({looking}, timeout=GLANCE_S if self.last else FIRST_GLANCE_S)
-        stale = self._away or time.monotonic() - self._looked_s > STALE_S
+            reading = asyncio.ensure_future(self.view())
+            # Marks the exception as retrieved: `_away` already says that the ledger is away.
+            reading.add_done_callback(lambda done: done.exception())
+            await asyncio.wait({reading}, timeout=WAIT_S if self.last else FIRST_WAIT_S)
+        stale = self._away or time.monotonic() - self._read_s > STALE_S
         return self.last, stale
 
-    async def _look(self) -> Look:
+    async def _read_view(self) -> BudgetView:
         try:
-            return await self._take(await self._read_filled(), anew=self.last is None)
+            reading = await self._read_filled()
+            return await self._publish(reading, forecasting=self.last is None)
         except (LedgerAway, ReportsBusy) as error:
             self._away = True
             self._tried_s = time.monotonic()
             raise LedgerAway("the budgets cannot be read") from error
 
     async def _read_filled(self) -> BurnReading:
-        """With every closed day added up: what was burnt since the last one is today's."""
+        """A reading with every closed day in `pool_day`, so that all other burn is today's."""
         reading = await self._read()
         if reading.unfilled:
             await self._fill()
@@ -144,49 +148,46 @@ class BudgetWatch:
     async def _fill(self) -> None:
         left = None
         async with self._reports.connection() as connection:
-            # It stays the same when another worker is at it.
+            # The number of days left does not change while another worker fills them: stop then.
             while left != (left := await fill_days(connection, self._book.jurisdiction)):
                 if not left:
                     break
 
-    async def _take(self, reading: BurnReading, *, anew: bool) -> Look:
-        """Keep a reading; `anew`: with new forecasts."""
+    async def _publish(self, reading: BurnReading, *, forecasting: bool) -> BudgetView:
+        """Make the reading the newest view, with new forecasts or with those of the last view."""
         last = self.last
-        if anew or last is None:
-            made_at, forecasts = reading.at, await self._forecasts(reading)
+        if forecasting or last is None:
+            forecast_at, forecasts = reading.at, await self._forecasts(reading)
         else:
-            made_at, forecasts = last.forecast_at, dict(last.forecasts)
-        self.last = Look(reading.at, reading.pools, reading.claims_per_minute, made_at, forecasts)
-        self._looked_s = self._tried_s = time.monotonic()
+            forecast_at, forecasts = last.forecast_at, dict(last.forecasts)
+        self.last = BudgetView(
+            reading.at, reading.pools, reading.claims_per_minute, forecast_at, forecasts
+        )
+        self._read_s = self._tried_s = time.monotonic()
         self._away = False
         return self.last
 
     async def _forecasts(self, reading: BurnReading) -> dict[str, PoolForecast]:
         today = business_day(reading.at)
-        made = {}
+        forecasts = {}
         for pool in reading.pools:
             ends_on = last_day(self._book, pool.pool, today)
-            openings = [Opening(business_day(one.opens_at), one.amount_fen) for one in pool.planned]
-            made[pool.pool] = PoolForecast(
-                ends_on,
-                forecast(
-                    Outset(
-                        reading.at,
-                        pool.remaining_fen,
-                        pool.today_fen,
-                        pool.days,
-                        openings,
-                        ends_on,
-                    )
-                ),
-            )
-            _show(pool.pool, made[pool.pool].forecast)
-            await asyncio.sleep(0)  # some milliseconds each: claims go first
-        return made
+            projected = forecast(_outset(pool, reading.at, ends_on))
+            forecasts[pool.pool] = PoolForecast(ends_on, projected)
+            _export(pool.pool, projected)
+            await asyncio.sleep(0)  # each takes some milliseconds: let claims run in between
+        return forecasts
+
+
+def _outset(pool: PoolBurn, at: datetime, ends_on: date | None) -> Outset:
+    openings = [
+        Opening(business_day(tranche.opens_at), tranche.amount_fen) for tranche in pool.planned
+    ]
+    return Outset(at, pool.remaining_fen, pool.today_fen, pool.days, openings, ends_on)
 
 
 def last_day(book: PolicyBook, pool: str, today: date) -> date | None:
-    """The last day on which the policy in force today takes money from the pool."""
+    """The last day on which the policy of `today` pays from the pool. None: it never does."""
     policy = book.on(today)
     scheme = (
         next((s for name, s in policy.schemes.items() if name == pool), None) if policy else None
@@ -197,11 +198,15 @@ def last_day(book: PolicyBook, pool: str, today: date) -> date | None:
     return min(policy.in_force.to_on.value, max(ends))
 
 
-def _show(pool: str, made: Forecast) -> None:
-    """The forecast among the metrics: the first moment of the day, by the business clock."""
-    days = {"0.1": made.earliest_on, "0.5": made.median_on, "0.9": made.latest_on}
-    unknown = nan if made.outlook in ("too_early", "no_policy") else inf
+def _export(pool: str, projected: Forecast) -> None:
+    """Set the forecast's metrics. A day is the Unix time of its first moment in Shanghai."""
+    days = {
+        "0.1": projected.earliest_on,
+        "0.5": projected.median_on,
+        "0.9": projected.latest_on,
+    }
+    unknown = nan if projected.outlook in ("too_early", "no_policy") else inf
     for quantile, day in days.items():
         moment_s = unknown if day is None else start_of_day(day).timestamp()
         metrics.forecast_exhausted.labels(pool, quantile).set(moment_s)
-    metrics.forecast_daily_fen.labels(pool).set(made.daily_fen)
+    metrics.forecast_daily_fen.labels(pool).set(projected.daily_fen)

@@ -11,7 +11,7 @@ import pytest
 from service.db.role import APPEND_ONLY, MAY_DELETE, READ_ONLY, grant_to_service
 from service.db.tables import metadata
 from service.embedded import Engines
-from service.pools import escrow
+from service.pools import slices
 from tests.builders import item_json, serial
 from tests.conftest import House, open_house
 from tests.finance.books import PERIOD, close, invoiced
@@ -85,7 +85,7 @@ async def _settles_and_voids(house: House) -> None:
 async def test_the_role_spends_through_parts_of_a_pool(
     service_url: str, engine_urls: Engines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(escrow, "SHARE_MIN_FEN", 1)
+    monkeypatch.setattr(slices, "SHARE_MIN_FEN", 1)
     async with open_house(service_url, engine_urls.redis_url, tmp_path, pool_parts=4) as house:
         assert (await house.claim("k1")).status_code == 201
         assert await house.sql("SELECT 1 FROM pool_part WHERE spent_fen > 0")

@@ -11,7 +11,7 @@ from service.core.calendar import SHANGHAI
 from service.db.engine import LedgerAway
 from service.finance.journal.closing import closes_at
 from service.pools.burn import PoolBurn, reading_due
-from service.pools.watch import BudgetWatch, Look, last_day
+from service.pools.watch import BudgetView, BudgetWatch, last_day
 from tests.conftest import NOW, House
 from tests.finance.books import PLACE, TODAY, claim_some, close, refund
 
@@ -37,8 +37,8 @@ def at(day: date, hour: int = 10, minute: int = 0) -> datetime:
     return datetime(day.year, day.month, day.day, hour, minute, tzinfo=SHANGHAI)
 
 
-def of(look: Look, pool: str) -> PoolBurn:
-    return next(one for one in look.pools if one.pool == pool)
+def of(view: BudgetView, pool: str) -> PoolBurn:
+    return next(burn for burn in view.pools if burn.pool == pool)
 
 
 async def book(house: House, day: date, pool: str, fen: int) -> None:
@@ -68,24 +68,24 @@ async def test_a_claim_is_todays_burn_and_a_closed_day_is_history(house: House) 
     subsidy_fen = (await house.sql("SELECT sum(amount_fen) FROM journal WHERE kind = 'grant'"))[0][
         0
     ]
-    look = await house.service.watch.run_once()
-    assert (of(look, "appliances").today_fen, of(look, "appliances").days) == (subsidy_fen, [])
-    assert look.forecasts["appliances"].forecast.outlook == "too_early"
-    assert look.forecasts["cars"].forecast.outlook == "idle"
+    view = await house.service.watch.run_once()
+    assert (of(view, "appliances").today_fen, of(view, "appliances").days) == (subsidy_fen, [])
+    assert view.forecasts["appliances"].forecast.outlook == "too_early"
+    assert view.forecasts["cars"].forecast.outlook == "idle"
     await refund(house, ids[0])
     await house.sql(
         "UPDATE pool SET confirmed_fen = (SELECT sum(amount_fen) FROM journal"
         " WHERE kind <> 'allocation') WHERE pool = 'appliances'"
     )
     await close(house)
-    look = await watch_at(house, at(TODAY + timedelta(days=1))).run_once()
-    (day,) = of(look, "appliances").days
+    view = await watch_at(house, at(TODAY + timedelta(days=1))).run_once()
+    (day,) = of(view, "appliances").days
     (net_fen,) = (
         await house.sql("SELECT sum(amount_fen) FROM journal WHERE kind <> 'allocation'")
     )[0]
-    assert (day.on, day.burn_fen, of(look, "appliances").today_fen) == (TODAY, net_fen, 0)
+    assert (day.on, day.burn_fen, of(view, "appliances").today_fen) == (TODAY, net_fen, 0)
     assert 0 < day.burn_fen < subsidy_fen
-    assert day.left_fen == of(look, "appliances").remaining_fen
+    assert day.left_fen == of(view, "appliances").remaining_fen
 
 
 async def test_every_closed_day_is_added_up_once_and_ties_with_the_journal(house: House) -> None:
@@ -101,8 +101,8 @@ async def test_every_closed_day_is_added_up_once_and_ties_with_the_journal(house
     )
     await close(house, TODAY + timedelta(days=9))
     watch = watch_at(house, at(TODAY + timedelta(days=10)))
-    look = await watch.run_once()
-    assert [day.burn_fen for day in of(look, "cars").days] == [
+    view = await watch.run_once()
+    assert [day.burn_fen for day in of(view, "cars").days] == [
         1_000 + after - (500 if after == 4 else 0) for after in range(10)
     ]
     stood = await house.sql(
@@ -116,16 +116,16 @@ async def test_every_closed_day_is_added_up_once_and_ties_with_the_journal(house
     assert (await house.sql("SELECT count(*) FROM pool_day"))[0][0] == 10 * 6
     await house.sql("DELETE FROM pool_day WHERE day > $1", TODAY + timedelta(days=5))
     again = await watch.run_once()
-    assert of(again, "cars").days == of(look, "cars").days
+    assert of(again, "cars").days == of(view, "cars").days
 
 
 async def test_no_entry_is_read_for_a_look(house: House) -> None:
     """With the journal out of reach the burn is told as before."""
     await burn_days(house, "cars", 3, 5_000)
     watch = watch_at(house, at(TODAY + timedelta(days=3)))
-    look = await watch.run_once()
+    view = await watch.run_once()
     await house.sql("ALTER TABLE journal RENAME TO journal_away")
-    assert of(await watch.run_once(), "cars").days == of(look, "cars").days
+    assert of(await watch.run_once(), "cars").days == of(view, "cars").days
     await house.sql("ALTER TABLE journal_away RENAME TO journal")
 
 
@@ -184,7 +184,7 @@ async def test_without_a_ledger_a_look_is_the_last_one_or_a_503(house: House) ->
     worker = await house.open_worker(database_url="postgresql://x:y@127.0.0.1:1/none")
     watch = worker.state.service.watch
     with pytest.raises(LedgerAway):
-        await watch.look()
+        await watch.view()
     assert watch.last is None
     async with house.client("bureau", app=worker) as bureau:
         assert (await bureau.get("/v1/budgets/cars/forecast")).status_code == 503
@@ -193,9 +193,9 @@ async def test_without_a_ledger_a_look_is_the_last_one_or_a_503(house: House) ->
 async def test_however_many_look_the_ledger_is_asked_once(house: House) -> None:
     await house.service.watch.run_once()
     watch = watch_at(house, NOW)
-    looks = await asyncio.gather(*(watch.look() for _ in range(200)))
-    assert len({id(look) for look in looks}) == 1
-    assert await watch.look() is looks[0]
+    views = await asyncio.gather(*(watch.view() for _ in range(200)))
+    assert len({id(view) for view in views}) == 1
+    assert await watch.view() is views[0]
 
 
 async def test_yesterday_and_today_are_told_apart_before_yesterday_closes(house: House) -> None:
@@ -203,12 +203,12 @@ async def test_yesterday_and_today_are_told_apart_before_yesterday_closes(house:
     await book(house, TODAY, "cars", 7_000)
     await watch_at(house, midnight + timedelta(seconds=2)).run_once()
     await book(house, TODAY + timedelta(days=1), "cars", 400)
-    look = await watch_at(house, midnight + timedelta(minutes=10)).run_once()
-    assert (of(look, "cars").today_fen, of(look, "cars").days) == (400, [])
-    assert [one.fen for one in of(look, "cars").line] == [0, 400]
+    view = await watch_at(house, midnight + timedelta(minutes=10)).run_once()
+    assert (of(view, "cars").today_fen, of(view, "cars").days) == (400, [])
+    assert [one.fen for one in of(view, "cars").line] == [0, 400]
     await close(house)
-    look = await watch_at(house, closes_at(TODAY)).run_once()
-    assert (of(look, "cars").today_fen, of(look, "cars").days[0].burn_fen) == (400, 7_000)
+    view = await watch_at(house, closes_at(TODAY)).run_once()
+    assert (of(view, "cars").today_fen, of(view, "cars").days[0].burn_fen) == (400, 7_000)
 
 
 async def test_readings_are_taken_every_five_minutes_by_whoever_comes_first(house: House) -> None:

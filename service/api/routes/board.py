@@ -16,7 +16,7 @@ from service.board.page import BoardView, Section, asset, assets_version, render
 from service.board.view import board_facts
 from service.core.sentences import Language
 from service.db.engine import LedgerAway
-from service.pools.watch import Look
+from service.pools.watch import BudgetView
 from service.wiring import Service
 
 # Its own files and nothing else: no script or style within the page, no other host.
@@ -37,10 +37,10 @@ router = APIRouter(tags=["operations"])
 @dataclass(slots=True)
 class Pages:
     """What one worker has rendered, and the keys that have opened the page. Whoever comes between
-    two looks at the ledger gets the same bytes."""
+    two readings of the ledger gets the same bytes."""
 
-    rendered: dict[tuple[BoardView, Section, Language], tuple[Look | None, bool, bytes]] = field(
-        default_factory=dict
+    rendered: dict[tuple[BoardView, Section, Language], tuple[BudgetView | None, bool, bytes]] = (
+        field(default_factory=dict)
     )
     keys: dict[bytes, float] = field(default_factory=dict)
 
@@ -143,12 +143,16 @@ def _asset(name: str, media_type: str, version: str) -> Response:
 async def _answer(
     service: Service, pages: Pages, view: BoardView, section: Section, language: Language
 ) -> Response:
-    look, stale = await service.watch.glance()
+    budgets, stale = await service.watch.newest()
     known = pages.rendered.get((view, section, language))
-    if known is None or known[0] is not look or known[1] != stale:
-        facts = board_facts(look, service.book, sandbox=service.settings.sandbox) if look else None
+    if known is None or known[0] is not budgets or known[1] != stale:
+        facts = (
+            board_facts(budgets, service.book, sandbox=service.settings.sandbox)
+            if budgets
+            else None
+        )
         body = render(facts, view=view, section=section, language=language, stale=stale)
-        known = look, stale, body
+        known = budgets, stale, body
         pages.rendered[view, section, language] = known
     headers = {"Content-Security-Policy": CONTENT_POLICY, "Vary": "Accept-Language"}
     if view == "public" and service.settings.board_mode != "private":

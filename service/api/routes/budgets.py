@@ -20,7 +20,7 @@ from service.api.problems import documented, problem
 from service.core.calendar import SHANGHAI
 from service.core.checkout import Instant, Strict, Text
 from service.core.money import yuan
-from service.db.engine import connect
+from service.db.engine import connect, driver
 from service.pools.adjustments import (
     BUDGET_MAX_FEN,
     AboveAll,
@@ -49,14 +49,14 @@ ADJUSTMENT_JSON = TypeAdapter(Adjustment)
 @router.get("", dependencies=[MayRead])
 async def list_budgets(service: ServiceOf) -> Budgets:
     """What each pool was allocated, what of it is confirmed and reserved, and what is left."""
-    async with connect(service.engine) as connection:
+    async with driver(service.engine) as connection:
         return Budgets(await read_budgets(connection, service.settings.jurisdiction))
 
 
 @router.get("/{pool}", dependencies=[MayRead], responses=documented("not_found"))
 async def read_budget(service: ServiceOf, pool: str) -> Budget:
-    """One pool."""
-    async with connect(service.engine) as connection:
+    """The state of one pool. Amounts in fen."""
+    async with driver(service.engine) as connection:
         budgets = await read_budgets(connection, service.settings.jurisdiction)
     # A name from outside never reaches a statement: not every text is one to PostgreSQL (NUL).
     for budget in budgets:
@@ -69,21 +69,21 @@ async def read_budget(service: ServiceOf, pool: str) -> Budget:
 async def read_forecast(service: ServiceOf, pool: str) -> PoolOutlook:
     """The day on which the pool is first empty: a median and an 80 % range. It is made anew every
     quarter of a minute, and is the one that `/board` and `/metrics` show."""
-    look = await service.watch.look()
-    found = look.forecasts.get(pool)
-    if found is None:
+    budgets = await service.watch.view()
+    pool_forecast = budgets.forecasts.get(pool)
+    if pool_forecast is None:
         raise Refusal("not_found")
-    made = found.forecast
+    forecast = pool_forecast.forecast
     return PoolOutlook(
         pool=pool,
-        made_at=look.forecast_at.astimezone(SHANGHAI),
-        outlook=made.outlook,
-        earliest_on=made.earliest_on,
-        median_on=made.median_on,
-        latest_on=made.latest_on,
-        ends_on=found.ends_on,
-        daily_fen=made.daily_fen,
-        days=made.days,
+        made_at=budgets.forecast_at.astimezone(SHANGHAI),
+        outlook=forecast.outlook,
+        earliest_on=forecast.earliest_on,
+        median_on=forecast.median_on,
+        latest_on=forecast.latest_on,
+        ends_on=pool_forecast.ends_on,
+        daily_fen=forecast.daily_fen,
+        days=forecast.days,
     )
 
 

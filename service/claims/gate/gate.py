@@ -122,7 +122,9 @@ class Look:
 def drift_fen(look: Look, pools: Sequence[PoolState]) -> dict[str, int]:
     """How much more the gate takes each pool to have left than the ledger does, of those of which
     it knows every row as it stands."""
-    behind = {one.pool for one in pools if look.versions.get((one.pool, one.part)) != one.version}
+    behind = {
+        one.pool for one in pools if look.versions.get((one.pool, one.slice_no)) != one.version
+    }
     return {
         pool: look.left_fen[pool] - fen
         for pool, fen in pools_left(pools).items()
@@ -267,12 +269,14 @@ class Gate:
         that the ledger does not have. Admissions whose end Redis has not heard of end now, and the
         gate is in service again.
         """
-        told = {(view.pool, view.part) for view in views}
+        told = {(view.pool, view.slice_no) for view in views}
         gone = [PoolState(*row, 0, 0, 0, 0) for row in seen if row[1] and row not in told]
         instead = [
             (
                 view,
-                before if (before := seen.get((view.pool, view.part), -1)) > view.version else -1,
+                before
+                if (before := seen.get((view.pool, view.slice_no), -1)) > view.version
+                else -1,
             )
             for view in [*views, *gone]
         ]
@@ -295,7 +299,15 @@ class Gate:
         return {
             "pools": self._pools,
             "views": [
-                [v.pool, v.part, v.allocated_fen, v.spent_fen, v.version, v.bypasses, instead_of]
+                [
+                    v.pool,
+                    v.slice_no,
+                    v.allocated_fen,
+                    v.spent_fen,
+                    v.version,
+                    v.bypasses,
+                    instead_of,
+                ]
                 for v, instead_of in views
             ],
             "done": [],

@@ -93,7 +93,7 @@ class Commit:
             is_in = claim.claim_id in committed
             self.verdicts[claim.claim_id] = Committed() if is_in else KeyTaken()
         for state in pool_states(row):
-            self.pools[state.pool, state.part] = state
+            self.pools[state.pool, state.slice_no] = state
         return True
 
     async def _refuse_unfit(self, claims: list[PendingClaim]) -> list[PendingClaim]:

@@ -13,7 +13,7 @@
 -- that somebody changed while we waited is checked first and read anew only then, and would be
 -- refused for money that has come meanwhile, or was recalled.
 --
--- A pool that has parts (escrow.py) is spent from one of them, if one has the money and is free;
+-- A pool that has parts (slices.py) is spent from one of them, if one has the money and is free;
 -- else, as a pool without parts, from its own row.
 --
 -- $1 jurisdiction; $2 the claims (new_claim[]; without `expires_at`: confirmed at once);

@@ -18,7 +18,8 @@ from service.claims.ledger.refund import Refund, RefundReport, RefundWanted, ref
 from service.claims.ledger.standing import Standing, read_standing
 from service.claims.ledger.stored import ClaimKey, KeyedClaim, OwnClaim, claims_by_id, claims_by_key
 from service.db.engine import LedgerAway, NeverSent, driver
-from service.pools.state import PoolState
+from service.pools.budgets import read_budgets
+from service.pools.state import PoolState, read_pools
 
 # Nobody waits that long for an answer; but a commit that is cut off must be fenced, so a slow
 # one is given the time to end by itself.
@@ -29,15 +30,6 @@ COMMIT_S = 2
 RESOLVE_TRIES = 4
 RESOLVE_S = 0.05
 
-_POOLS_SQL = """
-SELECT pool, 0, allocated_fen, spent_fen, version, bypasses FROM pool WHERE jurisdiction = $1
-UNION ALL
-SELECT pool, part, 0, spent_fen, version, bypasses FROM pool_part WHERE jurisdiction = $1
-"""
-_OPENINGS_SQL = """
-SELECT pool, min(opens_at) AS opens_at FROM tranche
-WHERE jurisdiction = $1 AND state = 'planned' GROUP BY pool
-"""
 _FATE_SQL = "SELECT claim_id FROM claim WHERE claim_id = ANY ($1::uuid[])"
 # The fence stands in the row that the commit itself must write: whichever comes first wins.
 _FENCE_SQL = """
@@ -114,16 +106,15 @@ class Ledger:
         return {row["claim_id"] for row in fate}
 
     async def pools(self) -> list[PoolState]:
-        """Every row of every pool as it stands."""
+        """Every row of every pool."""
         async with driver(self._engine) as connection:
-            rows = await connection.fetch(_POOLS_SQL, self._jurisdiction)
-        return [PoolState(*row) for row in rows]
+            return await read_pools(connection, self._jurisdiction)
 
     async def openings(self) -> dict[str, datetime]:
-        """When the next part of each pool opens, of those that have one planned."""
+        """When the next tranche of each pool opens. Pools without a planned one are left out."""
         async with driver(self._engine) as connection:
-            rows = await connection.fetch(_OPENINGS_SQL, self._jurisdiction)
-        return {row["pool"]: row["opens_at"] for row in rows}
+            budgets = await read_budgets(connection, self._jurisdiction)
+        return {one.pool: one.next_opens_at for one in budgets if one.next_opens_at is not None}
 
     async def standing(self, batch: Sequence[Sequence[WantedLine]]) -> list[Standing]:
         """For each claim of the batch: what it would meet, as things stand."""

@@ -19,7 +19,7 @@ from service.db.tables.books import (
     pool_day,
     pool_reading,
 )
-from service.db.tables.budget import adjustment, pool, pool_part, pool_total, tranche
+from service.db.tables.budget import adjustment, pool, pool_part, tranche
 from service.db.tables.callers import admin_act, api_key, retailer, store
 from service.db.tables.claims import (
     audit_run,
@@ -63,7 +63,6 @@ __all__ = [
     "pool_day",
     "pool_part",
     "pool_reading",
-    "pool_total",
     "quota_use",
     "reconciliation",
     "reconciliation_item",

@@ -47,18 +47,6 @@ pool_part = sa.Table(
     sa.CheckConstraint("spent_fen <= escrow_fen", name="pool_part_not_overspent"),
 )
 
-# A view: each pool with what its parts have spent. Who asks how a pool stands reads this.
-pool_total = sa.table(
-    "pool_total",
-    sa.column("jurisdiction"),
-    sa.column("pool"),
-    sa.column("allocated_fen"),
-    sa.column("confirmed_fen"),
-    sa.column("reserved_fen"),
-    sa.column("spent_fen"),
-    sa.column("version"),
-)
-
 adjustment = sa.Table(
     "adjustment",
     metadata,

@@ -1,4 +1,4 @@
-"""A pool that is spent from several rows: the ceiling, the books and the gate stay those of one."""
+"""A pool with slices has the same ceiling, the same books and the same gate as one without."""
 
 import asyncio
 import random
@@ -17,7 +17,7 @@ from service.claims.outcomes import GateAway
 from service.claims.sweeper import Sweeper
 from service.db.engine import LedgerAway
 from service.embedded import Engines
-from service.pools import escrow
+from service.pools import slices
 from tests.audit.test_audit import audit
 from tests.builders import item_json, resident_id, serial
 from tests.conftest import House, open_house
@@ -25,34 +25,34 @@ from tests.conftest import House, open_house
 pytestmark = pytest.mark.anyio
 
 SUBSIDY_FEN = 119_980
-PARTS = 4
+SLICES = 4
 
 # What set_aside.sql does, in two halves.
-SET_ASIDE_FOR_PART = """
+SET_ASIDE_FOR_SLICE = """
 UPDATE pool_part SET escrow_fen = escrow_fen + $2 WHERE pool = 'appliances' AND part = $1
 """
 SET_ASIDE_FROM_POOL = "UPDATE pool SET escrow_fen = escrow_fen + $1 WHERE pool = 'appliances'"
 
 
 @pytest.fixture(params=["with_gate", "ledger_alone"])
-async def parted(
+async def sliced(
     request: pytest.FixtureRequest,
     database_url: str,
     engine_urls: Engines,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[House]:
-    """A house whose pools have parts, however little is left in them."""
-    monkeypatch.setattr(escrow, "SHARE_MIN_FEN", SUBSIDY_FEN)
+    """A house whose pools have slices, also when little is left."""
+    monkeypatch.setattr(slices, "SHARE_MIN_FEN", SUBSIDY_FEN)
     redis_url = engine_urls.redis_url if request.param == "with_gate" else "redis://127.0.0.1:1/0"
-    async with open_house(database_url, redis_url, tmp_path, pool_parts=PARTS) as house:
+    async with open_house(database_url, redis_url, tmp_path, pool_parts=SLICES) as house:
         await set_aside(house)
         yield house
 
 
 @pytest.fixture
 def tries(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """How each statement that committed claims ended, from now on: kept, or refused whole."""
+    """From now on, whether each statement that commits claims was kept or failed."""
     ended = []
     once = Commit._try
 
@@ -66,7 +66,7 @@ def tries(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
 
 @pytest.fixture
 def sweeper_at_rest(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is set aside but by the test."""
+    """Only the test sets money aside."""
 
     async def run(self: Sweeper) -> None:
         pass
@@ -75,11 +75,11 @@ def sweeper_at_rest(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def set_aside(house: House) -> None:
-    await escrow.set_aside(house.service.engine, "330402", PARTS)
+    await slices.set_aside(house.service.engine, "330402", SLICES)
 
 
 async def with_money_for(house: House, claims: int) -> None:
-    """Leave the appliances so much, most of it with the parts."""
+    """Leave the appliances so much, half of it in the slices."""
     async with house.client("admin") as client:
         left = (await client.get("/v1/budgets/appliances")).json()["remaining_fen"]
         answer = await client.post(
@@ -125,7 +125,7 @@ async def refund(house: House, claim_id: str) -> int:
 
 
 async def assert_books_tie(house: House) -> None:
-    """By the audit: pools, parts, journal, holds, and the gate if there is one."""
+    """By the audit: pools, slices, journal, holds, and the gate if there is one."""
     await house.quiet()
     with suppress(GateAway):
         await house.service.sweeper.run_once()
@@ -134,8 +134,8 @@ async def assert_books_tie(house: House) -> None:
     assert done.output.count("holds") == 7 - without_gate, done.output
 
 
-async def in_parts(house: House) -> tuple[int, int]:
-    """(claims spent through parts, money that the parts still have), of the appliances."""
+async def in_slices(house: House) -> tuple[int, int]:
+    """(claims paid by slices, money that the slices have left), of the appliances."""
     row = await house.sql(
         "SELECT sum(spent_fen), sum(escrow_fen - spent_fen) FROM pool_part"
         " WHERE pool = 'appliances'"
@@ -143,101 +143,101 @@ async def in_parts(house: House) -> tuple[int, int]:
     return int(row[0][0]) // SUBSIDY_FEN, int(row[0][1])
 
 
-async def test_all_of_it_is_spent_and_not_a_fen_more(parted: House) -> None:
-    await with_money_for(parted, 50)
-    assert (await in_parts(parted))[1] == 50 * SUBSIDY_FEN // (2 * PARTS) * PARTS
-    workers = [parted.app, await parted.open_worker()]
-    answers = [await sell(parted, n, workers[n % 2]) for n in range(10)]
-    assert (await in_parts(parted))[0] > 0
-    answers += await asyncio.gather(*(sell(parted, n, workers[n % 2]) for n in range(10, 80)))
+async def test_all_of_it_is_spent_and_not_a_fen_more(sliced: House) -> None:
+    await with_money_for(sliced, 50)
+    assert (await in_slices(sliced))[1] == 50 * SUBSIDY_FEN // (2 * SLICES) * SLICES
+    workers = [sliced.app, await sliced.open_worker()]
+    answers = [await sell(sliced, n, workers[n % 2]) for n in range(10)]
+    assert (await in_slices(sliced))[0] > 0
+    answers += await asyncio.gather(*(sell(sliced, n, workers[n % 2]) for n in range(10, 80)))
     assert sum(answer.status_code == 201 for answer in answers) == 50
     refused = [answer for answer in answers if answer.status_code != 201]
     assert {one.json()["reasons"][0]["code"] for one in refused} == {"budget_exhausted"}
-    async with parted.client("bureau") as client:
+    async with sliced.client("bureau") as client:
         budget = (await client.get("/v1/budgets/appliances")).json()
     assert budget["remaining_fen"] == 0
-    await assert_books_tie(parted)
+    await assert_books_tie(sliced)
 
 
 async def test_a_claim_that_no_row_can_pay_alone_is_paid(
-    sweeper_at_rest: None, parted: House, database_url: str, tries: list[bool]
+    sweeper_at_rest: None, sliced: House, database_url: str, tries: list[bool]
 ) -> None:
-    """Five rows have a part of the money each; one claim takes it all, though it has to wait for a
-    part, and money is set aside for that meanwhile."""
-    await in_five_pieces(parted)
+    """Five rows have a fifth of the money each. One claim takes it all. It waits for a slice whose
+    money grows at the same time."""
+    await in_five_pieces(sliced)
     blocker = await asyncpg.connect(database_url)
     async with blocker.transaction():
-        await blocker.execute(SET_ASIDE_FOR_PART, 3, 100)
-        selling = asyncio.create_task(sell(parted, 1))
-        await somebody_waits(parted)
+        await blocker.execute(SET_ASIDE_FOR_SLICE, 3, 100)
+        selling = asyncio.create_task(sell(sliced, 1))
+        await somebody_waits(sliced)
         await blocker.execute(SET_ASIDE_FROM_POOL, 100)
     await blocker.close()
     assert (await selling).status_code == 201
-    assert tries == [False, True]  # the pool's own row is short; then with what the parts have
-    assert await in_parts(parted) == (0, 0)
-    await assert_books_tie(parted)
+    assert tries == [False, True]  # the pool's own row is short; then with the money of the slices
+    assert await in_slices(sliced) == (0, 0)
+    await assert_books_tie(sliced)
 
 
 async def test_money_that_is_recalled_while_a_claim_waits_is_spent_at_once(
-    sweeper_at_rest: None, parted: House, database_url: str, tries: list[bool]
+    sweeper_at_rest: None, sliced: House, database_url: str, tries: list[bool]
 ) -> None:
-    await in_five_pieces(parted)
+    await in_five_pieces(sliced)
     blocker = await asyncpg.connect(database_url)
     async with blocker.transaction():
         await blocker.execute("UPDATE pool_part SET escrow_fen = spent_fen")
         await blocker.execute("UPDATE pool SET escrow_fen = 0")
-        selling = asyncio.create_task(sell(parted, 1))
-        await somebody_waits(parted)
+        selling = asyncio.create_task(sell(sliced, 1))
+        await somebody_waits(sliced)
     await blocker.close()
     assert (await selling).status_code == 201
     assert tries == [True]
-    await assert_books_tie(parted)
+    await assert_books_tie(sliced)
 
 
-async def test_a_part_that_comes_free_while_a_claim_waits_takes_nothing_from_the_books(
-    sweeper_at_rest: None, parted: House, database_url: str
+async def test_a_slice_that_comes_free_while_a_claim_waits_takes_nothing_from_the_books(
+    sweeper_at_rest: None, sliced: House, database_url: str
 ) -> None:
-    """Whoever has to spend from the pool's own row does so, even if the row changes meanwhile and
-    a part would be free by then."""
-    await with_money_for(parted, 40)
+    """A claim that waits for the pool's own row is paid by it, also when that row changes and a
+    slice becomes free meanwhile."""
+    await with_money_for(sliced, 40)
     blocker, other = [await asyncpg.connect(database_url) for _ in range(2)]
     await blocker.execute("BEGIN; SELECT 1 FROM pool_part FOR UPDATE")
     async with other.transaction():
         await other.execute("UPDATE pool SET version = version + 1")
-        selling = asyncio.create_task(sell(parted, 1))
-        await somebody_waits(parted)
+        selling = asyncio.create_task(sell(sliced, 1))
+        await somebody_waits(sliced)
         await blocker.execute("ROLLBACK")
     for one in (blocker, other):
         await one.close()
     assert (await selling).status_code == 201
-    assert (await in_parts(parted))[0] == 0
-    await assert_books_tie(parted)
+    assert (await in_slices(sliced))[0] == 0
+    await assert_books_tie(sliced)
 
 
-async def test_money_from_a_part_comes_back_and_is_spent_again(
-    sweeper_at_rest: None, parted: House
+async def test_money_from_a_slice_comes_back_and_is_spent_again(
+    sweeper_at_rest: None, sliced: House
 ) -> None:
-    await with_money_for(parted, 8)
-    sold = [await sell(parted, n) for n in range(4)]
-    assert (await in_parts(parted))[0] == 4
-    held = await sell(parted, 4, hold=True)
+    await with_money_for(sliced, 8)
+    sold = [await sell(sliced, n) for n in range(4)]
+    assert (await in_slices(sliced))[0] == 4
+    held = await sell(sliced, 4, hold=True)
     for answer in sold:
-        assert await refund(parted, answer.json()["claim_id"]) == 201
-    async with parted.client() as client:
+        assert await refund(sliced, answer.json()["claim_id"]) == 201
+    async with sliced.client() as client:
         ended = await client.post(f"/v1/claims/{held.json()['claim_id']}/cancel")
         assert ended.status_code == 200
-        await assert_books_tie(parted)
-        again = [await sell(parted, n) for n in range(10, 19)]
+        await assert_books_tie(sliced)
+        again = [await sell(sliced, n) for n in range(10, 19)]
     assert [answer.status_code for answer in again] == [201] * 8 + [409]
-    await assert_books_tie(parted)
+    await assert_books_tie(sliced)
 
 
 async def test_a_budget_can_be_lowered_to_what_is_spent_and_no_further(
-    sweeper_at_rest: None, parted: House
+    sweeper_at_rest: None, sliced: House
 ) -> None:
-    await with_money_for(parted, 8)
-    assert (await sell(parted, 1)).status_code == 201
-    async with parted.client("admin") as client:
+    await with_money_for(sliced, 8)
+    assert (await sell(sliced, 1)).status_code == 201
+    async with sliced.client("admin") as client:
 
         async def lower(fen: int) -> httpx.Response:
             return await client.post(
@@ -249,17 +249,17 @@ async def test_a_budget_can_be_lowered_to_what_is_spent_and_no_further(
         too_much = await lower(7 * SUBSIDY_FEN + 1)
         assert (too_much.status_code, too_much.json()["code"]) == (409, "budget_below_spent")
         assert (await lower(7 * SUBSIDY_FEN)).status_code == 201
-    assert (await sell(parted, 2)).json()["reasons"][0]["code"] == "budget_exhausted"
-    await assert_books_tie(parted)
+    assert (await sell(sliced, 2)).json()["reasons"][0]["code"] == "budget_exhausted"
+    await assert_books_tie(sliced)
 
 
 async def test_a_budget_can_be_lowered_while_money_is_set_aside(
-    sweeper_at_rest: None, parted: House, database_url: str
+    sweeper_at_rest: None, sliced: House, database_url: str
 ) -> None:
-    await in_five_pieces(parted)
+    await in_five_pieces(sliced)
     blocker = await asyncpg.connect(database_url)
-    async with parted.client("admin") as client, blocker.transaction():
-        await blocker.execute(SET_ASIDE_FOR_PART, 3, 100)
+    async with sliced.client("admin") as client, blocker.transaction():
+        await blocker.execute(SET_ASIDE_FOR_SLICE, 3, 100)
         lowering = asyncio.create_task(
             client.post(
                 "/v1/budgets/appliances/adjustments",
@@ -267,63 +267,63 @@ async def test_a_budget_can_be_lowered_while_money_is_set_aside(
                 headers={"Idempotency-Key": "less"},
             )
         )
-        await somebody_waits(parted)
+        await somebody_waits(sliced)
         await blocker.execute(SET_ASIDE_FROM_POOL, 100)
     await blocker.close()
     assert (await lowering).status_code == 201
-    await assert_books_tie(parted)
+    await assert_books_tie(sliced)
 
 
 async def test_a_row_that_somebody_holds_keeps_no_claim_waiting(
-    sweeper_at_rest: None, parted: House, database_url: str
+    sweeper_at_rest: None, sliced: House, database_url: str
 ) -> None:
-    await with_money_for(parted, 40)
+    await with_money_for(sliced, 40)
     blocker = await asyncpg.connect(database_url)
     async with blocker.transaction():
         await blocker.execute("SELECT 1 FROM pool FOR UPDATE")
         await blocker.execute("SELECT 1 FROM pool_part WHERE part <> 3 FOR UPDATE")
-        assert (await sell(parted, 1)).status_code == 201
+        assert (await sell(sliced, 1)).status_code == 201
     await blocker.close()
-    spent = await parted.sql("SELECT part FROM pool_part WHERE spent_fen > 0")
+    spent = await sliced.sql("SELECT part FROM pool_part WHERE spent_fen > 0")
     assert [row[0] for row in spent] == [3]
 
 
 async def test_setting_aside_waits_for_nobody_and_leaves_half(
-    sweeper_at_rest: None, parted: House, database_url: str
+    sweeper_at_rest: None, sliced: House, database_url: str
 ) -> None:
-    await with_money_for(parted, 40)
+    await with_money_for(sliced, 40)
     blocker = await asyncpg.connect(database_url)
-    await set_aside(parted)
-    assert (await in_parts(parted))[1] == 20 * SUBSIDY_FEN
+    await set_aside(sliced)
+    assert (await in_slices(sliced))[1] == 20 * SUBSIDY_FEN
     for n in range(4):
-        await sell(parted, n)
+        await sell(sliced, n)
     async with blocker.transaction():
         await blocker.execute("UPDATE pool_part SET version = version + 1 WHERE part = 1")
-        await set_aside(parted)
+        await set_aside(sliced)
     await blocker.close()
-    rows = await parted.sql(
+    rows = await sliced.sql(
         "SELECT escrow_fen - spent_fen FROM pool_part WHERE pool = 'appliances' ORDER BY part"
     )
-    assert rows[0][0] < 18 * SUBSIDY_FEN // PARTS <= min(row[0] for row in rows[1:])
-    await assert_books_tie(parted)
+    assert rows[0][0] < 18 * SUBSIDY_FEN // SLICES <= min(row[0] for row in rows[1:])
+    await assert_books_tie(sliced)
 
 
-async def test_sales_refunds_and_budgets_all_at_once_tie(parted: House) -> None:
+async def test_sales_refunds_and_budgets_all_at_once_tie(sliced: House) -> None:
     """Two workers sell and take back while money is set aside, recalled, added and taken away."""
     dice = random.Random(5)
-    await with_money_for(parted, 60)
-    workers = [parted.app, await parted.open_worker()]
+    await with_money_for(sliced, 60)
+    workers = [sliced.app, await sliced.open_worker()]
     ending = asyncio.Event()
 
     async def till(first: int) -> None:
         for n in range(first, first + 12):
-            answer = await sell(parted, n, workers[n % 2], hold=dice.random() < 0.2)
+            answer = await sell(sliced, n, workers[n % 2], hold=dice.random() < 0.2)
             assert answer.status_code in (201, 409), answer.text
             if answer.status_code == 201 and dice.random() < 0.4:
-                assert await refund(parted, answer.json()["claim_id"]) in (201, 409)
+                assert await refund(sliced, answer.json()["claim_id"]) in (201, 409)
 
     async def bureau() -> None:
-        async with parted.client("admin") as client:
+        async with sliced.client("admin") as client:
             for n in range(10**6):
                 if ending.is_set():
                     return
@@ -334,58 +334,60 @@ async def test_sales_refunds_and_budgets_all_at_once_tie(parted: House) -> None:
                     headers={"Idempotency-Key": f"change-{n}"},
                 )
                 assert answer.status_code in (201, 409), answer.text
-                await set_aside(parted)
+                await set_aside(sliced)
 
     changing = asyncio.create_task(bureau())
     await asyncio.gather(*(till(100 * n) for n in range(12)))
     ending.set()
     await changing
-    await assert_books_tie(parted)
+    await assert_books_tie(sliced)
 
 
-@pytest.mark.parametrize("parted", ["with_gate"], indirect=True)
+@pytest.mark.parametrize("sliced", ["with_gate"], indirect=True)
 class TestGate:
-    """How the gate sees rows that go each its own way."""
+    """The gate tracks a version for each row."""
 
     async def test_views_may_come_in_any_order_and_again(
-        self, sweeper_at_rest: None, parted: House
+        self, sweeper_at_rest: None, sliced: House
     ) -> None:
-        views = await parted.service.ledger.pools()
+        views = await sliced.service.ledger.pools()
         for n in range(6):
-            await sell(parted, n)
-            views += await parted.service.ledger.pools()
-        await parted.quiet()
-        left = parted.gate_left()
-        gate = sync_redis.from_url(str(parted.settings.redis_url))
+            await sell(sliced, n)
+            views += await sliced.service.ledger.pools()
+        await sliced.quiet()
+        left = sliced.gate_left()
+        gate = sync_redis.from_url(str(sliced.settings.redis_url))
         for seed in range(20):
             gate.delete("butie:{330402}:pool:appliances")
             random.Random(seed).shuffle(views)
-            await parted.service.gate.settle(views)
-            assert parted.gate_left() == left
+            await sliced.service.gate.settle(views)
+            assert sliced.gate_left() == left
 
-    async def test_parts_that_a_restored_ledger_does_not_have_are_dropped(
-        self, sweeper_at_rest: None, parted: House
+    async def test_slices_that_a_restored_ledger_does_not_have_are_dropped(
+        self, sweeper_at_rest: None, sliced: House
     ) -> None:
-        before = parted.gate_left()
-        assert (await sell(parted, 1)).status_code == 201
-        await parted.quiet()
-        assert parted.gate_left() == before - SUBSIDY_FEN
-        await parted.sql("UPDATE pool SET escrow_fen = 0")
-        await parted.sql("DELETE FROM pool_part")  # as a backup of before them has it
-        await parted.service.sweeper._heal()
-        assert parted.gate_left() == before
+        before = sliced.gate_left()
+        assert (await sell(sliced, 1)).status_code == 201
+        await sliced.quiet()
+        assert sliced.gate_left() == before - SUBSIDY_FEN
+        await sliced.sql("UPDATE pool SET escrow_fen = 0")
+        await sliced.sql("DELETE FROM pool_part")  # as a backup of before them has it
+        await sliced.service.sweeper._heal()
+        assert sliced.gate_left() == before
 
     async def test_a_pool_that_somebody_holds_keeps_nothing_from_the_gate(
-        self, sweeper_at_rest: None, parted: House, database_url: str, hurried: None
+        self, sweeper_at_rest: None, sliced: House, database_url: str, hurried: None
     ) -> None:
-        await parted.sql("UPDATE pool_part SET escrow_fen = spent_fen")  # its money is wanted
-        await parted.sql("UPDATE pool SET escrow_fen = 0")
-        left = parted.gate_left()
+        await sliced.sql(
+            "UPDATE pool_part SET escrow_fen = spent_fen"
+        )  # its own row has all
+        await sliced.sql("UPDATE pool SET escrow_fen = 0")
+        left = sliced.gate_left()
         blocker = await asyncpg.connect(database_url)
         async with blocker.transaction():
             await blocker.execute("SELECT 1 FROM pool FOR UPDATE")
-            sync_redis.from_url(str(parted.settings.redis_url)).flushall()
+            sync_redis.from_url(str(sliced.settings.redis_url)).flushall()
             with pytest.raises(LedgerAway):
-                await parted.service.sweeper.run_once()
-            assert parted.gate_left() == left
+                await sliced.service.sweeper.run_once()
+            assert sliced.gate_left() == left
         await blocker.close()
