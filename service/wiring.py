@@ -30,7 +30,7 @@ from service.finance.journal.snapshot import Books
 from service.finance.journal.sums import sum_up
 from service.finance.reconcile.kept import RUNNING_MAX as RECONCILIATIONS_MAX
 from service.finance.reconcile.runner import Runner
-from service.finance.settlements.uninvoiced import UninvoicedLately
+from service.finance.settlements.uninvoiced import UninvoicedCache
 from service.ops.figures import Figures
 from service.ops.pulse import Pulse
 from service.policies import read_book
@@ -148,7 +148,7 @@ async def open_service(
         watch = BudgetWatch(engine, reports, book, clock)
         watching = asyncio.create_task(watch.run())
         stack.push_async_callback(closing, _stop, watch, watching)
-        uninvoiced = UninvoicedLately(reports, settings.jurisdiction, clock)
+        uninvoiced = UninvoicedCache(reports, settings.jurisdiction, clock)
         stack.callback(uninvoiced.close)
         figures = Figures(
             engine, settings.jurisdiction, clock, sum_up=sum_up, uninvoiced=uninvoiced

@@ -1,5 +1,6 @@
-"""`butie budget`: the pools, and the money that goes into them."""
+"""`butie budget`: the budgets of the pools, their adjustments and their tranches."""
 
+import asyncio
 import re
 from collections.abc import Sequence
 from datetime import datetime
@@ -9,6 +10,8 @@ from uuid import UUID, uuid4
 import typer
 
 from service.cli.arguments import printable
+from service.cli.faults import told
+from service.cli.journal import reports_of
 from service.cli.ledger import act
 from service.cli.tables import print_table
 from service.config import Misconfigured, Settings
@@ -28,42 +31,47 @@ from service.pools.budgets import Allocation, Budget, read_budgets
 from service.pools.tranches import Tranche, list_tranches, plan, withdraw
 
 app = typer.Typer(name="budget", help="Budgets.", no_args_is_help=True)
-tranches = typer.Typer(name="tranche", help="Parts that open on their day.", no_args_is_help=True)
+tranches = typer.Typer(
+    name="tranche", help="Money that becomes available at a set time.", no_args_is_help=True
+)
 app.add_typer(tranches)
 
 WITHOUT_SECONDS = re.compile(r"(T\d\d:\d\d)([Zz+-].*)?$")
 
 Pool = Annotated[str, typer.Argument(metavar="POOL")]
-Document = Annotated[str, typer.Option("--document", help="number of the paper that orders it")]
+Document = Annotated[str, typer.Option("--document", help="number of the document that orders it")]
 
 
 @app.command("list")
 def list_budgets() -> None:
-    """Show how every pool stands."""
-
-    async def work(office: Office) -> Sequence[Budget]:
-        return await read_budgets(office.connection, office.jurisdiction)
-
-    columns = ("pool", "allocated", "confirmed", "reserved", "remaining", "planned", "next part")
+    """Show the budget of every pool."""
+    with told():
+        budgets = asyncio.run(_read_budgets(Settings()))
+    columns = ("pool", "allocated", "confirmed", "reserved", "remaining", "planned", "next tranche")
     rows = [
         (
-            one.pool,
-            yuan(one.allocated_fen),
-            yuan(one.confirmed_fen),
-            yuan(one.reserved_fen),
-            yuan(one.remaining_fen),
-            yuan(one.planned_fen),
-            one.next_opens_at,
+            budget.pool,
+            yuan(budget.allocated_fen),
+            yuan(budget.confirmed_fen),
+            yuan(budget.reserved_fen),
+            yuan(budget.remaining_fen),
+            yuan(budget.planned_fen),
+            budget.next_opens_at,
         )
-        for one in act(work)
+        for budget in budgets
     ]
     print_table(columns, rows, title="yuan")
+
+
+async def _read_budgets(settings: Settings) -> Sequence[Budget]:
+    async with reports_of(settings) as (reports, _), reports.connection() as connection:
+        return await read_budgets(connection, settings.jurisdiction)
 
 
 @app.command("adjust")
 def adjust_budget(
     pool: Pool,
-    fen: Annotated[int, typer.Option(help="how much more; less with a minus sign")],
+    fen: Annotated[int, typer.Option(help="amount to add; negative to take away")],
     document: Document,
     reason: Annotated[str, typer.Option()],
     key: Annotated[str | None, typer.Option(help="Idempotency-Key, for a repeat")] = None,
@@ -74,22 +82,22 @@ def adjust_budget(
         if fen == 0 or abs(fen) > BUDGET_MAX_FEN:
             raise Misconfigured(f"--fen {fen}: an amount in fen, not 0.")
         allocation = Allocation(pool, fen, printable(document), printable(reason))
-        found = await adjust(office, key or f"cli-{uuid4()}", allocation, _pools())
-        match found:
+        outcome = await adjust(office, key or f"cli-{uuid4()}", allocation, _pools())
+        match outcome:
             case Adjustment():
-                return found
+                return outcome
             case BelowSpent(free_fen):
                 raise Misconfigured(
                     f"At most {yuan(free_fen)} yuan can be taken: the rest is spent."
                 )
             case AboveAll():
-                raise Misconfigured("That would raise the budget above all reason: it is in fen.")
+                raise Misconfigured("The budget would be above any real one: --fen is in fen.")
             case NoSuchPool():
                 raise _no_such(pool)
         raise Misconfigured("This key was used for another adjustment.")
 
-    made = act(work)
-    typer.echo(f"{pool} has {yuan(made.allocated_fen)} yuan now.", err=True)
+    adjustment = act(work)
+    typer.echo(f"{pool} has {yuan(adjustment.allocated_fen)} yuan now.", err=True)
 
 
 @tranches.command("add")
@@ -99,30 +107,37 @@ def tranche_add(
     fen: Annotated[int, typer.Option()],
     document: Document,
 ) -> None:
-    """Plan a part that opens by itself; one of the past opens at once."""
+    """Plan a tranche. If its time is past, it opens at once."""
 
     async def work(office: Office) -> Tranche:
         if not 0 < fen <= BUDGET_MAX_FEN:
             raise Misconfigured(f"--fen {fen}: an amount in fen, more than 0.")
-        made = await plan(office, pool, _instant(at), fen, printable(document), _pools())
-        if made is None:
+        planned = await plan(office, pool, _instant(at), fen, printable(document), _pools())
+        if planned is None:
             raise _no_such(pool)
-        return made
+        return planned
 
-    made = act(work)
-    typer.echo(f"{made.tranche_id} opens at {made.opens_at.isoformat()}.", err=True)
+    planned = act(work)
+    typer.echo(f"{planned.tranche_id} opens at {planned.opens_at.isoformat()}.", err=True)
 
 
 @tranches.command("list")
 def tranche_list() -> None:
-    """Show all tranches by their time."""
+    """Show all tranches in the order of their time."""
 
     async def work(office: Office) -> Sequence[Tranche]:
         return await list_tranches(office.connection, office.jurisdiction)
 
     rows = [
-        (one.tranche_id, one.pool, one.opens_at, yuan(one.amount_fen), one.document_no, one.state)
-        for one in act(work)
+        (
+            tranche.tranche_id,
+            tranche.pool,
+            tranche.opens_at,
+            yuan(tranche.amount_fen),
+            tranche.document_no,
+            tranche.state,
+        )
+        for tranche in act(work)
     ]
     print_table(("tranche", "pool", "opens at", "yuan", "document", "state"), rows)
 
@@ -131,13 +146,13 @@ def tranche_list() -> None:
 def tranche_withdraw(
     pool: Pool, tranche_id: Annotated[UUID, typer.Argument(metavar="TRANCHE_ID")]
 ) -> None:
-    """Take back a tranche that is still planned."""
+    """Withdraw a tranche that is still planned."""
 
     async def work(office: Office) -> None:
-        found = await withdraw(office, pool, tranche_id)
-        if found is None:
+        tranche = await withdraw(office, pool, tranche_id)
+        if tranche is None:
             raise Misconfigured(f"{pool} has no tranche {tranche_id}.")
-        if found.state != "withdrawn":
+        if tranche.state != "withdrawn":
             raise Misconfigured("It has opened: take the money back with `butie budget adjust`.")
 
     act(work)

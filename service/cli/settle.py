@@ -18,32 +18,32 @@ from service.cli.journal import reports_of
 from service.cli.tables import print_table
 from service.config import Misconfigured, Settings
 from service.core.money import yuan
-from service.finance.settlements.settlements import (
-    Act,
+from service.finance.settlements.settlement import (
     AdvanceOutstanding,
     AdvanceTooLarge,
-    Answer,
-    Drafted,
+    DraftOutcome,
     NoSuchRecord,
     NothingToSettle,
-    Period,
     RetailerSuspended,
     SameKey,
     Settlement,
-    Settlements,
-    State,
-    WrongState,
+    SettlementActor,
+    SettlementOutcome,
+    SettlementPeriod,
+    SettlementState,
+    WrongSettlementState,
 )
-from service.finance.settlements.statement import FILES, StatementFile, read_statement
+from service.finance.settlements.settlements import Settlements
+from service.finance.settlements.statement import STATEMENT_FILES, StatementFile, read_statement
 from service.retailers.keys import hash_secret
 
 app = typer.Typer(name="settle", help="Settlements.", no_args_is_help=True)
 
 Id = Annotated[UUID, typer.Argument(metavar="SETTLEMENT_ID")]
 Result = TypeVar("Result")
-Work = Callable[[Settlements, Act], Awaitable[Result]]
+Work = Callable[[Settlements, SettlementActor], Awaitable[Result]]
 
-KEY = """
+_KEY_SQL = """
     SELECT key_id FROM api_key WHERE jurisdiction = $1 AND secret_sha256 = $2
         AND 'finance' = ANY (scopes) AND (expires_at IS NULL OR expires_at > $3)
         AND (revoked_at IS NULL OR revoked_at > $3)
@@ -70,11 +70,11 @@ def draft_command(
 ) -> None:
     """Freeze a retailer's invoiced entries of a period, with their net."""
 
-    async def work(settlements: Settlements, act: Act) -> Drafted:
-        period = Period(retailer, *days(from_on, to_on))
+    async def work(settlements: Settlements, actor: SettlementActor) -> DraftOutcome:
+        period = SettlementPeriod(retailer, *days(from_on, to_on))
         if advance is None:
-            return await settlements.draft(period, act)
-        return await settlements.advance(period, advance * 100, act)
+            return await settlements.draft(period, actor)
+        return await settlements.advance(period, advance * 100, actor)
 
     _show(_act(work))
 
@@ -82,7 +82,7 @@ def draft_command(
 @app.command("approve")
 def approve_command(settlement_id: Id) -> None:
     """Approve it, with another key than the draft's."""
-    _show(_act(lambda settlements, act: settlements.approve(settlement_id, act)))
+    _show(_act(lambda settlements, actor: settlements.approve(settlement_id, actor)))
 
 
 @app.command("pay")
@@ -92,7 +92,7 @@ def pay_command(
     """Note that it was paid."""
     with told():
         printable(reference)
-    _show(_act(lambda settlements, act: settlements.pay(settlement_id, reference, act)))
+    _show(_act(lambda settlements, actor: settlements.pay(settlement_id, reference, actor)))
 
 
 @app.command("void")
@@ -100,7 +100,7 @@ def void_command(settlement_id: Id, reason: Annotated[str, typer.Option()]) -> N
     """Withdraw a draft that was made in error; its entries are free again."""
     with told():
         printable(reason)
-    _show(_act(lambda settlements, act: settlements.void(settlement_id, reason, act)))
+    _show(_act(lambda settlements, actor: settlements.void(settlement_id, reason, actor)))
 
 
 @app.command("show")
@@ -112,7 +112,7 @@ def show_command(settlement_id: Id) -> None:
 @app.command("list")
 def list_command(
     retailer: Filter = None,
-    state: Annotated[State | None, typer.Option()] = None,
+    state: Annotated[SettlementState | None, typer.Option()] = None,
 ) -> None:
     """List the newest settlements."""
     _print(_read(lambda settlements: settlements.newest(retailer, state)))
@@ -128,10 +128,10 @@ def statement_command(
 
     async def write(settings: Settings) -> int:
         async with reports_of(settings) as (reports, _), reports.connection() as connection:
-            place = settings.jurisdiction
-            found = _good(await Settlements(connection, place).read(settlement_id))
-            statement = await read_statement(connection, place, found)
-        return out.write_bytes(FILES[format_][0](statement))
+            jurisdiction = settings.jurisdiction
+            settlement = _good(await Settlements(connection, jurisdiction).read(settlement_id))
+            statement = await read_statement(connection, jurisdiction, settlement)
+        return out.write_bytes(STATEMENT_FILES[format_][0](statement))
 
     with told():
         try:
@@ -147,8 +147,8 @@ def statement_command(
 def _act(work: Work[Result]) -> Result:
     async def run(settings: Settings) -> Result:
         async with reports_of(settings) as (reports, clock), reports.connection() as connection:
-            act = Act(await _key_id(connection, settings, clock.now()), clock.now())
-            return await work(Settlements(connection, settings.jurisdiction), act)
+            actor = SettlementActor(await _key_id(connection, settings, clock.now()), clock.now())
+            return await work(Settlements(connection, settings.jurisdiction), actor)
 
     with told():
         return asyncio.run(run(Settings()))
@@ -166,61 +166,71 @@ def _read(work: Callable[[Settlements], Awaitable[Result]]) -> Result:
 async def _key_id(connection: asyncpg.Connection, settings: Settings, now: object) -> str:
     """Who acts: a good finance key, as by the API. Raises Misconfigured."""
     secret = os.environ.get("BUTIE_KEY") or _sandbox_key(settings)
-    found = await connection.fetchval(KEY, settings.jurisdiction, hash_secret(secret), now)
-    if found is None:
+    key_id = await connection.fetchval(_KEY_SQL, settings.jurisdiction, hash_secret(secret), now)
+    if key_id is None:
         raise Misconfigured("BUTIE_KEY is no valid finance key.")
-    return str(found)
+    return str(key_id)
 
 
 def _sandbox_key(settings: Settings) -> str:
     if settings.database_url is None:
         try:
-            known = json.loads((settings.data_dir / "sandbox.json").read_text())
-            return str(known["keys"]["finance"])
+            sandbox = json.loads((settings.data_dir / "sandbox.json").read_text())
+            return str(sandbox["keys"]["finance"])
         except (OSError, ValueError, KeyError):
-            pass  # then it must be given
+            pass  # no sandbox: BUTIE_KEY is required
     raise Misconfigured("Set BUTIE_KEY to your finance key: drafting and approving take two.")
 
 
-def _good(found: Answer) -> Settlement:
-    if isinstance(found, Settlement):
-        return found
-    if isinstance(found, WrongState):
-        raise Misconfigured(found.why().en)
-    raise Misconfigured(SENTENCES[type(found)])
+def _good(outcome: SettlementOutcome) -> Settlement:
+    if isinstance(outcome, Settlement):
+        return outcome
+    if isinstance(outcome, WrongSettlementState):
+        raise Misconfigured(outcome.why().en)
+    raise Misconfigured(SENTENCES[type(outcome)])
 
 
-def _show(found: Answer) -> None:
+def _show(outcome: SettlementOutcome) -> None:
     with told():
-        one = _good(found)
+        settlement = _good(outcome)
     amounts = {
-        "granted": one.granted_fen, "refunded": one.refunded_fen,
-        "clawed back": one.clawed_back_fen, "advanced before": -one.advanced_fen,
-        "net": one.net_fen,
+        "granted": settlement.granted_fen, "refunded": settlement.refunded_fen,
+        "clawed back": settlement.clawed_back_fen, "advanced before": -settlement.advanced_fen,
+        "net": settlement.net_fen,
     }  # fmt: skip
     rows: list[tuple[str, object]] = [
-        ("settlement", str(one.settlement_id)),
-        ("retailer", one.retailer_id),
-        ("period", f"{one.from_on} to {one.to_on}"),
-        ("kind", one.kind),
-        ("state", one.state),
-        ("entries", one.entries),
+        ("settlement", str(settlement.settlement_id)),
+        ("retailer", settlement.retailer_id),
+        ("period", f"{settlement.from_on} to {settlement.to_on}"),
+        ("kind", settlement.kind),
+        ("state", settlement.state),
+        ("entries", settlement.entries),
         *((f"{name}, yuan", yuan(fen)) for name, fen in amounts.items()),
-        ("drafted", f"{one.drafted_by}"),
-        ("approved", one.approved_by),
-        ("paid", one.payment_reference),
-        *([("voided", f"{one.voided_by}: {one.void_reason}")] if one.voided_by else []),
+        ("drafted", f"{settlement.drafted_by}"),
+        ("approved", settlement.approved_by),
+        ("paid", settlement.payment_reference),
+        *(
+            [("voided", f"{settlement.voided_by}: {settlement.void_reason}")]
+            if settlement.voided_by
+            else []
+        ),
     ]
     print_table(("", ""), rows)
 
 
-def _print(found: Sequence[Settlement]) -> None:
+def _print(settlements: Sequence[Settlement]) -> None:
     columns = ("settlement", "retailer", "from", "to", "kind", "state", "entries", "net, yuan")
     rows = [
         (
-            str(one.settlement_id), one.retailer_id, one.from_on, one.to_on, one.kind, one.state,
-            one.entries, yuan(one.net_fen),
+            str(settlement.settlement_id),
+            settlement.retailer_id,
+            settlement.from_on,
+            settlement.to_on,
+            settlement.kind,
+            settlement.state,
+            settlement.entries,
+            yuan(settlement.net_fen),
         )
-        for one in found
+        for settlement in settlements
     ]  # fmt: skip
     print_table(columns, rows)

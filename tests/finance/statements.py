@@ -4,7 +4,7 @@ from datetime import date, datetime
 from uuid import UUID
 
 from service.core.calendar import SHANGHAI
-from service.finance.settlements.settlements import Settlement
+from service.finance.settlements.settlement import Settlement
 
 SETTLEMENT = Settlement(
     settlement_id=UUID("019780c3-c9da-76f1-8a29-36f05201f175"),

@@ -14,9 +14,9 @@ from python_calamine import CalamineWorkbook
 
 from service.db.acts import Office
 from service.db.engine import connect
-from service.finance.settlements.settlements import State, WrongState
-from service.finance.settlements.statement import Line, Statement, csv_file, xlsx_file
-from service.finance.settlements.wrong_state import Wish
+from service.finance.settlements.settlement import SettlementState, WrongSettlementState
+from service.finance.settlements.statement import Statement, StatementLine, csv_file, xlsx_file
+from service.finance.settlements.wrong_state import SettlementAction
 from service.retailers.issue import create_key
 from tests.conftest import NOW, House
 from tests.finance.books import PERIOD, PLACE, claim_some, invoiced, refund
@@ -412,7 +412,9 @@ async def test_what_others_wrote_is_neither_formula_nor_link_in_a_statement(
 
 
 def test_only_the_csv_of_a_statement_needs_a_guard() -> None:
-    line = Line(9, NOW.date(), "refund", "-S1", "phone", SETTLEMENT.settlement_id, 1, "F1", -5)
+    line = StatementLine(
+        9, NOW.date(), "refund", "-S1", "phone", SETTLEMENT.settlement_id, 1, "F1", -5
+    )
     one = Statement(SETTLEMENT, "x", "y", [line])
     assert "'-S1,phone" in csv_file(one).decode()
     for sign in "=+-@\t\r＝＋－＠":
@@ -464,8 +466,8 @@ async def test_an_unknown_settlement_is_a_404(office: House) -> None:
 
 
 def test_each_way_in_which_a_settlement_cannot_be_moved_has_its_sentence() -> None:
-    moved: dict[Wish, str] = {"approve": "approved", "pay": "paid", "void": "voided"}
-    for wish in moved:
-        for state in get_args(State):
-            if (wish, state) not in {("approve", "drafted"), ("void", "drafted")}:
-                assert WrongState(wish, state).why().zh.endswith("。")
+    moved: dict[SettlementAction, str] = {"approve": "approved", "pay": "paid", "void": "voided"}
+    for action in moved:
+        for state in get_args(SettlementState):
+            if (action, state) not in {("approve", "drafted"), ("void", "drafted")}:
+                assert WrongSettlementState(action, state).why().zh.endswith("。")

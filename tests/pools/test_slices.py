@@ -378,9 +378,7 @@ class TestGate:
     async def test_a_pool_that_somebody_holds_keeps_nothing_from_the_gate(
         self, sweeper_at_rest: None, sliced: House, database_url: str, hurried: None
     ) -> None:
-        await sliced.sql(
-            "UPDATE pool_part SET escrow_fen = spent_fen"
-        )  # its own row has all
+        await sliced.sql("UPDATE pool_part SET escrow_fen = spent_fen")  # its own row has all
         await sliced.sql("UPDATE pool SET escrow_fen = 0")
         left = sliced.gate_left()
         blocker = await asyncpg.connect(database_url)

@@ -93,7 +93,7 @@ async def test_a_key_is_made_rotated_and_revoked(house: House) -> None:
     assert all(word in acts for word in ("key.create", "key.rotate", "key.revoke", "cli:"))
 
 
-async def test_budgets_are_adjusted_and_released_in_parts(house: House) -> None:
+async def test_budgets_are_adjusted_and_released_in_tranches(house: House) -> None:
     adjusted = await butie(
         house, "budget", "adjust", "ebike", "--fen", "-100", "--document", "D", "--reason", "less"
     )

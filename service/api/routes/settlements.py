@@ -15,22 +15,27 @@ from service.api.query import only
 from service.api.routes.exports import Name
 from service.core.checkout import Day, Text
 from service.core.money import WHOLE_BP
-from service.finance.settlements.settlements import (
-    Act,
+from service.finance.settlements.settlement import (
     AdvanceOutstanding,
     AdvanceTooLarge,
-    Answer,
     NoSuchRecord,
     NothingToSettle,
-    Period,
     RetailerSuspended,
     SameKey,
     Settlement,
-    Settlements,
-    State,
-    WrongState,
+    SettlementActor,
+    SettlementOutcome,
+    SettlementPeriod,
+    SettlementState,
+    WrongSettlementState,
 )
-from service.finance.settlements.statement import FILES, Statement, StatementFormat, read_statement
+from service.finance.settlements.settlements import Settlements
+from service.finance.settlements.statement import (
+    STATEMENT_FILES,
+    Statement,
+    StatementFormat,
+    read_statement,
+)
 from service.retailers.directory import Caller
 
 MayFinance = Annotated[Caller, Depends(allowed("finance"))]
@@ -72,7 +77,7 @@ class VoidBody(Strict):
     reason: Text
 
 
-class Listed(BaseModel):
+class SettlementList(BaseModel):
     settlements: list[Settlement]
 
 
@@ -100,15 +105,15 @@ async def draft_settlement(
     body: Annotated[SettlementBody, Depends(json_body(SettlementBody))],
 ) -> Settlement:
     """Freeze a retailer's invoiced entries of a period, each settled once, with their net."""
-    period = Period(body.retailer_id, body.from_on, body.to_on)
-    act = Act(caller.key_id, service.clock.now())
+    period = SettlementPeriod(body.retailer_id, body.from_on, body.to_on)
+    actor = SettlementActor(caller.key_id, service.clock.now())
     async with service.reports.connection() as connection:
         settlements = Settlements(connection, service.settings.jurisdiction)
         if body.advance_bp is None:
-            found = await settlements.draft(period, act)
+            outcome = await settlements.draft(period, actor)
         else:
-            found = await settlements.advance(period, body.advance_bp, act)
-    return _answer(found)
+            outcome = await settlements.advance(period, body.advance_bp, actor)
+    return _answer(outcome)
 
 
 @router.get(
@@ -119,12 +124,12 @@ async def draft_settlement(
 async def list_settlements(
     service: ServiceOf,
     retailer: Annotated[Name | None, Query()] = None,
-    state: Annotated[State | None, Query()] = None,
-) -> Listed:
+    state: Annotated[SettlementState | None, Query()] = None,
+) -> SettlementList:
     """The newest ones."""
     async with service.reports.connection() as connection:
         settlements = Settlements(connection, service.settings.jurisdiction)
-        return Listed(settlements=await settlements.newest(retailer, state))
+        return SettlementList(settlements=await settlements.newest(retailer, state))
 
 
 @router.get("/{settlement_id}", responses=documented("not_found"))
@@ -140,7 +145,11 @@ async def read_settlement(service: ServiceOf, settlement_id: SettlementId) -> Se
     dependencies=[Depends(only("format"))],
     response_model=Statement,
     responses={
-        200: {"content": {kind: {"schema": {"type": "string"}} for _, kind in FILES.values()}},
+        200: {
+            "content": {
+                kind: {"schema": {"type": "string"}} for _, kind in STATEMENT_FILES.values()
+            }
+        },
         **documented("not_found", "invalid_field"),
     },
 )
@@ -156,7 +165,7 @@ async def read_statement_file(
         statement = await read_statement(connection, place, settlement)
     if format_ == "json":
         return Response(STATEMENT_JSON.dump_json(statement), 200, media_type="application/json")
-    make, media_type = FILES[format_]
+    make, media_type = STATEMENT_FILES[format_]
     name = f"settlement-{settlement_id}.{format_}"
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
     return Response(await asyncio.to_thread(make, statement), 200, headers, media_type)
@@ -173,10 +182,10 @@ async def approve_settlement(
 ) -> Settlement:
     """Approve, with another key than the draft's. Refunds and advances that came since are
     netted; nothing is approved for a suspended retailer."""
-    act = Act(caller.key_id, service.clock.now())
+    actor = SettlementActor(caller.key_id, service.clock.now())
     async with service.reports.connection() as connection:
         settlements = Settlements(connection, service.settings.jurisdiction)
-        return _answer(await settlements.approve(settlement_id, act))
+        return _answer(await settlements.approve(settlement_id, actor))
 
 
 @router.post(
@@ -191,10 +200,10 @@ async def pay_settlement(
     body: Annotated[PaymentBody, Depends(json_body(PaymentBody))],
 ) -> Settlement:
     """Note the payment of an approved settlement, with its reference."""
-    act = Act(caller.key_id, service.clock.now())
+    actor = SettlementActor(caller.key_id, service.clock.now())
     async with service.reports.connection() as connection:
         settlements = Settlements(connection, service.settings.jurisdiction)
-        return _answer(await settlements.pay(settlement_id, body.payment_reference, act))
+        return _answer(await settlements.pay(settlement_id, body.payment_reference, actor))
 
 
 @router.post(
@@ -209,16 +218,16 @@ async def void_settlement(
     body: Annotated[VoidBody, Depends(json_body(VoidBody))],
 ) -> Settlement:
     """Withdraw a draft that was made in error. It stays on record; its entries are free again."""
-    act = Act(caller.key_id, service.clock.now())
+    actor = SettlementActor(caller.key_id, service.clock.now())
     async with service.reports.connection() as connection:
         settlements = Settlements(connection, service.settings.jurisdiction)
-        return _answer(await settlements.void(settlement_id, body.reason, act))
+        return _answer(await settlements.void(settlement_id, body.reason, actor))
 
 
-def _answer(found: Answer) -> Settlement:
-    match found:
+def _answer(outcome: SettlementOutcome) -> Settlement:
+    match outcome:
         case Settlement():
-            return found
+            return outcome
         case NoSuchRecord():
             raise Refusal("not_found")
         case NothingToSettle():
@@ -231,6 +240,6 @@ def _answer(found: Answer) -> Settlement:
             raise Refusal("retailer_suspended")
         case SameKey():
             raise Refusal("same_key")
-        case WrongState():
-            raise Refusal("wrong_state", found.why())
-    assert_never(found)
+        case WrongSettlementState():
+            raise Refusal("wrong_state", outcome.why())
+    assert_never(outcome)

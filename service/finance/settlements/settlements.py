@@ -1,273 +1,233 @@
-"""Settlements: what a retailer is paid for a period, each entry settled once.
+"""Settlements: what a retailer is paid for a period. Each journal entry is settled once.
 
-A draft takes the retailer's invoiced grants of the period and their refunds, and freezes them.
-A refund that was booked before is in the draft and cancels out; one that comes while the draft
-waits is netted when it is approved; one that comes after that is clawed back in the next. The
-primary key of `settled_entry` keeps an entry from being settled twice. A draft that was made in
-error is voided: it stays on record, and its entries are free for another.
+A draft freezes the retailer's invoiced grants of the period and their refunds. The time of a refund
+decides where it counts:
+
+- Booked before the draft: the draft has the refund, and the two entries cancel out.
+- Booked between draft and approval: the approval adds it to the draft.
+- Booked after the approval: the retailer's next settlement claws it back.
+
+The primary key of `settled_entry` allows each entry in one settlement only. A draft that was made
+in error is voided: it stays on record, and its entries can be settled again.
 """
 
-from dataclasses import dataclass
-from datetime import date, datetime
-from typing import Literal
+from datetime import date
+from pathlib import Path
 from uuid import UUID
 
 import asyncpg
 from uuid_utils.compat import uuid7
 
 from service.core.money import share_fen
-from service.core.sentences import Sentence
-from service.finance.settlements.settlement_sql import (
-    ADD_UP,
-    DRAFTED_WORTH,
-    GATHER,
-    GATHER_LATE,
-    LOCK_RETAILER,
-    NET_ADVANCES,
-    OPEN,
-    RECORD_VOID,
-    VOID,
-    WORTH,
+from service.finance.settlements.settlement import (
+    AdvanceOutstanding,
+    AdvanceTooLarge,
+    ApproveOutcome,
+    DraftOutcome,
+    NoSuchRecord,
+    NothingToSettle,
+    PayOutcome,
+    RetailerSuspended,
+    SameKey,
+    Settlement,
+    SettlementActor,
+    SettlementPeriod,
+    SettlementState,
+    VoidOutcome,
+    WrongSettlementState,
 )
-from service.finance.settlements.wrong_state import SENTENCES, Wish
-
-State = Literal["drafted", "approved", "paid", "voided"]
 
 LISTED_MAX = 200
 
-
-@dataclass(frozen=True, slots=True)
-class Settlement:
-    """Amounts in fen; refunds and claw-backs are negative, `advanced_fen` was paid before and is
-    taken off. A negative `net_fen` is what the retailer has to pay back."""
-
-    settlement_id: UUID
-    retailer_id: str
-    kind: Literal["final", "advance"]
-    from_on: date
-    to_on: date
-    state: State
-    entries: int
-    granted_fen: int
-    refunded_fen: int
-    clawed_back_fen: int
-    advanced_fen: int
-    net_fen: int
-    drafted_by: str
-    drafted_at: datetime
-    approved_by: str | None
-    approved_at: datetime | None
-    paid_by: str | None
-    paid_at: datetime | None
-    payment_reference: str | None
-    netted_in: UUID | None
-    voided_by: str | None = None
-    voided_at: datetime | None = None
-    void_reason: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Act:
-    """Who acts, and when."""
-
-    key_id: str
-    at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Period:
-    """Grants booked from `from_on` to `to_on`, both inclusive, of one retailer."""
-
-    retailer_id: str
-    from_on: date
-    to_on: date
-
-
-@dataclass(frozen=True, slots=True)
-class NoSuchRecord:
-    """No such retailer or settlement."""
+_HERE = Path(__file__).parent
+_OPEN_SQL = (_HERE / "open.sql").read_text()
+_DUE_SQL = (_HERE / "due.sql").read_text()
+_FREEZE_SQL = f"""
+INSERT INTO settled_entry (
+    jurisdiction, settlement_id, entry_no, part, claim_id, line_no, amount_fen)
+SELECT $1, $5, due.* FROM ({_DUE_SQL}) AS due
+"""  # noqa: S608
+# An advance counts the grants and their refunds, but no claw-backs.
+_WORTH_SQL = f"""
+SELECT coalesce(sum(amount_fen), 0)::bigint FROM ({_DUE_SQL}) AS due WHERE part <> 'claw_back'
+"""  # noqa: S608
+_FREEZE_LATE_REFUNDS_SQL = (_HERE / "freeze_late_refunds.sql").read_text()
+_ADD_UP_SQL = (_HERE / "add_up.sql").read_text()
+_RECORD_VOID_SQL = (_HERE / "record_void.sql").read_text()
+_APPROVE_SQL = """
+UPDATE settlement SET state = 'approved', approved_by = $3, approved_at = $4
+WHERE jurisdiction = $1 AND settlement_id = $2
+"""
+_PAY_SQL = """
+UPDATE settlement SET state = 'paid', payment_reference = $3, paid_by = $4, paid_at = $5
+WHERE jurisdiction = $1 AND settlement_id = $2 AND state = 'approved'
+"""
+# An approved advance is netted before it is paid: later there may be no settlement to net it in.
+_NET_ADVANCES_SQL = """
+UPDATE settlement SET netted_in = $3
+WHERE jurisdiction = $1 AND retailer_id = $2 AND kind = 'advance'
+    AND state IN ('approved', 'paid') AND netted_in IS NULL
+"""
+# Frozen entries of drafts are still due: the approval of such a draft nets the advance.
+_DRAFTED_WORTH_SQL = """
+SELECT coalesce(sum(net_fen), 0)::bigint FROM settlement
+WHERE jurisdiction = $1 AND retailer_id = $2 AND kind = 'final' AND state = 'drafted'
+"""
+# In this order: each statement needs the one before it.
+_VOID_SQL = (
+    "UPDATE settlement SET netted_in = NULL WHERE jurisdiction = $1 AND netted_in = $2",
+    (_HERE / "record_voided_entries.sql").read_text(),
+    "DELETE FROM settled_entry WHERE jurisdiction = $1 AND settlement_id = $2",
+    "DELETE FROM settlement WHERE jurisdiction = $1 AND settlement_id = $2",
+)
+# Drafts and approvals of one retailer wait for each other. Claims do not take this lock.
+_LOCK_RETAILER_SQL = """
+SELECT state FROM retailer WHERE jurisdiction = $1 AND retailer_id = $2 FOR NO KEY UPDATE
+"""
 
 
-@dataclass(frozen=True, slots=True)
-class NothingToSettle:
-    """No invoiced entry of the period is left, or it nets to nothing that could be advanced."""
-
-
-@dataclass(frozen=True, slots=True)
-class AdvanceOutstanding:
-    """The retailer's last advance was not netted yet."""
-
-
-@dataclass(frozen=True, slots=True)
-class AdvanceTooLarge:
-    """Less is due by now than was to be advanced."""
-
-
-@dataclass(frozen=True, slots=True)
-class RetailerSuspended:
-    """Nothing is approved for whoever may not sell."""
-
-
-@dataclass(frozen=True, slots=True)
-class SameKey:
-    """Who drafted may not approve."""
-
-
-@dataclass(frozen=True, slots=True)
-class WrongState:
-    """The settlement's state does not allow it."""
-
-    wish: Wish
-    state: State
-
-    def why(self) -> Sentence:
-        """With what to do instead."""
-        return SENTENCES[self.wish, self.state]
-
-
-Drafted = Settlement | NoSuchRecord | NothingToSettle | AdvanceOutstanding
-Approved = Settlement | NoSuchRecord | SameKey | WrongState | RetailerSuspended | AdvanceTooLarge
-Moved = Settlement | NoSuchRecord | WrongState
-Voided = Moved | AdvanceOutstanding
-Answer = Drafted | Approved | Voided
-
-
-class _GiveUp(Exception):
+class _Rollback(Exception):
     """Ends the transaction without a trace."""
 
 
 class Settlements:
-    """Of one jurisdiction, over one connection. Each method is one transaction."""
+    """The settlements of one jurisdiction, over one connection. Each method is one transaction and
+    raises asyncpg's errors."""
 
     def __init__(self, connection: asyncpg.Connection, jurisdiction: str) -> None:
         self._connection = connection
-        self._place = jurisdiction
+        self._jurisdiction = jurisdiction
 
-    async def draft(self, period: Period, act: Act) -> Drafted:
-        """Freeze all that is due for the period, and net what was advanced."""
+    async def draft(self, period: SettlementPeriod, actor: SettlementActor) -> DraftOutcome:
+        """Freeze all entries that are due for the period, and net approved advances."""
         settlement_id = uuid7()
         try:
             async with self._connection.transaction():
-                if await self._alone(period.retailer_id) is None:
+                if await self._lock_retailer(period.retailer_id) is None:
                     return NoSuchRecord()
-                await self._open(settlement_id, "final", period, 0, act)
-                frozen = await self._connection.execute(
-                    GATHER, self._place, *_arguments(period), settlement_id
+                await self._open(settlement_id, "final", period, 0, actor)
+                tag = await self._connection.execute(
+                    _FREEZE_SQL, self._jurisdiction, *_arguments(period), settlement_id
                 )
-                if frozen == "INSERT 0 0":
-                    raise _GiveUp
-                await self._connection.execute(
-                    NET_ADVANCES, self._place, period.retailer_id, settlement_id
-                )
-                await self._connection.execute(ADD_UP, self._place, settlement_id)
-        except _GiveUp:
+                if tag == "INSERT 0 0":
+                    raise _Rollback
+                await self._net_advances(period.retailer_id, settlement_id)
+        except _Rollback:
             return NothingToSettle()
         return await self._read(settlement_id)
 
-    async def advance(self, period: Period, share_bp: int, act: Act) -> Drafted:
-        """Draft the payment of a share, in basis points, of what is due now, before the entries
-        themselves are settled."""
+    async def advance(
+        self, period: SettlementPeriod, share_bp: int, actor: SettlementActor
+    ) -> DraftOutcome:
+        """Draft the payment of a share of what is due now, before the entries are settled.
+        `share_bp`: 1 to 10,000 basis points."""
         settlement_id = uuid7()
         try:
             async with self._connection.transaction():
-                if await self._alone(period.retailer_id) is None:
+                if await self._lock_retailer(period.retailer_id) is None:
                     return NoSuchRecord()
-                due_fen = await self._connection.fetchval(WORTH, self._place, *_arguments(period))
+                due_fen = await self._worth_fen(period)
                 amount_fen = share_fen(max(due_fen, 0), share_bp, "down")
                 if amount_fen == 0:
                     return NothingToSettle()
-                await self._open(settlement_id, "advance", period, amount_fen, act)
+                await self._open(settlement_id, "advance", period, amount_fen, actor)
         except asyncpg.UniqueViolationError:
             return AdvanceOutstanding()
         return await self._read(settlement_id)
 
-    async def approve(self, settlement_id: UUID, act: Act) -> Approved:
-        """By another key than the draft's; nets the refunds that have come since, and an advance
-        that was approved since."""
+    async def approve(self, settlement_id: UUID, actor: SettlementActor) -> ApproveOutcome:
+        """Approve a draft that another key has made. Nets the refunds and advances that came since
+        the draft. A repeat by the same key is harmless."""
         async with self._connection.transaction():
-            found = await self.read(settlement_id)
-            if not isinstance(found, Settlement):
-                return found
-            retailer_state = await self._alone(found.retailer_id)
-            found = await self._read(settlement_id)
-            if found.state != "drafted":
-                repeated = found.approved_by == act.key_id
-                return found if repeated else WrongState("approve", found.state)
-            if found.drafted_by == act.key_id:
+            settlement = await self.read(settlement_id)
+            if not isinstance(settlement, Settlement):
+                return settlement
+            retailer_state = await self._lock_retailer(settlement.retailer_id)
+            settlement = await self._read(settlement_id)  # as it is under the lock
+            if settlement.state != "drafted":
+                repeated = settlement.approved_by == actor.key_id
+                return settlement if repeated else WrongSettlementState("approve", settlement.state)
+            if settlement.drafted_by == actor.key_id:
                 return SameKey()
             if retailer_state != "active":
                 return RetailerSuspended()
-            if found.kind == "advance" and await self._due_fen(found) < found.net_fen:
-                return AdvanceTooLarge()
-            if found.kind == "final":
-                await self._connection.execute(GATHER_LATE, self._place, settlement_id)
+            if settlement.kind == "advance":
+                if await self._due_fen(settlement) < settlement.net_fen:
+                    return AdvanceTooLarge()
+            else:
                 await self._connection.execute(
-                    NET_ADVANCES, self._place, found.retailer_id, settlement_id
+                    _FREEZE_LATE_REFUNDS_SQL, self._jurisdiction, settlement_id
                 )
-                await self._connection.execute(ADD_UP, self._place, settlement_id)
+                await self._net_advances(settlement.retailer_id, settlement_id)
             await self._connection.execute(
-                "UPDATE settlement SET state = 'approved', approved_by = $3, approved_at = $4"
-                " WHERE jurisdiction = $1 AND settlement_id = $2",
-                self._place,
-                settlement_id,
-                act.key_id,
-                act.at,
+                _APPROVE_SQL, self._jurisdiction, settlement_id, actor.key_id, actor.at
             )
             return await self._read(settlement_id)
 
-    async def pay(self, settlement_id: UUID, payment_reference: str, act: Act) -> Moved:
-        """Note that it was paid. A repeat with the same reference is harmless."""
+    async def pay(
+        self, settlement_id: UUID, payment_reference: str, actor: SettlementActor
+    ) -> PayOutcome:
+        """Record the payment of an approved settlement. A repeat with the same reference is
+        harmless."""
         async with self._connection.transaction():
             await self._connection.execute(
-                "UPDATE settlement SET state = 'paid', payment_reference = $3, paid_by = $4,"
-                " paid_at = $5"
-                " WHERE jurisdiction = $1 AND settlement_id = $2 AND state = 'approved'",
-                self._place,
+                _PAY_SQL,
+                self._jurisdiction,
                 settlement_id,
                 payment_reference,
-                act.key_id,
-                act.at,
+                actor.key_id,
+                actor.at,
             )
-            found = await self.read(settlement_id)
-        if isinstance(found, Settlement) and found.payment_reference != payment_reference:
-            return WrongState("pay", found.state)
-        return found
+            settlement = await self.read(settlement_id)
+        if not isinstance(settlement, Settlement):
+            return settlement
+        if settlement.payment_reference != payment_reference:
+            return WrongSettlementState("pay", settlement.state)
+        return settlement
 
-    async def void(self, settlement_id: UUID, reason: str, act: Act) -> Voided:
-        """Withdraw a draft: on record it stays, its entries and what it netted are free again."""
+    async def void(self, settlement_id: UUID, reason: str, actor: SettlementActor) -> VoidOutcome:
+        """Withdraw a draft. It stays on record. Its entries, and the advances that it netted, can
+        be settled again. A repeat by the same key is harmless."""
         try:
             async with self._connection.transaction():
-                found = await self.read(settlement_id)
-                if not isinstance(found, Settlement):
-                    return found
-                await self._alone(found.retailer_id)
-                found = await self._read(settlement_id)
-                if found.state != "drafted":
-                    repeated = found.voided_by == act.key_id
-                    return found if repeated else WrongState("void", found.state)
-                of = self._place, settlement_id
-                await self._connection.execute(RECORD_VOID, *of, act.key_id, act.at, reason)
-                for statement in VOID:
-                    await self._connection.execute(statement, *of)
-        except asyncpg.UniqueViolationError:  # what it netted would be a second advance
+                settlement = await self.read(settlement_id)
+                if not isinstance(settlement, Settlement):
+                    return settlement
+                await self._lock_retailer(settlement.retailer_id)
+                settlement = await self._read(settlement_id)  # as it is under the lock
+                if settlement.state != "drafted":
+                    repeated = settlement.voided_by == actor.key_id
+                    return (
+                        settlement if repeated else WrongSettlementState("void", settlement.state)
+                    )
+                key = self._jurisdiction, settlement_id
+                await self._connection.execute(
+                    _RECORD_VOID_SQL, *key, actor.key_id, actor.at, reason
+                )
+                for statement in _VOID_SQL:
+                    await self._connection.execute(statement, *key)
+        except asyncpg.UniqueViolationError:  # the advance that it netted would be a second one
             return AdvanceOutstanding()
         return await self._read(settlement_id)
 
     async def read(self, settlement_id: UUID) -> Settlement | NoSuchRecord:
+        """The settlement, also if it was voided."""
         row = await self._connection.fetchrow(
             "SELECT * FROM settlement_on_record WHERE jurisdiction = $1 AND settlement_id = $2",
-            self._place,
+            self._jurisdiction,
             settlement_id,
         )
         return NoSuchRecord() if row is None else _settlement(row)
 
-    async def newest(self, retailer_id: str | None, state: State | None) -> list[Settlement]:
-        """At most LISTED_MAX, the newest first."""
+    async def newest(
+        self, retailer_id: str | None, state: SettlementState | None
+    ) -> list[Settlement]:
+        """At most LISTED_MAX settlements, the newest first."""
         rows = await self._connection.fetch(
             "SELECT * FROM settlement_on_record WHERE jurisdiction = $1"
             " AND ($2::text IS NULL OR retailer_id = $2) AND ($3::text IS NULL OR state = $3)"
             " ORDER BY drafted_at DESC, settlement_id DESC LIMIT $4",
-            self._place,
+            self._jurisdiction,
             retailer_id,
             state,
             LISTED_MAX,
@@ -275,42 +235,61 @@ class Settlements:
         return [_settlement(row) for row in rows]
 
     async def _read(self, settlement_id: UUID) -> Settlement:
-        found = await self.read(settlement_id)
-        assert isinstance(found, Settlement), "Bug! A settlement that was just written is gone."
-        return found
+        settlement = await self.read(settlement_id)
+        assert isinstance(settlement, Settlement), "Bug! A settlement just written is gone."
+        return settlement
 
-    async def _alone(self, retailer_id: str) -> str | None:
-        """The retailer's state, None for no such one; until the end nobody else settles for it."""
-        state: str | None = await self._connection.fetchval(LOCK_RETAILER, self._place, retailer_id)
+    async def _lock_retailer(self, retailer_id: str) -> str | None:
+        """The retailer's state. None: there is no such retailer."""
+        state: str | None = await self._connection.fetchval(
+            _LOCK_RETAILER_SQL, self._jurisdiction, retailer_id
+        )
         return state
 
-    async def _due_fen(self, advance: Settlement) -> int:
-        """What settlements still to be approved will have to net it in."""
-        period = Period(advance.retailer_id, advance.from_on, advance.to_on)
-        free: int = await self._connection.fetchval(WORTH, self._place, *_arguments(period))
-        drafted: int = await self._connection.fetchval(
-            DRAFTED_WORTH, self._place, advance.retailer_id
+    async def _worth_fen(self, period: SettlementPeriod) -> int:
+        """The sum of the grants and refunds that are due for the period."""
+        fen: int = await self._connection.fetchval(
+            _WORTH_SQL, self._jurisdiction, *_arguments(period)
         )
-        return free + drafted
+        return fen
+
+    async def _due_fen(self, advance: Settlement) -> int:
+        """What later approvals can net the advance in: entries that are due, and drafts."""
+        period = SettlementPeriod(advance.retailer_id, advance.from_on, advance.to_on)
+        drafted_fen: int = await self._connection.fetchval(
+            _DRAFTED_WORTH_SQL, self._jurisdiction, advance.retailer_id
+        )
+        return await self._worth_fen(period) + drafted_fen
+
+    async def _net_advances(self, retailer_id: str, settlement_id: UUID) -> None:
+        await self._connection.execute(
+            _NET_ADVANCES_SQL, self._jurisdiction, retailer_id, settlement_id
+        )
+        await self._connection.execute(_ADD_UP_SQL, self._jurisdiction, settlement_id)
 
     async def _open(
-        self, settlement_id: UUID, kind: str, period: Period, net_fen: int, act: Act
+        self,
+        settlement_id: UUID,
+        kind: str,
+        period: SettlementPeriod,
+        net_fen: int,
+        actor: SettlementActor,
     ) -> None:
         await self._connection.execute(
-            OPEN,
-            self._place,
+            _OPEN_SQL,
+            self._jurisdiction,
             settlement_id,
             period.retailer_id,
             kind,
             period.from_on,
             period.to_on,
             net_fen,
-            act.key_id,
-            act.at,
+            actor.key_id,
+            actor.at,
         )
 
 
-def _arguments(period: Period) -> tuple[str, date, date]:
+def _arguments(period: SettlementPeriod) -> tuple[str, date, date]:
     return period.retailer_id, period.from_on, period.to_on
 
 

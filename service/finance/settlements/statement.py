@@ -1,6 +1,6 @@
-"""A settlement on paper: what a retailer files, as JSON, CSV, a workbook or a PDF.
+"""The statement of a settlement, which a retailer files: JSON, CSV, a workbook or a PDF.
 
-The libraries for the last two are large, and imported when the first one is made.
+The libraries for workbooks and PDF are large. They are imported for the first such file.
 """
 
 import csv
@@ -15,19 +15,20 @@ import asyncpg
 
 from service.core.calendar import SHANGHAI
 from service.core.money import yuan
-from service.finance.settlements.settlements import Settlement
+from service.finance.settlements.settlement import Settlement
 
 StatementFile = Literal["csv", "xlsx", "pdf"]
 StatementFormat = Literal["json", "csv", "xlsx", "pdf"]
+EntryRole = Literal["grant", "refund", "claw_back"]
 
-# More lines than a person would leaf through: the PDF then names the CSV instead.
+# A longer PDF names the CSV file instead of its lines: nobody reads so many pages.
 PDF_LINES_MAX = 2_000
-PARTS = {"grant": "补贴", "refund": "退货冲减", "claw_back": "追回"}
+ROLE_NAMES = {"grant": "补贴", "refund": "退货冲减", "claw_back": "追回"}
 STATES = {"drafted": "草稿", "approved": "已审核", "paid": "已拨付", "voided": "已作废"}
 HEADING = (
     "分录号", "记账日", "类型", "门店编号", "品类", "补贴单号", "行号", "发票号码", "金额（元）"
 )  # fmt: skip
-FONT = "STSong-Light"  # one that readers of PDF bring for Chinese: no file of ours is needed
+FONT = "STSong-Light"  # PDF readers bring it for Chinese, so no font file is needed
 
 FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
 
@@ -42,12 +43,12 @@ LINES = """
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """One entry of the settlement."""
+class StatementLine:
+    """One journal entry of the settlement. `part` is its role in the settlement."""
 
     entry_no: int
     booked_on: date
-    part: Literal["grant", "refund", "claw_back"]
+    part: EntryRole
     store_id: str
     category: str
     claim_id: UUID
@@ -58,10 +59,12 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Statement:
+    """A settlement with the retailer and every entry."""
+
     settlement: Settlement
     retailer_name: str
     retailer_uscc: str
-    lines: list[Line]
+    lines: list[StatementLine]
 
 
 async def read_statement(
@@ -73,30 +76,33 @@ async def read_statement(
         settlement.retailer_id,
     )
     rows = await connection.fetch(LINES, jurisdiction, settlement.settlement_id)
-    lines = [Line(*row) for row in rows]
+    lines = [StatementLine(*row) for row in rows]
     return Statement(settlement, retailer["name"], retailer["uscc"], lines)
 
 
 def _head(statement: Statement) -> list[tuple[str, str]]:
-    one = statement.settlement
-    voided = [("作废", _signed(one.voided_by, one.voided_at)), ("作废原因", one.void_reason or "")]
+    settlement = statement.settlement
+    voided = [
+        ("作废", _signed(settlement.voided_by, settlement.voided_at)),
+        ("作废原因", settlement.void_reason or ""),
+    ]
     return [
-        ("结算单号", str(one.settlement_id)),
+        ("结算单号", str(settlement.settlement_id)),
         ("企业", f"{statement.retailer_name}（{statement.retailer_uscc}）"),
-        ("类型", "预拨" if one.kind == "advance" else "结算"),
-        ("期间", f"{one.from_on} 至 {one.to_on}"),
-        ("状态", STATES[one.state]),
-        ("分录数", str(one.entries)),
-        ("补贴（元）", yuan(one.granted_fen)),
-        ("退货冲减（元）", yuan(one.refunded_fen)),
-        ("追回（元）", yuan(one.clawed_back_fen)),
-        ("扣除预拨（元）", yuan(-one.advanced_fen)),
-        ("应付净额（元）", yuan(one.net_fen)),
-        ("编制", _signed(one.drafted_by, one.drafted_at)),
-        ("审核", _signed(one.approved_by, one.approved_at)),
-        ("拨付", _signed(one.paid_by, one.paid_at)),
-        ("付款凭证号", one.payment_reference or ""),
-        *(voided if one.state == "voided" else ()),
+        ("类型", "预拨" if settlement.kind == "advance" else "结算"),
+        ("期间", f"{settlement.from_on} 至 {settlement.to_on}"),
+        ("状态", STATES[settlement.state]),
+        ("分录数", str(settlement.entries)),
+        ("补贴（元）", yuan(settlement.granted_fen)),
+        ("退货冲减（元）", yuan(settlement.refunded_fen)),
+        ("追回（元）", yuan(settlement.clawed_back_fen)),
+        ("扣除预拨（元）", yuan(-settlement.advanced_fen)),
+        ("应付净额（元）", yuan(settlement.net_fen)),
+        ("编制", _signed(settlement.drafted_by, settlement.drafted_at)),
+        ("审核", _signed(settlement.approved_by, settlement.approved_at)),
+        ("拨付", _signed(settlement.paid_by, settlement.paid_at)),
+        ("付款凭证号", settlement.payment_reference or ""),
+        *(voided if settlement.state == "voided" else ()),
     ]
 
 
@@ -106,12 +112,12 @@ def _signed(key_id: str | None, at: datetime | None) -> str:
     return f"{key_id}，{at.astimezone(SHANGHAI):%Y-%m-%d %H:%M}"
 
 
-def _rows(lines: Iterable[Line]) -> Iterable[tuple[Any, ...]]:
+def _rows(lines: Iterable[StatementLine]) -> Iterable[tuple[Any, ...]]:
     for line in lines:
         yield (
             line.entry_no,
             line.booked_on.isoformat(),
-            PARTS[line.part],
+            ROLE_NAMES[line.part],
             line.store_id,
             line.category,
             str(line.claim_id),
@@ -121,8 +127,8 @@ def _rows(lines: Iterable[Line]) -> Iterable[tuple[Any, ...]]:
         )
 
 
-def _harmless(row: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Without what a spreadsheet would compute, when it has but text to go by."""
+def _formula_safe(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The row with an apostrophe before each text that a spreadsheet would run as a formula."""
     *cells, amount = row
     guarded = (
         f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA_SIGNS) else cell
@@ -132,11 +138,11 @@ def _harmless(row: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def csv_file(statement: Statement) -> bytes:
-    """For Excel too, so with a byte order mark."""
+    """CSV in UTF-8, with a byte order mark for Excel."""
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(HEADING)
-    writer.writerows(map(_harmless, _rows(statement.lines)))
+    writer.writerows(map(_formula_safe, _rows(statement.lines)))
     return ("\ufeff" + text.getvalue()).encode()
 
 
@@ -144,7 +150,7 @@ def xlsx_file(statement: Statement) -> bytes:
     import xlsxwriter
 
     file = io.BytesIO()
-    plain = {"strings_to_formulas": False, "strings_to_urls": False}  # names and notes of others
+    plain = {"strings_to_formulas": False, "strings_to_urls": False}  # texts come from retailers
     book = xlsxwriter.Workbook(file, {"constant_memory": True, **plain})
     book.set_properties({"created": statement.settlement.drafted_at.astimezone(UTC)})
     head, lines = book.add_worksheet("结算单"), book.add_worksheet("明细")
@@ -158,14 +164,14 @@ def xlsx_file(statement: Statement) -> bytes:
             (lines.write_number if isinstance(value, int) else lines.write_string)(
                 at, column, value
             )
-        lines.write_number(at, len(row) - 1, float(row[-1]), money)  # for people; csv is exact
+        lines.write_number(at, len(row) - 1, float(row[-1]), money)  # float: only the csv is exact
     book.close()
     return file.getvalue()
 
 
 def _in_font(text: str) -> str:
-    """The font's encoding ends at U+FFFF; 〓 stands for a sign that it lacks."""
-    return "".join(sign if sign <= "\uffff" else "〓" for sign in text)
+    """The text with 〓 for each character above U+FFFF: the font cannot encode those."""
+    return "".join(char if char <= "\uffff" else "〓" for char in text)
 
 
 def pdf_file(statement: Statement) -> bytes:
@@ -211,7 +217,7 @@ def pdf_file(statement: Statement) -> bytes:
     return file.getvalue()
 
 
-FILES: dict[StatementFile, tuple[Callable[[Statement], bytes], str]] = {
+STATEMENT_FILES: dict[StatementFile, tuple[Callable[[Statement], bytes], str]] = {
     "csv": (csv_file, "text/csv; charset=utf-8"),
     "xlsx": (xlsx_file, "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"),
     "pdf": (pdf_file, "application/pdf"),

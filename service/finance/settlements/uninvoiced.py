@@ -1,4 +1,4 @@
-"""Confirmed claims that have no invoice yet: finance cannot settle them."""
+"""Confirmed claims without an invoice: finance cannot settle them yet."""
 
 import asyncio
 import time
@@ -14,10 +14,12 @@ from service.core.calendar import business_day
 from service.db.engine import LedgerAway
 from service.db.reports import Reports, ReportsBusy
 
+# A read starts at most this often, and its statement may take READ_S.
 EVERY_S = 30
 READ_S = 3
+# After a read that took t seconds, the next one starts 100 t later at the earliest.
 PAUSE_FACTOR = 100
-# How long a scrape waits for a new answer before it shows the last one.
+# A scrape waits this long for a running read. Then it gets the last result.
 PATIENCE_S = 0.3
 
 Age = Literal["week", "month", "older"]
@@ -39,7 +41,7 @@ GROUP BY 1
 
 @dataclass(frozen=True, slots=True)
 class Uninvoiced:
-    """How many claims, and their subsidy less refunds, in fen."""
+    """A number of claims, and their subsidy less refunds, in fen."""
 
     claims: int
     fen: int
@@ -48,51 +50,49 @@ class Uninvoiced:
 async def read_uninvoiced(
     connection: asyncpg.Connection, jurisdiction: str, today: date
 ) -> dict[Age, Uninvoiced]:
-    """By the age of the grant: up to a week, up to 30 days, older. Reads the whole journal.
-
-    Raises asyncpg's errors.
-    """
+    """The claims without an invoice by the age of their grant: up to a week, up to 30 days, older.
+    Reads the whole journal. Raises asyncpg's errors."""
     rows = await connection.fetch(_SQL, jurisdiction, today)
-    found = {row["age"]: Uninvoiced(row["claims"], row["fen"]) for row in rows}
-    return {age: found.get(age, Uninvoiced(0, 0)) for age in AGES}
+    by_age = {row["age"]: Uninvoiced(row["claims"], row["fen"]) for row in rows}
+    return {age: by_age.get(age, Uninvoiced(0, 0)) for age in AGES}
 
 
-class UninvoicedLately:
-    """What `read_uninvoiced` said lately. It reads the whole journal, so it is asked seldom, the
-    more seldom the longer it takes, and is cut off when that is too long: a hundredth of one
-    connection's time at the most."""
+class UninvoicedCache:
+    """The last result of `read_uninvoiced`. Each read scans the whole journal, so reads are spaced
+    out: together they take at most a hundredth of one connection's time. A read that takes longer
+    than READ_S is cancelled."""
 
     def __init__(self, reports: Reports, jurisdiction: str, clock: Clock) -> None:
         self._reports = reports
         self._jurisdiction = jurisdiction
         self._clock = clock
-        self._known: Mapping[str, tuple[int, int]] | None = None
-        self._asking: asyncio.Task[None] | None = None
-        self._ask_at = 0.0
+        self._last: Mapping[str, tuple[int, int]] | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self._read_at_s = 0.0
 
     async def __call__(self) -> Mapping[str, tuple[int, int]] | None:
-        """Claims and fen by age, as last known; None while they never were."""
-        if self._asking is None and time.monotonic() >= self._ask_at:
-            self._asking = asyncio.create_task(self._ask())
-        if self._asking is not None:
-            await asyncio.wait({self._asking}, timeout=PATIENCE_S)
-        return self._known
+        """(claims, fen) by age, from the last read. None: no read has succeeded yet."""
+        if self._reading is None and time.monotonic() >= self._read_at_s:
+            self._reading = asyncio.create_task(self._read())
+        if self._reading is not None:
+            await asyncio.wait({self._reading}, timeout=PATIENCE_S)
+        return self._last
 
     def close(self) -> None:
-        if self._asking is not None:
-            self._asking.cancel()
+        if self._reading is not None:
+            self._reading.cancel()
 
-    async def _ask(self) -> None:
+    async def _read(self) -> None:
         started = time.monotonic()
         try:
             async with self._reports.connection() as connection, connection.transaction():
                 await connection.execute(f"SET LOCAL statement_timeout = '{READ_S}s'")
                 today = business_day(self._clock.now())
-                found = await read_uninvoiced(connection, self._jurisdiction, today)
-            self._known = {age: (one.claims, one.fen) for age, one in found.items()}
+                by_age = await read_uninvoiced(connection, self._jurisdiction, today)
+            self._last = {age: (count.claims, count.fen) for age, count in by_age.items()}
         except (LedgerAway, ReportsBusy):
-            pass  # away, busy or too long: what was known stays
+            pass  # the ledger is away or busy, or the read was cancelled: the last result stays
         finally:
             took_s = time.monotonic() - started
-            self._ask_at = time.monotonic() + max(EVERY_S, took_s * PAUSE_FACTOR)
-            self._asking = None
+            self._read_at_s = time.monotonic() + max(EVERY_S, took_s * PAUSE_FACTOR)
+            self._reading = None

@@ -1,16 +1,16 @@
-"""Why a settlement cannot be moved on from where it is, and what to do."""
+"""Why the state of a settlement does not allow an action, and what to do instead."""
 
 from typing import Literal
 
 from service.core.sentences import Sentence
 
-Wish = Literal["approve", "pay", "void"]
+SettlementAction = Literal["approve", "pay", "void"]
 
 VOIDED = Sentence(
     "该结算单已作废，其分录可重新结算；请另行编制。",
     "This settlement was voided, and its entries are free: draft another.",
 )
-SENTENCES: dict[tuple[Wish, str], Sentence] = {
+SENTENCES: dict[tuple[SettlementAction, str], Sentence] = {
     ("approve", "approved"): Sentence(
         "该结算单已由另一把密钥审核，无需再审；可登记付款（pay）。",
         "Another key has approved this settlement: it can be paid.",
@@ -24,7 +24,7 @@ SENTENCES: dict[tuple[Wish, str], Sentence] = {
         "该结算单尚未审核，请先用另一把财政密钥审核（approve）。",
         "This settlement is a draft: approve it first, with another finance key.",
     ),
-    # The approval came between the attempt and the look.
+    # The approval committed between the update and the read.
     ("pay", "approved"): Sentence(
         "该结算单刚刚通过审核，请重试付款登记。",
         "This settlement was approved just now: note its payment again.",
