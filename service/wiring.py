@@ -28,8 +28,8 @@ from service.db.reports import Reports, open_reports
 from service.finance.journal.closing import Closer
 from service.finance.journal.snapshot import Books
 from service.finance.journal.sums import sum_up
-from service.finance.reconcile.kept import RUNNING_MAX as RECONCILIATIONS_MAX
-from service.finance.reconcile.runner import Runner
+from service.finance.reconcile.reconciliations import RUNNING_MAX as RECONCILIATIONS_MAX
+from service.finance.reconcile.runner import ReconcileRunner
 from service.finance.settlements.uninvoiced import UninvoicedCache
 from service.ops.figures import Figures
 from service.ops.pulse import Pulse
@@ -74,7 +74,7 @@ class Service:
     tally: Tally
     figures: Figures
     books: Books
-    reconciliations: Runner
+    reconciliations: ReconcileRunner
 
 
 @asynccontextmanager
@@ -140,7 +140,7 @@ async def open_service(
         standby_url = settings.standby_url
         books = await Books.open(reports, standby_url)
         stack.callback(books.close)
-        reconciliations = Runner(reports, database_url, standby_url, clock)
+        reconciliations = ReconcileRunner(reports, database_url, standby_url, clock)
         stack.push_async_callback(reconciliations.close)
         closer = Closer(reports, book, clock)
         closer_runs = asyncio.create_task(closer.run())

@@ -15,7 +15,7 @@ import psutil
 from loadtests.bench.contest import Row, Sample
 from loadtests.bench.over_http import ours
 from service.embedded import postgres
-from service.finance.journal.columns import COLUMNS
+from service.finance.journal.columns import EXPORT_COLUMNS
 
 ENTRIES = 1_000_000
 LOOK_EVERY_S = 0.02
@@ -29,7 +29,7 @@ BOOK = """
         'nanhu-2025'
     FROM generate_series(1, $1::int) AS n
 """
-NAMES = ", ".join(one.name for one in COLUMNS)
+NAMES = ", ".join(one.name for one in EXPORT_COLUMNS)
 COPY = f"SELECT {NAMES} FROM journal WHERE jurisdiction = '330402' ORDER BY entry_no"
 
 

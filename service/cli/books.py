@@ -1,4 +1,4 @@
-"""`butie export` and `butie totals`: the journal as a file, and what it must come to."""
+"""`butie export` and `butie totals`: the journal as a file, and its control totals."""
 
 import asyncio
 import os
@@ -29,15 +29,17 @@ from service.finance.journal.totals import Totals, read_totals
 From = Annotated[str, typer.Option("--from", metavar="DAY", help="first booking day")]
 To = Annotated[str, typer.Option("--to", metavar="DAY", help="last booking day, included")]
 Filter = Annotated[str | None, typer.Option(callback=plain_name)]
-Kind = Annotated[EntryKind | None, typer.Option()]
-After = Annotated[int, typer.Option(min=0, max=BIGINT_MAX, help="only entries after this number")]
-Until = Annotated[
+KindFilter = Annotated[EntryKind | None, typer.Option()]
+AfterEntry = Annotated[
+    int, typer.Option(min=0, max=BIGINT_MAX, help="only entries after this number")
+]
+UntilEntry = Annotated[
     int | None, typer.Option(min=0, max=BIGINT_MAX, help="only entries up to this number")
 ]
 
 
 def days(from_on: str, to_on: str) -> tuple[date, date]:
-    """Raises Misconfigured."""
+    """The two options as days. Raises Misconfigured."""
     try:
         first, last = parse_day(from_on), parse_day(to_on)
     except ValueError:
@@ -49,7 +51,7 @@ def days(from_on: str, to_on: str) -> tuple[date, date]:
 
 @asynccontextmanager
 async def books_of(settings: Settings) -> AsyncIterator[Books]:
-    """The books of production, of its standby, or of the running sandbox."""
+    """The journal of production, of its standby, or of the running sandbox."""
     async with reports_of(settings) as (reports, _):
         books = await Books.open(reports, settings.standby_url)
         try:
@@ -59,7 +61,7 @@ async def books_of(settings: Settings) -> AsyncIterator[Books]:
 
 
 def progress() -> Progress:
-    """On standard error, so that a file may go to standard output."""
+    """A progress bar on standard error: standard output may be the file."""
     return Progress(*Progress.get_default_columns(), console=Console(stderr=True))
 
 
@@ -72,10 +74,10 @@ def export_command(
     store: Filter = None,
     pool: Filter = None,
     category: Filter = None,
-    kind: Kind = None,
+    kind: KindFilter = None,
     policy: Filter = None,
-    after: After = 0,
-    until: Until = None,
+    after: AfterEntry = 0,
+    until: UntilEntry = None,
     chinese: Annotated[bool, typer.Option("--chinese", help="heading in Chinese")] = False,
     bom: Annotated[bool, typer.Option("--bom", help="csv: for Excel")] = False,
     funding: Annotated[bool, typer.Option("--funding", help="who bears each amount")] = False,
@@ -84,27 +86,31 @@ def export_command(
     ] = False,
     compress: Annotated[Compression | None, typer.Option()] = None,
 ) -> None:
-    """Write the journal's entries to a file: all of them, or no file."""
+    """Write journal entries to a file. Leaves no file if it cannot be completed."""
     with told():
         settings = Settings()
         first, last = days(from_on, to_on)
-        wanted = Selection(
+        selection = Selection(
             settings.jurisdiction, first, last, retailer, store, pool, category, kind, policy,
             after, until,
         )  # fmt: skip
         ending = trailer and format_ in ("csv", "ndjson")
         layout = Layout(format_, funding, chinese, bom, ending)
-        asyncio.run(_export(settings, wanted, layout, compress, out))
+        asyncio.run(_export(settings, selection, layout, compress, out))
 
 
 async def _export(
-    settings: Settings, wanted: Selection, layout: Layout, compress: Compression | None, out: Path
+    settings: Settings,
+    selection: Selection,
+    layout: Layout,
+    compress: Compression | None,
+    out: Path,
 ) -> None:
     with progress() as bars:
         bar = bars.add_task("Exporting", total=None)
         async with books_of(settings) as books:
             download = Download(
-                books, wanted, layout, compress, lambda rows: bars.update(bar, advance=rows)
+                books, selection, layout, compress, lambda rows: bars.update(bar, advance=rows)
             )
             await download.open()
             bars.update(bar, total=download.size.rows)
@@ -150,34 +156,37 @@ def totals_command(
     store: Filter = None,
     pool: Filter = None,
     category: Filter = None,
-    kind: Kind = None,
+    kind: KindFilter = None,
     policy: Filter = None,
-    after: After = 0,
-    until: Until = None,
+    after: AfterEntry = 0,
+    until: UntilEntry = None,
 ) -> None:
-    """Show what an export under the same filters comes to, with the SHA-256 of its plain csv."""
+    """Show the totals of an export with the same filters, and the SHA-256 of its plain csv."""
     with told():
         settings = Settings()
         first, last = days(from_on, to_on)
-        wanted = Selection(
+        selection = Selection(
             settings.jurisdiction, first, last, retailer, store, pool, category, kind, policy,
             after, until,
         )  # fmt: skip
-        totals = asyncio.run(_totals(settings, wanted))
+        totals = asyncio.run(_totals(settings, selection))
     _show(totals)
 
 
-async def _totals(settings: Settings, wanted: Selection) -> Totals:
-    async with books_of(settings) as books, books.snapshot(wanted) as (reading, selection):
-        return await read_totals(reading, selection)
+async def _totals(settings: Settings, selection: Selection) -> Totals:
+    async with books_of(settings) as books, books.snapshot(selection) as (reading, completed):
+        return await read_totals(reading, completed)
 
 
 def _show(totals: Totals) -> None:
     rows: list[tuple[object, ...]] = []
-    for what, parts in (
+    for attribute, subtotals in (
         ("kind", totals.by_kind), ("pool", totals.by_pool), ("retailer", totals.by_retailer),
     ):  # fmt: skip
-        rows += [(what, one.name or "-", one.rows, yuan(one.sum_fen)) for one in parts]
+        rows += [
+            (attribute, subtotal.name or "-", subtotal.rows, yuan(subtotal.sum_fen))
+            for subtotal in subtotals
+        ]
     for level in ("centre", "province", "city", "district"):
         rows.append(("borne by", level, "", yuan(getattr(totals.funding, f"{level}_fen"))))
     rows.append(("all", "", totals.rows, yuan(totals.sum_fen)))

@@ -1,4 +1,4 @@
-"""`butie journal`: close the days that are due, and prove that closed ones are unchanged."""
+"""`butie journal`: close the days that are due, and verify that closed days are unchanged."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -18,12 +18,12 @@ from service.finance.journal.closing import Closer, still_due
 from service.finance.journal.verify import verify
 from service.policies import read_book
 
-app = typer.Typer(name="journal", help="The books.", no_args_is_help=True)
+app = typer.Typer(name="journal", help="Close and verify the journal.", no_args_is_help=True)
 
 
 @app.command("close")
 def close_command() -> None:
-    """Close every day that is due. `butie serve` does so by itself."""
+    """Close every day that is due. `butie serve` does this by itself."""
     with told():
         asyncio.run(_close(Settings()))
 
@@ -32,10 +32,10 @@ def close_command() -> None:
 def verify_command(
     digest: Annotated[
         str | None,
-        typer.Option(metavar="HEX", help="a digest noted before: some day must still have it"),
+        typer.Option(metavar="HEX", help="a digest noted earlier: a closed day must still have it"),
     ] = None,
 ) -> None:
-    """Recompute every closed day. Exits with 1 when a row was changed, dropped or added."""
+    """Recompute every closed day. Exits with 1 if a row was changed, dropped or added."""
     with told():
         good = asyncio.run(_verify(Settings(), digest))
     raise typer.Exit(0 if good else 1)
@@ -50,7 +50,7 @@ async def _close(settings: Settings) -> None:
     for day in closed:
         typer.echo(f"{day} closed")
     if waiting:
-        typer.echo(f"{waiting} waits for who is booking in it, or closing it, just now. Try again.")
+        typer.echo(f"{waiting} waits for a booking on it, or for another worker. Try again.")
         raise typer.Exit(1)
     if not closed:
         typer.echo("No day is due.")
@@ -64,7 +64,8 @@ async def _verify(settings: Settings, noted: str | None) -> bool:
 async def print_verified(
     connection: asyncpg.Connection, jurisdiction: str, noted: str | None
 ) -> bool:
-    """Print each closed day and what is wrong about it; whether all is well."""
+    """Print each closed day with its findings. Returns whether there is none, and whether a closed
+    day has the digest `noted`, if given."""
     good, digests = True, set()
     async for day in verify(connection, jurisdiction):
         typer.echo(f"{day.day}  {day.entries:>9}  {yuan(day.sum_fen):>18}  {day.digest}")
@@ -81,7 +82,7 @@ async def print_verified(
 
 @asynccontextmanager
 async def reports_of(settings: Settings) -> AsyncIterator[tuple[Reports, Clock]]:
-    """The ledger of production, or of the running sandbox, and its clock."""
+    """Report connections to production or to the running sandbox, with its clock."""
     database_url, _, clock = engines_of(settings)
     reports = await open_reports(database_url)
     try:

@@ -1,4 +1,4 @@
-"""`butie reconcile FILE`: somebody else's file beside the books."""
+"""`butie reconcile FILE`: compare a file of a retailer or a payment platform with the ledger."""
 
 import asyncio
 import csv
@@ -15,15 +15,15 @@ from service.cli.tables import print_table
 from service.config import Misconfigured, Settings
 from service.core.money import yuan
 from service.finance.journal.selection import Selection
-from service.finance.reconcile.here import Scope
-from service.finance.reconcile.items import COLUMNS, harmless_row
-from service.finance.reconcile.mapping import AmountIs, Mapping, Unit, states_of
-from service.finance.reconcile.run import Item, Run, Summary
-from service.finance.reconcile.sentences import WHYS
+from service.finance.reconcile.items import ITEM_COLUMNS, harmless_row
+from service.finance.reconcile.ledger_units import ReconcileScope
+from service.finance.reconcile.mapping import AmountIs, AmountUnit, ColumnMapping, states_of
+from service.finance.reconcile.run import ReconcileItem, ReconcileRun, ReconcileSummary
+from service.finance.reconcile.sentences import BAD_ROW_SENTENCES
 
 SHOWN_MAX = 20
 
-Column = Annotated[str | None, typer.Option(metavar="HEADING")]
+Heading = Annotated[str | None, typer.Option(metavar="HEADING")]
 
 
 def reconcile_command(
@@ -31,15 +31,15 @@ def reconcile_command(
     from_on: From,
     to_on: To,
     amount: Annotated[str, typer.Option(metavar="HEADING", help="the subsidy's column")],
-    claim_id: Column = None,
-    order_no: Column = None,
-    invoice_no: Column = None,
-    store_id: Column = None,
-    line_no: Column = None,
-    serial_no: Column = None,
-    state: Column = None,
+    claim_id: Heading = None,
+    order_no: Heading = None,
+    invoice_no: Heading = None,
+    store_id: Heading = None,
+    line_no: Heading = None,
+    serial_no: Heading = None,
+    state: Heading = None,
     states: Annotated[str, typer.Option(help="paid:confirmed,returned:refunded")] = "",
-    unit: Annotated[Unit, typer.Option()] = "yuan",
+    unit: Annotated[AmountUnit, typer.Option()] = "yuan",
     amount_is: Annotated[AmountIs, typer.Option(help="net: less what was refunded")] = "granted",
     skip: Annotated[int, typer.Option(min=0, max=100, help="lines before the heading")] = 0,
     retailer: Filter = None,
@@ -47,40 +47,40 @@ def reconcile_command(
     list_: Annotated[Path | None, typer.Option("--list", help="csv of every difference")] = None,
     matched: Annotated[bool, typer.Option("--matched", help="list what matches, too")] = False,
 ) -> None:
-    """Compare a file with the books. Exits with 1 when they differ, with 2 when they could not
-    be compared. Nothing is changed by it."""
+    """Compare a file with the ledger. Exits with 1 when they differ, and with 2 when they could not
+    be compared. Changes nothing."""
     keys = {"claim_id": claim_id, "order_no": order_no, "invoice_no": invoice_no,
             "store_id": store_id, "line_no": line_no, "serial_no": serial_no}  # fmt: skip
     with told(exit_code=2):
         settings = Settings()
         try:
-            mapping = Mapping(
+            mapping = ColumnMapping(
                 tuple((name, heading) for name, heading in keys.items() if heading),
                 amount, unit, amount_is, state, states_of(states), skip,
             )  # fmt: skip
         except ValueError as error:
             raise Misconfigured(f"--states {error}.") from None
-        if not mapping.finds:
+        if not mapping.identifies:
             raise Misconfigured(
                 "Name the column to match by: --claim-id, --order-no, --invoice-no or --serial-no."
             )
-        scope = Scope(settings.jurisdiction, *days(from_on, to_on), retailer, store)
+        scope = ReconcileScope(settings.jurisdiction, *days(from_on, to_on), retailer, store)
         summary, shown = asyncio.run(_reconcile(settings, scope, mapping, file, list_, matched))
     _show(summary, shown)
     matching = summary.findings["matched"].count
-    if summary.bad_rows or matching < sum(part.count for part in summary.findings.values()):
+    if summary.bad_rows or matching < sum(total.count for total in summary.findings.values()):
         raise typer.Exit(1)
 
 
 async def _reconcile(
     settings: Settings,
-    scope: Scope,
-    mapping: Mapping,
+    scope: ReconcileScope,
+    mapping: ColumnMapping,
     path: Path,
     list_: Path | None,
     with_matched: bool,
-) -> tuple[Summary, list[Item]]:
-    shown: list[Item] = []
+) -> tuple[ReconcileSummary, list[ReconcileItem]]:
+    shown: list[ReconcileItem] = []
     with ExitStack() as stack:
         try:
             file = stack.enter_context(path.open("rb"))
@@ -93,15 +93,15 @@ async def _reconcile(
         async def on_progress(share: float) -> None:
             bars.update(bar, completed=share)
 
-        run = Run(scope, mapping, on_progress)
+        run = ReconcileRun(scope, mapping, on_progress)
         stack.callback(run.close)
         await run.stage_file(file, os.fstat(file.fileno()).st_size)
-        wanted = Selection(scope.jurisdiction, scope.from_on, scope.to_on)
-        async with books_of(settings) as books, books.snapshot(wanted) as (reading, selection):
+        period = Selection(scope.jurisdiction, scope.from_on, scope.to_on)
+        async with books_of(settings) as books, books.snapshot(period) as (reading, selection):
             await run.stage_books(reading, selection.until or 0)
         writer: Any = csv.writer(listing) if listing else None
         if writer:
-            writer.writerow([one.name for one in COLUMNS])
+            writer.writerow([column.name for column in ITEM_COLUMNS])
         number = 0
         async for item in run.items(with_matched=with_matched):
             number += 1
@@ -113,21 +113,21 @@ async def _reconcile(
     return run.summary, shown
 
 
-def _show(summary: Summary, shown: list[Item]) -> None:
+def _show(summary: ReconcileSummary, shown: list[ReconcileItem]) -> None:
     rows = [
-        (name, part.count, yuan(part.here_fen), yuan(part.there_fen))
-        for name, part in summary.findings.items()
+        (name, total.count, yuan(total.here_fen), yuan(total.there_fen))
+        for name, total in summary.findings.items()
     ]
     rows.append(("bad_row", summary.bad_rows, "", ""))
     print_table(("finding", "count", "here, yuan", "in the file, yuan"), rows)
     if shown:
         columns = ("finding", "line", "matched by", "here, yuan", "there, yuan", "here", "there")
-        print_table(columns, [_row(one) for one in shown], title=f"The first {len(shown)}")
+        print_table(columns, [_row(item) for item in shown], title=f"The first {len(shown)}")
 
 
-def _row(one: Item) -> tuple[object, ...]:
-    here = "" if one.here_fen is None else yuan(one.here_fen)
-    there = "" if one.there_fen is None else yuan(one.there_fen)
-    if one.why is not None:
-        return one.finding, one.file_line, WHYS[one.why]["en"], "", "", "", ""
-    return one.finding, one.file_line, one.key, here, there, one.here_state, one.there_state
+def _row(item: ReconcileItem) -> tuple[object, ...]:
+    here = "" if item.here_fen is None else yuan(item.here_fen)
+    there = "" if item.there_fen is None else yuan(item.there_fen)
+    if item.why is not None:
+        return item.finding, item.file_line, BAD_ROW_SENTENCES[item.why]["en"], "", "", "", ""
+    return item.finding, item.file_line, item.key, here, there, item.here_state, item.there_state

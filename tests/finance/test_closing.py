@@ -14,7 +14,7 @@ from service.cli import app
 from service.core.calendar import SHANGHAI
 from service.core.funding import funding_shares
 from service.finance.journal.closing import closes_at, last_due
-from service.finance.journal.verify import Finding, verify
+from service.finance.journal.verify import JournalFinding, verify
 from tests.conftest import House
 from tests.finance.books import PLACE, TODAY, claim_some, close
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.anyio
 NEXT = TODAY + timedelta(days=1)
 
 
-async def findings(house: House) -> list[Finding]:
+async def findings(house: House) -> list[JournalFinding]:
     async with house.service.reports.connection() as connection:
         return [one async for day in verify(connection, PLACE) for one in day.findings]
 

@@ -26,7 +26,7 @@ from service.api.routes.exports import ExportAnswer, unless_left
 from service.cli import app
 from service.db.reports import CONNECTIONS_MAX
 from service.finance.journal import export
-from service.finance.journal.columns import COLUMNS, FUNDING_COLUMNS, described
+from service.finance.journal.columns import EXPORT_COLUMNS, FUNDING_COLUMNS, described
 from service.finance.journal.download import Download, NotAsAnnounced
 from service.finance.journal.export import Layout
 from service.finance.journal.selection import Selection
@@ -36,7 +36,7 @@ from tests.finance.books import PERIOD, PLACE, TODAY, claim_some, close, many_en
 
 pytestmark = pytest.mark.anyio
 
-NAMES = [one.name for one in COLUMNS]
+NAMES = [one.name for one in EXPORT_COLUMNS]
 
 
 async def export_of(house: House, **query: Any) -> httpx.Response:

@@ -14,21 +14,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.finance.journal.selection import Selection
-from service.finance.reconcile.here import Scope
-from service.finance.reconcile.mapping import Mapping
-from service.finance.reconcile.run import Item, Run
+from service.finance.reconcile.ledger_units import ReconcileScope
+from service.finance.reconcile.mapping import ColumnMapping
+from service.finance.reconcile.run import ReconcileItem, ReconcileRun
 from tests.conftest import House
 from tests.finance.books import PLACE, TODAY
 from tests.finance.test_reconciliations import ties_of
 
 pytestmark = pytest.mark.anyio
 
-BY_ORDER = Mapping((("order_no", "order"),), "fen", "fen", state="state")
-SCOPE = Scope(PLACE, TODAY, TODAY)
+BY_ORDER = ColumnMapping((("order_no", "order"),), "fen", "fen", state="state")
+SCOPE = ReconcileScope(PLACE, TODAY, TODAY)
 OPS = ("keep", "keep", "keep", "drop", "amount", "state", "twice", "both")
 FINDS = {"amount": "amount_differs", "state": "state_differs", "both": "state_differs"}
 
-Row = tuple[str, int, str]
+FileRow = tuple[str, int, str]
 
 
 class Ledger:
@@ -49,11 +49,13 @@ async def no_progress(share: float) -> None:
     assert 0 <= share <= 1
 
 
-async def run(mapping: Mapping, rows: list[Row], units: Any, scope: Scope = SCOPE) -> Any:
+async def run(
+    mapping: ColumnMapping, rows: list[FileRow], units: Any, scope: ReconcileScope = SCOPE
+) -> Any:
     """(items, summary)"""
     text = "order,fen,state\n" + "".join(f"{key},{fen},{state}\n" for key, fen, state in rows)
     file = io.BytesIO(text.encode())
-    made = Run(scope, mapping, no_progress)
+    made = ReconcileRun(scope, mapping, no_progress)
     try:
         await made.stage_file(file, len(text))
         await units(made)
@@ -63,10 +65,12 @@ async def run(mapping: Mapping, rows: list[Row], units: Any, scope: Scope = SCOP
 
 
 @st.composite
-def worlds(draw: st.DrawFn) -> tuple[list[tuple[Any, ...]], list[Row], Counter[tuple[str, str]]]:
+def worlds(
+    draw: st.DrawFn,
+) -> tuple[list[tuple[Any, ...]], list[FileRow], Counter[tuple[str, str]]]:
     """(units, rows, what must be found: (finding, key), how often)."""
     units: list[tuple[Any, ...]] = []
-    rows: list[Row] = []
+    rows: list[FileRow] = []
     found: Counter[tuple[str, str]] = Counter()
     for n in range(draw(st.integers(0, 12))):
         key, fen = f"K{n}", draw(st.integers(1, 3)) * 100
@@ -99,7 +103,7 @@ def worlds(draw: st.DrawFn) -> tuple[list[tuple[Any, ...]], list[Row], Counter[t
 def test_what_was_planted_is_found_and_nothing_else(world: Any) -> None:
     units, rows, planted = world
 
-    async def stage(made: Run) -> None:
+    async def stage(made: ReconcileRun) -> None:
         await made.stage_books(Ledger(units), 1)  # type: ignore[arg-type]
 
     items, summary = asyncio.run(run(BY_ORDER, rows, stage))
@@ -185,19 +189,19 @@ async def test_the_books_units_are_the_truth(house: House, seed: int) -> None:
     dice = random.Random(seed)
     claims = [one for one in await books(house, dice) if one["retailer"] == "sandbox"]
     days = TODAY - timedelta(days=1), TODAY + timedelta(days=1)
-    scope = Scope(PLACE, *days, "sandbox")
+    scope = ReconcileScope(PLACE, *days, "sandbox")
     for by_line, net in ((False, False), (False, True), (True, False), (True, True)):
         key = ("serial_no" if by_line else "order_no", "order")
-        mapping = Mapping((key,), "fen", "fen", "net" if net else "granted", "state")
+        mapping = ColumnMapping((key,), "fen", "fen", "net" if net else "granted", "state")
         truth = told(claims, by_line, net)
         await find_planted(house, dice, scope, mapping, truth)
 
 
 async def find_planted(
-    house: House, dice: random.Random, scope: Scope, mapping: Mapping, truth: Any
+    house: House, dice: random.Random, scope: ReconcileScope, mapping: ColumnMapping, truth: Any
 ) -> None:
     planted: set[tuple[str, str]] = set()
-    rows: list[Row] = []
+    rows: list[FileRow] = []
     for key, fen, state, day in truth:
         if not scope.from_on <= day <= scope.to_on:
             if dice.random() < 0.2 and abs((day - TODAY).days) <= 5:
@@ -218,13 +222,13 @@ async def find_planted(
     planted.add(("missing_here", "NOWHERE"))
     dice.shuffle(rows)
 
-    async def stage(made: Run) -> None:
+    async def stage(made: ReconcileRun) -> None:
         wanted = Selection(PLACE, scope.from_on, scope.to_on)
         async with house.service.books.snapshot(wanted) as (reading, selection):
             await made.stage_books(reading, selection.until or 0)
 
     items, summary = await run(mapping, rows, stage, scope)
-    found: list[Item] = [item for item in items if item.finding != "matched"]
+    found: list[ReconcileItem] = [item for item in items if item.finding != "matched"]
     assert {(item.finding, item.key) for item in found} == planted
     assert len(found) == len(planted)
     ties_of(summary)

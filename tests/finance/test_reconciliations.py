@@ -14,9 +14,9 @@ import httpx
 import pytest
 import xlsxwriter
 
-from service.finance.reconcile import kept
+from service.finance.reconcile import reconciliations
 from service.finance.reconcile.files import Rows
-from service.finance.reconcile.run import Part, Summary
+from service.finance.reconcile.run import FindingTotal, ReconcileSummary
 from tests.conftest import House
 from tests.finance.books import PLACE, claim_some, close, refund
 
@@ -143,11 +143,15 @@ async def test_every_kind_of_difference_is_found(house: House, made: Any) -> Non
 
 def ties(summary: dict[str, Any]) -> None:
     """Each good row and each unit of the period is in one finding, to the fen."""
-    found = {name: Part(**part) for name, part in summary["findings"].items()}
-    ties_of(Summary(**{**summary, "findings": found, "other_days": Part(**summary["other_days"])}))
+    found = {name: FindingTotal(**part) for name, part in summary["findings"].items()}
+    ties_of(
+        ReconcileSummary(
+            **{**summary, "findings": found, "other_days": FindingTotal(**summary["other_days"])}
+        )
+    )
 
 
-def ties_of(summary: Summary) -> None:
+def ties_of(summary: ReconcileSummary) -> None:
     found = summary.findings
     of_the_file = [part for name, part in found.items() if name != "missing_there"]
     assert sum(part.count for part in of_the_file) == summary.rows - summary.bad_rows
@@ -309,7 +313,7 @@ async def test_a_form_is_told_to_send_the_file_itself(house: House) -> None:
 
 
 async def test_only_so_many_run_at_once(house: House) -> None:
-    for n in range(kept.RUNNING_MAX):
+    for n in range(reconciliations.RUNNING_MAX):
         await pretend_to_run(house, n)
     answer = await send(house, HEADING.encode(), **COLUMNS)
     assert (answer.status_code, answer.json()["code"]) == (429, "reconciliations_running")

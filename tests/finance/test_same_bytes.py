@@ -11,7 +11,7 @@ from uuid import UUID
 
 import pytest
 
-from service.finance.journal.columns import COLUMNS
+from service.finance.journal.columns import EXPORT_COLUMNS
 from service.finance.journal.encoders import Encoder, ParquetEncoder, SheetEncoder
 from service.finance.settlements.statement import Statement, pdf_file, xlsx_file
 from tests.finance.statements import SETTLEMENT
@@ -27,11 +27,11 @@ print(hashlib.sha256(encoded(ENCODERS[{name!r}](), [{lines!r}])).hexdigest())
 
 
 def parquet() -> Encoder:
-    return ParquetEncoder(COLUMNS)
+    return ParquetEncoder(EXPORT_COLUMNS)
 
 
 def xlsx() -> Encoder:
-    return SheetEncoder(COLUMNS, chinese_names=True)
+    return SheetEncoder(EXPORT_COLUMNS, chinese_names=True)
 
 
 ENCODERS = {"parquet": parquet, "xlsx": xlsx}

@@ -54,7 +54,7 @@ EntryNo = Annotated[int, Field(ge=0, le=BIGINT_MAX)]
 
 
 class Filters(BaseModel):
-    """Unknown parameters are refused: a misspelt filter would let everything through."""
+    """Unknown parameters are refused: a misspelt filter would select every entry."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -94,7 +94,7 @@ class Filters(BaseModel):
 
 
 class ExportQuery(Filters):
-    """What, and how it is to look."""
+    """The entries, and the format of the file."""
 
     format: Format = "csv"
     names: Literal["en", "zh"] = Field("en", description="heading of csv and xlsx; zh: Chinese")
@@ -116,7 +116,7 @@ class ExportQuery(Filters):
 
 
 class ExportAnswer(StreamingResponse):
-    """The pieces of a download, which ends with the answer: sent, failed or not wanted."""
+    """Streams a download, and closes it when the response was sent, failed or was aborted."""
 
     def __init__(self, download: Download, kind: Format, headers: dict[str, str]) -> None:
         super().__init__(download.pieces(), 200, headers, MEDIA_TYPES[kind])
@@ -140,7 +140,7 @@ Result = TypeVar("Result")
 
 
 async def unless_left(request: Request, work: Coroutine[Any, Any, Result]) -> Result:
-    """What the work gives. It is cut off when the client leaves: raises ClientDisconnect."""
+    """The result of the work. Cancels it when the client disconnects: raises ClientDisconnect."""
 
     async def leave() -> None:
         while (await request.receive())["type"] != "http.disconnect":
@@ -209,11 +209,11 @@ async def export_journal(
 async def journal_totals(
     request: Request, service: ServiceOf, query: Annotated[Filters, Query()]
 ) -> Totals:
-    """Count and sums under the same filters and the same snapshot rule as the file's."""
-    wanted = query.selection(service.settings.jurisdiction)
+    """Count, sums and digest of an export with the same filters, by the same snapshot rule."""
+    filters = query.selection(service.settings.jurisdiction)
 
     async def read() -> Totals:
-        async with service.books.snapshot(wanted) as (connection, selection):
+        async with service.books.snapshot(filters) as (connection, selection):
             return await read_totals(connection, selection)
 
     return await unless_left(request, read())

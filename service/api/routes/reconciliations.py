@@ -1,4 +1,4 @@
-"""Reconciliations: somebody else's file beside the books."""
+"""Reconciliations: compare a file of a retailer or a payment platform with the ledger."""
 
 import asyncio
 import hashlib
@@ -20,12 +20,24 @@ from service.api.routes.exports import MEDIA_TYPES, Name, StoreName
 from service.core.checkout import Day
 from service.core.sentences import Language
 from service.finance.reconcile.files import BadFile, Rows, reader_of
-from service.finance.reconcile.here import Scope
-from service.finance.reconcile.items import Listed, ListFormat, ListOf, list_pieces
-from service.finance.reconcile.kept import Asked, Kept, Reconciliation, RunState
-from service.finance.reconcile.mapping import KEYS, AmountIs, Mapping, Unit, Why, states_of
-from service.finance.reconcile.run import Summary
-from service.finance.reconcile.sentences import WHYS, fault_sentence
+from service.finance.reconcile.items import ItemFinding, ItemList, ListFormat, list_pieces
+from service.finance.reconcile.ledger_units import ReconcileScope
+from service.finance.reconcile.mapping import (
+    MATCH_KEYS,
+    AmountIs,
+    AmountUnit,
+    BadRowReason,
+    ColumnMapping,
+    states_of,
+)
+from service.finance.reconcile.reconciliations import (
+    ReconcileRequest,
+    Reconciliation,
+    Reconciliations,
+    RunState,
+)
+from service.finance.reconcile.run import ReconcileSummary
+from service.finance.reconcile.sentences import BAD_ROW_SENTENCES, fault_sentence
 from service.retailers.directory import Caller
 from service.wiring import Service
 
@@ -45,8 +57,8 @@ BAD_ROWS_SHOWN = 20
 Heading = Annotated[str, StringConstraints(strip_whitespace=True, pattern=r"^[^\x00-\x1f]{1,64}$")]
 
 
-class What(BaseModel):
-    """Which entries, and which heading of the file stands for what."""
+class ReconcileQuery(BaseModel):
+    """The period, and the meaning of the file's headings."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -61,7 +73,7 @@ class What(BaseModel):
     line_no: Heading | None = Field(None, description="heading: a row is a line of a claim")
     serial_no: Heading | None = Field(None, description="heading: a row is a line of a claim")
     amount: Heading = Field(description="heading of the subsidy's column")
-    unit: Unit = Field("yuan", description="of that column")
+    unit: AmountUnit = Field("yuan", description="of that column")
     amount_is: AmountIs = Field("granted", description="net: less what was refunded")
     state: Heading | None = Field(None, description="heading of the state's column")
     states: str = Field(
@@ -76,33 +88,35 @@ class What(BaseModel):
     def _possible(self) -> Self:
         if self.from_on > self.to_on:
             raise PydanticCustomError("days_reversed", "from is after to")
-        if not self.mapping().finds:
+        if not self.mapping().identifies:
             raise PydanticCustomError("finds_nothing", "no key")
         return self
 
-    def mapping(self) -> Mapping:
-        keys = tuple((name, getattr(self, name)) for name in KEYS if getattr(self, name))
+    def mapping(self) -> ColumnMapping:
+        keys = tuple((name, getattr(self, name)) for name in MATCH_KEYS if getattr(self, name))
         try:
             states = states_of(self.states)
         except ValueError:
             raise PydanticCustomError("state_words", "not word:state") from None
-        return Mapping(keys, self.amount, self.unit, self.amount_is, self.state, states, self.skip)
+        return ColumnMapping(
+            keys, self.amount, self.unit, self.amount_is, self.state, states, self.skip
+        )
 
 
-class BadRowShown(BaseModel):
+class BadRowResponse(BaseModel):
     line: int = Field(description="line of the file, with the heading")
-    why: Why
+    why: BadRowReason
     detail: str
 
 
-class FaultShown(BaseModel):
+class FaultResponse(BaseModel):
     code: str
     detail: str
 
 
-class ReconciliationShown(BaseModel):
-    """`summary` is there when it is done; then every good row of the file is in one of its
-    findings, and so is every claim (or line) that the books have in the period."""
+class ReconciliationResponse(BaseModel):
+    """`summary` is set when the run is done. Then every readable row of the file is in one of its
+    findings, and so is every claim (or line) that was booked in the period."""
 
     reconciliation_id: UUID
     state: RunState
@@ -117,13 +131,13 @@ class ReconciliationShown(BaseModel):
     asked_by: str
     asked_at: datetime
     ended_at: datetime | None
-    summary: Summary | None
-    fault: FaultShown | None = Field(description="why it failed")
-    bad_rows: list[BadRowShown] = Field(description="the first of them; the list has all")
+    summary: ReconcileSummary | None
+    fault: FaultResponse | None = Field(description="why it failed")
+    bad_rows: list[BadRowResponse] = Field(description="the first of them; `/items` has all")
 
 
-class ReconciliationsShown(BaseModel):
-    reconciliations: list[ReconciliationShown]
+class ReconciliationListResponse(BaseModel):
+    reconciliations: list[ReconciliationResponse]
 
 
 async def _reconciliation_id(reconciliation_id: str) -> UUID:
@@ -140,7 +154,7 @@ FILE = {"schema": {"type": "string", "format": "binary"}}
 @router.post(
     "",
     status_code=202,
-    response_model=ReconciliationShown,
+    response_model=ReconciliationResponse,
     responses=documented(
         "file_expected", "body_too_large", "bad_file", "invalid_field", "too_slow",
         "reconciliations_running", "malformed_request",
@@ -158,68 +172,72 @@ async def reconcile(
     response: Response,
     service: ServiceOf,
     caller: MayFinance,
-    query: Annotated[What, Query()],
+    query: Annotated[ReconcileQuery, Query()],
 ) -> Any:
-    """Compare the file in the body, csv or xlsx with at most 1,000,000 rows, with the books.
+    """Compare the file in the body with the ledger: csv or xlsx, at most 1,000,000 rows.
 
-    The answer comes at once; ask for the reconciliation until it is done. Rows that cannot be
-    read are told with their lines. The books stay as they are.
+    The answer comes at once. Read the reconciliation until its state is `done` or `failed`. It
+    names the lines of the rows that cannot be read. The ledger does not change.
     """
     if request.headers.get("content-type", "").startswith("multipart/"):
         raise Refusal("file_expected")
-    place = service.settings.jurisdiction
+    jurisdiction = service.settings.jurisdiction
     async with service.reports.connection() as connection:
-        if await Kept(connection, place).busy():  # before the file is taken in
+        if await Reconciliations(connection, jurisdiction).busy():  # before the upload
             raise Refusal("reconciliations_running")
     with tempfile.TemporaryFile() as file:
-        digest, size = await _take_in(request, file)
+        digest, size = await _receive(request, file)
         mapping = query.mapping()
         try:
-            await asyncio.to_thread(_look, file, size, mapping)
+            await asyncio.to_thread(_check_heading, file, size, mapping)
         except BadFile as bad:
             return _bad_file(request, bad)
-        scope = Scope(place, query.from_on, query.to_on, query.retailer, query.store)
-        asked = Asked(uuid7(), scope, mapping, digest, size, caller.key_id, service.clock.now())
-        shown = await _start(service, asked, file, query.matched)
-    response.headers["Location"] = f"/v1/reconciliations/{asked.reconciliation_id}"
-    return _shown(shown, [], language_of(request))
+        scope = ReconcileScope(
+            jurisdiction, query.from_on, query.to_on, query.retailer, query.store
+        )
+        run = ReconcileRequest(
+            uuid7(), scope, mapping, digest, size, caller.key_id, service.clock.now()
+        )
+        reconciliation = await _start(service, run, file, query.matched)
+    response.headers["Location"] = f"/v1/reconciliations/{run.reconciliation_id}"
+    return _response(reconciliation, [], language_of(request))
 
 
 async def _start(
-    service: Service, asked: Asked, file: BinaryIO, with_matched: bool
+    service: Service, run: ReconcileRequest, file: BinaryIO, with_matched: bool
 ) -> Reconciliation:
     async with service.reports.connection() as connection:
-        kept = Kept(connection, service.settings.jurisdiction)
-        if not await kept.open(asked):
+        reconciliations = Reconciliations(connection, service.settings.jurisdiction)
+        if not await reconciliations.open(run):
             raise Refusal("reconciliations_running")
-        await service.reconciliations.start(asked, file, with_matched=with_matched)
-        shown = await kept.read(asked.reconciliation_id)
-    assert shown is not None, "Bug! A reconciliation that was just opened is gone."
-    return shown
+        await service.reconciliations.start(run, file, with_matched=with_matched)
+        reconciliation = await reconciliations.read(run.reconciliation_id)
+    assert reconciliation is not None, "Bug! A reconciliation just opened is gone."
+    return reconciliation
 
 
-async def _take_in(request: Request, file: BinaryIO) -> tuple[bytes, int]:
-    """(SHA-256, size) of the body, which is in the file then."""
+async def _receive(request: Request, file: BinaryIO) -> tuple[bytes, int]:
+    """Write the body to the file. Returns its SHA-256 and its size in bytes."""
     digest, size = hashlib.sha256(), 0
     async for chunk in request.stream():
         digest.update(chunk)
         size += len(chunk)
         file.write(chunk)
         if size % PIECE_BYTES < len(chunk):
-            await asyncio.sleep(0)  # a disk's buffer is fast; the tills come in between
+            await asyncio.sleep(0)  # writing never waits: let claims run in between
     file.flush()
     file.seek(0)
     return digest.digest(), size
 
 
-def _look(file: BinaryIO, size: int, mapping: Mapping) -> None:
-    """Refuse at once what can be told from the heading of a csv. Raises BadFile."""
+def _check_heading(file: BinaryIO, size: int, mapping: ColumnMapping) -> None:
+    """Check the heading of a csv, so that a wrong one is refused at once. Raises BadFile."""
     rows = Rows(file, size, mapping.skip)
     if rows.kind == "csv":
-        found = next(iter(rows), None)
-        if found is None:
+        heading = next(iter(rows), None)
+        if heading is None:
             raise BadFile("no_rows")
-        reader_of(mapping, found[1])
+        reader_of(mapping, heading[1])
     file.seek(0)
 
 
@@ -230,26 +248,28 @@ def _bad_file(request: Request, bad: BadFile) -> Response:
 
 
 @router.get("")
-async def list_reconciliations(request: Request, service: ServiceOf) -> ReconciliationsShown:
-    """The newest ones."""
+async def list_reconciliations(request: Request, service: ServiceOf) -> ReconciliationListResponse:
+    """The newest reconciliations, at most 200."""
     async with service.reports.connection() as connection:
-        found = await Kept(connection, service.settings.jurisdiction).newest()
+        newest = await Reconciliations(connection, service.settings.jurisdiction).newest()
     language = language_of(request)
-    return ReconciliationsShown(reconciliations=[_shown(one, [], language) for one in found])
+    return ReconciliationListResponse(
+        reconciliations=[_response(reconciliation, [], language) for reconciliation in newest]
+    )
 
 
 @router.get("/{reconciliation_id}", responses=documented("not_found"))
 async def read_reconciliation(
     request: Request, service: ServiceOf, reconciliation_id: ReconciliationId
-) -> ReconciliationShown:
-    """How far it is, and what came of it."""
+) -> ReconciliationResponse:
+    """The progress and the result of a reconciliation."""
     async with service.reports.connection() as connection:
-        kept = Kept(connection, service.settings.jurisdiction)
-        found = await kept.read(reconciliation_id)
-        if found is None:
+        reconciliations = Reconciliations(connection, service.settings.jurisdiction)
+        reconciliation = await reconciliations.read(reconciliation_id)
+        if reconciliation is None:
             raise Refusal("not_found")
-        bad = await kept.bad_rows(reconciliation_id, BAD_ROWS_SHOWN)
-    return _shown(found, bad, language_of(request))
+        bad_rows = await reconciliations.bad_rows(reconciliation_id, BAD_ROWS_SHOWN)
+    return _response(reconciliation, bad_rows, language_of(request))
 
 
 @router.get(
@@ -270,32 +290,35 @@ async def list_items(
     service: ServiceOf,
     reconciliation_id: ReconciliationId,
     format_: Annotated[ListFormat, Query(alias="format")] = "csv",
-    finding: Annotated[Listed | None, Query()] = None,
+    finding: Annotated[ItemFinding | None, Query()] = None,
     names: Annotated[Literal["en", "zh"], Query(description="heading of csv")] = "en",
     bom: Annotated[bool, Query(description="csv: for Excel")] = False,
 ) -> Response:
     """Every difference and every bad row of a reconciliation that is done, as a file."""
-    place = service.settings.jurisdiction
+    jurisdiction = service.settings.jurisdiction
     async with service.reports.connection() as connection:
-        found = await Kept(connection, place).read(reconciliation_id)
-    if found is None:
+        reconciliation = await Reconciliations(connection, jurisdiction).read(reconciliation_id)
+    if reconciliation is None:
         raise Refusal("not_found")
-    if found.state != "done":
+    if reconciliation.state != "done":
         raise Refusal("wrong_state")
-    wanted = ListOf(place, reconciliation_id, format_, finding, names == "zh", bom)
+    item_list = ItemList(jurisdiction, reconciliation_id, format_, finding, names == "zh", bom)
     name = f"reconciliation-{reconciliation_id}.{format_}"
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-    pieces = list_pieces(service.reports, wanted)
+    pieces = list_pieces(service.reports, item_list)
     return StreamingResponse(pieces, 200, headers, MEDIA_TYPES[format_])
 
 
-def _shown(
-    one: Reconciliation, bad_rows: list[tuple[int, Why]], language: Language
-) -> ReconciliationShown:
-    told = {name: getattr(one, name) for name in Reconciliation.__slots__}
-    del told["fault_facts"], told["progress_bp"]
-    if one.fault is not None:
-        detail = fault_sentence(one.fault, one.fault_facts, language)
-        told["fault"] = FaultShown(code=one.fault, detail=detail)
-    bad = [BadRowShown(line=at, why=why, detail=WHYS[why][language]) for at, why in bad_rows]
-    return ReconciliationShown(**told, progress_percent=one.progress_bp // 100, bad_rows=bad)
+def _response(
+    reconciliation: Reconciliation, bad_rows: list[tuple[int, BadRowReason]], language: Language
+) -> ReconciliationResponse:
+    fields = {name: getattr(reconciliation, name) for name in Reconciliation.__slots__}
+    facts, progress_bp = fields.pop("fault_facts"), fields.pop("progress_bp")
+    if reconciliation.fault is not None:
+        detail = fault_sentence(reconciliation.fault, facts, language)
+        fields["fault"] = FaultResponse(code=reconciliation.fault, detail=detail)
+    bad = [
+        BadRowResponse(line=line, why=why, detail=BAD_ROW_SENTENCES[why][language])
+        for line, why in bad_rows
+    ]
+    return ReconciliationResponse(**fields, progress_percent=progress_bp // 100, bad_rows=bad)

@@ -1,9 +1,9 @@
-"""The days of the journal close, one after another, each chained to the one before.
+"""Closes the days of the journal in order. The digest of a day includes the one before.
 
-Day D closes at 00:30 on D + 1 (Asia/Shanghai), half an hour after the last sale that could be
-booked on it. Then its entries are numbered without gaps and hashed (`journal_seal`), and the day
-gets its digest (`journal_day`). What comes later is booked on the next day: `booking_day()` in
-the ledger says on which, and holds it open until the booking is committed.
+Day D closes at 00:30 on D + 1 (Asia/Shanghai). Closing numbers the day's entries without gaps,
+hashes each one (`journal_seal`) and stores the digest of the day (`journal_day`). A later entry is
+booked on the next open day: the SQL function `booking_day()` returns that day, and locks it against
+closing until the booking transaction ends.
 """
 
 from datetime import date, datetime, time, timedelta
@@ -21,12 +21,12 @@ from service.db.reports import Reports, ReportsBusy
 
 CLOSES_AFTER = timedelta(minutes=30)
 EVERY_S = 30.0
-# Bookings that are under way end in milliseconds; else the next pass tries again.
+# A booking transaction takes milliseconds. If one takes longer, the next pass tries again.
 LOCK_WAIT_MS = 2_000
 
 log = structlog.get_logger()
 
-FIRST_OPEN = """
+_FIRST_OPEN_SQL = """
     SELECT coalesce(
         (SELECT max(day) + 1 FROM journal_day WHERE jurisdiction = $1),
         (SELECT min(booked_on) FROM journal WHERE jurisdiction = $1))
@@ -56,16 +56,17 @@ CLOSE = """
 
 
 def last_due(now: datetime) -> date:
-    """The last day whose moment to close has come."""
+    """The last day that is due to close at `now`."""
     return (now.astimezone(SHANGHAI) - CLOSES_AFTER).date() - timedelta(days=1)
 
 
 def closes_at(day: date) -> datetime:
+    """The instant from which the day is due to close."""
     return datetime.combine(day + timedelta(days=1), time(), SHANGHAI) + CLOSES_AFTER
 
 
 class Closer:
-    """One in each worker: whoever comes first closes, and the others find it done."""
+    """One in each worker. The first worker closes a day; the others find it closed."""
 
     def __init__(self, reports: Reports, book: PolicyBook, clock: Clock) -> None:
         self._reports = reports
@@ -77,11 +78,11 @@ class Closer:
         self._passes.stop()
 
     async def run(self) -> None:
-        """Close each day when its moment has come, until stopped."""
+        """Close each day when it is due, until stopped."""
         await self._passes.run(self.run_once)
 
     async def run_once(self) -> list[date]:
-        """Close every day that is due; returns them. Raises LedgerAway or ReportsBusy."""
+        """Close every day that is due. Returns these days. Raises LedgerAway or ReportsBusy."""
         now = self._clock.now()
         async with self._reports.connection() as connection:
             await record_funding(connection, self._book)
@@ -89,26 +90,27 @@ class Closer:
 
 
 async def record_funding(connection: asyncpg.Connection, book: PolicyBook) -> None:
-    """Keep who bears each policy's subsidies. What was kept first holds for good."""
+    """Store the funding shares of each policy. Stored shares never change: if a policy file now
+    has others, that is logged as an error."""
     rows = [(book.jurisdiction, policy.id, *rates_of(policy.funding)) for policy in book.policies]
-    known = await connection.fetch(
+    records = await connection.fetch(
         "SELECT * FROM policy_funding WHERE jurisdiction = $1", book.jurisdiction
     )
-    kept = {record["policy"]: tuple(record.values()) for record in known}
+    stored = {record["policy"]: tuple(record.values()) for record in records}
     for row in rows:
-        if row[1] not in kept:
+        if row[1] not in stored:
             await connection.execute(
                 "INSERT INTO policy_funding VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
                 *row,
             )
-        elif kept[row[1]] != row:
-            log.error("funding_changed", policy=row[1], kept=kept[row[1]][2:], now=row[2:])
+        elif stored[row[1]] != row:
+            log.error("funding_changed", policy=row[1], kept=stored[row[1]][2:], now=row[2:])
 
 
 async def close_days(
     connection: asyncpg.Connection, jurisdiction: str, now: datetime
 ) -> list[date]:
-    """Close every open day whose moment has come, oldest first."""
+    """Close every day that is due, oldest first. Returns the closed days."""
     closed: list[date] = []
     while (day := await still_due(connection, jurisdiction, now)) is not None:
         if not await _close_day(connection, jurisdiction, day, now):
@@ -120,15 +122,16 @@ async def close_days(
 async def still_due(
     connection: asyncpg.Connection, jurisdiction: str, now: datetime
 ) -> date | None:
-    """The first open day whose moment has come."""
-    first: date | None = await connection.fetchval(FIRST_OPEN, jurisdiction)
+    """The first open day that is due."""
+    first: date | None = await connection.fetchval(_FIRST_OPEN_SQL, jurisdiction)
     return first if first is not None and first <= last_due(now) else None
 
 
 async def _close_day(
     connection: asyncpg.Connection, jurisdiction: str, day: date, now: datetime
 ) -> bool:
-    """Whether this call has closed the day. Bookings under way into it are waited for."""
+    """Close the day. Waits for bookings on it to commit. False: such a booking took too long, or
+    another worker has closed the day."""
     try:
         async with connection.transaction():
             await connection.execute(f"SET LOCAL lock_timeout = {LOCK_WAIT_MS}")
@@ -138,7 +141,7 @@ async def _close_day(
                 jurisdiction,
                 day,
             )
-            if await connection.fetchval(FIRST_OPEN, jurisdiction) != day:
+            if await connection.fetchval(_FIRST_OPEN_SQL, jurisdiction) != day:
                 return False  # another worker was first
             await connection.execute(SEAL, jurisdiction, day)
             await connection.execute(CLOSE, jurisdiction, day, now)

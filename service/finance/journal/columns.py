@@ -1,26 +1,26 @@
-"""The columns of an export, documented here once: the README and OpenAPI say what stands here."""
+"""The columns of a journal export. The README and OpenAPI take their text here."""
 
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["bigint", "smallint", "date", "uuid", "word", "text"]
+ColumnKind = Literal["bigint", "smallint", "date", "uuid", "word", "text"]
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
-    """`sql` is its expression over the journal; a `word` has few different values."""
+class ExportColumn:
+    """A column of an export. A `word` has few distinct values."""
 
     name: str
     zh: str
-    kind: Kind
+    kind: ColumnKind
     about: str
-    outside: bool = False  # written by others: a spreadsheet might take it for a formula
+    outside: bool = False  # written by callers: a spreadsheet could run it as a formula
 
     def csv_sql(self) -> str:
-        """As CSV shows it: what a spreadsheet would compute gets an apostrophe in front."""
+        """The column for CSV, with an apostrophe before a text that a spreadsheet would run."""
         if not self.outside:
             return self.name
-        # = + - @ and tab, carriage return, also in their full-width forms.
+        # The code points of = + - @, tab, carriage return and the full-width = + - @.
         first = "(61, 43, 45, 64, 9, 13, 65309, 65291, 65293, 65312)"
         return (
             f"CASE WHEN ascii({self.name}) IN {first} THEN '''' || {self.name} "
@@ -28,34 +28,39 @@ class Column:
         )
 
 
-COLUMNS = (
-    Column("entry_no", "分录号", "bigint", "ascending; numbers may be missing, entries never are"),
-    Column("booked_on", "记账日", "date", "business day in Asia/Shanghai"),
-    Column("kind", "类型", "word", "grant, refund (negative) or allocation"),
-    Column("retailer_id", "企业编号", "text", "empty for an allocation", outside=True),
-    Column("store_id", "门店编号", "text", "empty for an allocation", outside=True),
-    Column("claim_id", "补贴单号", "uuid", "empty for an allocation"),
-    Column("line_no", "行号", "smallint", "line of the claim"),
-    Column("pool", "资金池", "word", "the budget it was taken from"),
-    Column("category", "品类", "word", "empty for an allocation"),
-    Column("policy", "政策版本", "word", "the policy that priced it"),
-    Column("amount_fen", "金额（分）", "bigint", "money that left the pool, in fen"),
-    Column("document_no", "文号", "text", "the paper behind an allocation", outside=True),
+EXPORT_COLUMNS = (
+    ExportColumn(
+        "entry_no", "分录号", "bigint", "ascending; numbers may be missing, entries never are"
+    ),
+    ExportColumn("booked_on", "记账日", "date", "business day in Asia/Shanghai"),
+    ExportColumn("kind", "类型", "word", "grant, refund (negative) or allocation"),
+    ExportColumn("retailer_id", "企业编号", "text", "empty for an allocation", outside=True),
+    ExportColumn("store_id", "门店编号", "text", "empty for an allocation", outside=True),
+    ExportColumn("claim_id", "补贴单号", "uuid", "empty for an allocation"),
+    ExportColumn("line_no", "行号", "smallint", "line of the claim"),
+    ExportColumn("pool", "资金池", "word", "the budget it was taken from"),
+    ExportColumn("category", "品类", "word", "empty for an allocation"),
+    ExportColumn("policy", "政策版本", "word", "the policy that priced it"),
+    ExportColumn("amount_fen", "金额（分）", "bigint", "money that left the pool, in fen"),
+    ExportColumn("document_no", "文号", "text", "the paper behind an allocation", outside=True),
 )
-# With `funding=true`: who bears the amount; together they are `amount_fen`.
+# With `funding=true`: the shares of the amount by level. Their sum is `amount_fen`.
 FUNDING_COLUMNS = (
-    Column("centre_fen", "中央承担（分）", "bigint", "borne by the centre"),
-    Column("province_fen", "省级承担（分）", "bigint", "borne by the province"),
-    Column("city_fen", "市级承担（分）", "bigint", "borne by the city"),
-    Column("district_fen", "区级承担（分）", "bigint", "borne by the district"),
+    ExportColumn("centre_fen", "中央承担（分）", "bigint", "borne by the centre"),
+    ExportColumn("province_fen", "省级承担（分）", "bigint", "borne by the province"),
+    ExportColumn("city_fen", "市级承担（分）", "bigint", "borne by the city"),
+    ExportColumn("district_fen", "区级承担（分）", "bigint", "borne by the district"),
 )
 
 
-def columns_of(funding: bool) -> tuple[Column, ...]:
-    return COLUMNS + FUNDING_COLUMNS if funding else COLUMNS
+def columns_of(funding: bool) -> tuple[ExportColumn, ...]:
+    return EXPORT_COLUMNS + FUNDING_COLUMNS if funding else EXPORT_COLUMNS
 
 
 def described() -> str:
-    """The columns as Markdown, for people."""
-    lines = [f"| `{one.name}` | {one.zh} | {one.about} |" for one in (*COLUMNS, *FUNDING_COLUMNS)]
+    """The columns as a table in Markdown."""
+    lines = [
+        f"| `{column.name}` | {column.zh} | {column.about} |"
+        for column in (*EXPORT_COLUMNS, *FUNDING_COLUMNS)
+    ]
     return "\n".join(("| column | 列名 | |", "|---|---|---|", *lines))

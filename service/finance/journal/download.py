@@ -1,4 +1,4 @@
-"""An export under way: its snapshot, its pieces, and its end, good or bad."""
+"""A running export: its snapshot, its pieces and its end."""
 
 import asyncio
 import hashlib
@@ -25,50 +25,50 @@ from service.finance.journal.export import (
     copy_texts,
     size_of,
 )
-from service.finance.journal.selection import Selection, spanned
+from service.finance.journal.selection import Selection, with_span
 from service.finance.journal.snapshot import Books
 
 Compression = Literal["gzip", "zstd"]
 
-# Pieces large enough that handing them on costs nothing, and few enough waiting to stay small. All
-# but the last are just as long, whatever came over the wire: compressors then say the same again.
+# Large enough that a piece costs little, with few in the queue to save memory. All pieces but the
+# last have this length, so that a compressor gives the same bytes each time.
 PIECE_BYTES = 256 * 1024
 PIECES_WAITING_MAX = 4
 
-FIRST_OPEN = "SELECT max(day) + 1 FROM journal_day WHERE jurisdiction = $1"
+_FIRST_OPEN_SQL = "SELECT max(day) + 1 FROM journal_day WHERE jurisdiction = $1"
 
 
 class TooManyRows(Exception):
-    """More than a sheet holds."""
+    """The selection has more rows than a sheet."""
 
 
 class NotAsAnnounced(Exception):
-    """The rows are not those of which the sums know: a row was added or dropped by hand."""
+    """The file has other rows than announced: a row was added or deleted by hand."""
 
 
 class Download:
-    """One export. Open it, send the head (`size`, `until`, `open_from`), then the pieces; and
-    close it whatever happens: unless all pieces were taken, that cuts the statement off.
-    `on_rows` is told how many more entries were read."""
+    """One export. Call `open`, send the headers (`size`, `selection.until`, `open_from`), then
+    iterate `pieces`. Always call `close`: it cancels the statement unless all pieces were read.
+    `on_rows` is called with the number of further entries that were read."""
 
     size: Size
     selection: Selection
     open_from: date | None
-    whole: bool  # all pieces were taken
+    whole: bool  # all pieces were read
 
     def __init__(
         self,
         books: Books,
-        wanted: Selection,
+        selection: Selection,
         layout: Layout,
         compression: Compression | None = None,
         on_rows: Callable[[int], None] | None = None,
     ) -> None:
-        self._wanted = wanted
+        self.selection = selection
         self._layout = layout
         self._compression = compression
         self._books = books
-        self._place = books.connection()
+        self._connecting = books.connection()
         self._on_rows = on_rows
         self.whole = False
         self._making: asyncio.Task[None] | None = None
@@ -76,11 +76,11 @@ class Download:
     async def open(self) -> None:
         """Take the snapshot. Raises LedgerAway, ReportsBusy, BookersHang, StandbyBehind
         or TooManyRows."""
-        self._connection = await self._place.__aenter__()
+        self._connection = await self._connecting.__aenter__()
         try:
-            selection = await self._books.complete(self._connection, self._wanted)
+            selection = await self._books.complete(self._connection, self.selection)
             await self._connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            self.selection = await spanned(self._connection, selection)
+            self.selection = await with_span(self._connection, selection)
             self.size = await size_of(self._connection, self.selection)
             self.open_from = await _first_open(self._connection, self.selection)
             if self._layout.format == "xlsx" and self.size.rows > XLSX_ROWS_MAX:
@@ -94,12 +94,12 @@ class Download:
             self._connection.terminate()
         if self._making is not None:
             self._making.cancel()
-            # Whatever it died of, nobody waits for it any more.
+            # Its error, if any, no longer matters.
             await asyncio.gather(self._making, return_exceptions=True)
-        await self._place.__aexit__(None, None, None)
+        await self._connecting.__aexit__(None, None, None)
 
     async def pieces(self) -> AsyncIterator[bytes]:
-        """The file. An exception on the way means that it is cut off."""
+        """The file. If the iteration raises, the file is incomplete."""
         queue: asyncio.Queue[bytes | None] = asyncio.Queue(PIECES_WAITING_MAX)
         self._making = asyncio.create_task(self._make(queue))
         while (piece := await queue.get()) is not None:
@@ -115,9 +115,9 @@ class Download:
         async def take(chunk: bytes) -> None:
             pending.extend(chunk)
             while len(pending) >= PIECE_BYTES:
-                await pass_on()
+                await emit()
 
-        async def pass_on() -> None:
+        async def emit() -> None:
             piece = bytes(pending[:PIECE_BYTES])
             del pending[:PIECE_BYTES]
             if squeeze is not None:
@@ -127,7 +127,7 @@ class Download:
 
         try:
             await self._write(take)
-            await pass_on()
+            await emit()
             if squeeze is not None:
                 await queue.put(squeeze.flush())
         finally:
@@ -138,7 +138,7 @@ class Download:
         digest = hashlib.sha256()
 
         async def take_hashed(chunk: bytes) -> None:
-            self._tell(chunk)
+            self._count(chunk)
             if layout.trailer:
                 digest.update(chunk)
             await take(chunk)
@@ -157,14 +157,14 @@ class Download:
             rows = await copy_ndjson(self._connection, self.selection, columns, take_hashed)
         else:
             rows = await self._encode(take)
-        if rows != self.size.rows:  # cut off here, it can't pass for whole
-            raise NotAsAnnounced(f"{rows} rows in place of {self.size.rows}")
+        if rows != self.size.rows:  # without its end, the file is not taken for complete
+            raise NotAsAnnounced(f"{rows} rows instead of {self.size.rows}")
         if layout.trailer:
             await take(self._trailer(digest.hexdigest()))
 
     async def _encode(self, take: Take) -> int:
         columns = self._layout.columns
-        names = ", ".join(one.name for one in columns)
+        names = ", ".join(column.name for column in columns)
         encoder: Encoder
         if self._layout.format == "parquet":
             encoder = await asyncio.to_thread(ParquetEncoder, columns)
@@ -173,7 +173,7 @@ class Download:
         block = bytearray()
 
         async def feed(chunk: bytes) -> None:
-            self._tell(chunk)
+            self._count(chunk)
             block.extend(chunk)
             while len(block) >= PIECE_BYTES:
                 await flush()
@@ -192,8 +192,8 @@ class Download:
         await take(await asyncio.to_thread(encoder.finish))
         return rows
 
-    def _tell(self, chunk: bytes) -> None:
-        """COPY sends a line for each entry, in every format."""
+    def _count(self, chunk: bytes) -> None:
+        """Report the entries in a chunk. COPY sends one line per entry in every format."""
         if self._on_rows is not None:
             self._on_rows(chunk.count(b"\n"))
 
@@ -207,8 +207,8 @@ class Download:
 
 
 async def _first_open(connection: asyncpg.Connection, selection: Selection) -> date | None:
-    """The first day of the selection that may still grow; None when all are closed."""
-    first: date | None = await connection.fetchval(FIRST_OPEN, selection.jurisdiction)
+    """The first day of the selection that is still open. None: all are closed."""
+    first: date | None = await connection.fetchval(_FIRST_OPEN_SQL, selection.jurisdiction)
     first = max(first or selection.from_on, selection.from_on)
     return first if first <= selection.to_on else None
 

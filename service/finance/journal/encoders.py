@@ -1,7 +1,7 @@
-"""Parquet and spreadsheets from PostgreSQL's COPY, block by block, in constant memory.
+"""Parquet files and workbooks from the output of PostgreSQL's COPY, in constant memory.
 
-The libraries are large: they are imported when the first such file is made, so that a worker
-that only takes claims stays small. Every method may take milliseconds: call it in a thread.
+The libraries are large. They are imported for the first such file, so a worker that only takes
+claims stays small. Each method can take milliseconds: call it in a thread.
 """
 
 import io
@@ -11,43 +11,43 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Protocol
 
-from service.finance.journal.columns import Column
+from service.finance.journal.columns import ExportColumn
 
-# Lines for one row group: large enough for its dictionaries to pay, small in memory.
+# Lines of one row group: enough for its dictionaries to save space, and small in memory.
 BLOCK_BYTES = 4 * 1024 * 1024
-# A file's bytes must not tell when it was made: a closed day's are the same for ever.
-EPOCH = (1980, 1, 1, 0, 0, 0)
+# The time of creation in a file. It is constant: a closed day always gives the same bytes.
+_EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 class Encoder(Protocol):
-    """Takes what COPY sends, in pieces, and gives the file's bytes, in pieces."""
+    """Turns pieces of COPY output into pieces of the file."""
 
     def feed(self, chunk: bytes) -> bytes: ...
     def finish(self) -> bytes: ...
 
 
 class Sink(io.RawIOBase):
-    """Keeps what is written until it is taken."""
+    """Stores written bytes until `taken` is called."""
 
     def __init__(self) -> None:
-        self._parts: list[bytes] = []
+        self._pieces: list[bytes] = []
 
     def writable(self) -> bool:
         return True
 
     def write(self, data: Any) -> int:
-        self._parts.append(bytes(data))
+        self._pieces.append(bytes(data))
         return len(data)
 
     def taken(self) -> bytes:
-        parts, self._parts = self._parts, []
-        return b"".join(parts)
+        pieces, self._pieces = self._pieces, []
+        return b"".join(pieces)
 
 
 class ParquetEncoder:
-    """Takes plain CSV lines. Amounts come as integer fen and, beside, as decimal yuan."""
+    """Encodes plain CSV lines. Each amount has a column of integer fen and one of decimal yuan."""
 
-    def __init__(self, columns: tuple[Column, ...]) -> None:
+    def __init__(self, columns: tuple[ExportColumn, ...]) -> None:
         import pyarrow
         import pyarrow.compute
         import pyarrow.csv
@@ -66,8 +66,8 @@ class ParquetEncoder:
             "word": word,
             "text": word,
         }
-        self._types = {one.name: types[one.kind] for one in columns}
-        self._money = [one.name for one in columns if one.name.endswith("_fen")]
+        self._types = {column.name: types[column.kind] for column in columns}
+        self._money = [column.name for column in columns if column.name.endswith("_fen")]
         self._yuan = pyarrow.decimal128(18, 2)
         fields = [*self._types.items(), *((_yuan(name), self._yuan) for name in self._money)]
         self._schema = pyarrow.schema(fields)
@@ -77,7 +77,7 @@ class ParquetEncoder:
 
     def feed(self, chunk: bytes) -> bytes:
         self._pending += chunk
-        # Cut where the rows say, not where the network did: the same rows give the same groups.
+        # Row groups depend on the rows, not on the pieces: the same rows give the same bytes.
         while len(self._pending) >= BLOCK_BYTES:
             end = self._pending.rindex(b"\n", 0, BLOCK_BYTES) + 1
             self._write(bytes(self._pending[:end]))
@@ -114,18 +114,18 @@ def _yuan(name: str) -> str:
 
 
 class Archive(zipfile.ZipFile):
-    """A workbook that is dropped half-way gets no end: its own `__del__` would write one, and
-    complain when it cannot."""
+    """A zip file without `__del__`. When an export is dropped, that of ZipFile would write the end
+    of the file, and print an error if it cannot."""
 
     def __del__(self) -> None:
         pass
 
 
 class SheetEncoder:
-    """Takes rows of sheet XML (`sheet_row_sql`) and lays them into a workbook of XlsxWriter's,
-    which has the heading and the styles."""
+    """Inserts rows of sheet XML (`sheet_row_sql`) into a workbook that XlsxWriter has made with the
+    heading and the styles."""
 
-    def __init__(self, columns: tuple[Column, ...], chinese_names: bool) -> None:
+    def __init__(self, columns: tuple[ExportColumn, ...], chinese_names: bool) -> None:
         book = zipfile.ZipFile(io.BytesIO(_workbook(columns, chinese_names)))
         self._sink = Sink()
         self._zip = Archive(self._sink, "w", zipfile.ZIP_DEFLATED, compresslevel=4)
@@ -149,22 +149,22 @@ class SheetEncoder:
         return self._sink.taken()
 
 
-# The heading's style is the first that the workbook has besides the plain one, the day's next.
+# Index of the style for days. 0 is the plain style, 1 the style of the heading.
 DAY_STYLE = 2
 
 
-# Line breaks, which become blanks: a row is a line. And what XML cannot hold even escaped, which
-# goes: one such character, and nobody can open the workbook.
+# For translate(): line breaks become blanks, because each row is a line. Characters that XML does
+# not allow are removed, because a workbook with one cannot be opened.
 _NO_XML = "".join(f"\\x{n:02x}" for n in range(1, 32) if chr(n) not in "\t\n\r")
 NO_CELL = f"E'\\n\\r{_NO_XML}\\ufffe\\uffff'"
 
 
-def sheet_row_sql(columns: tuple[Column, ...]) -> str:
-    """A row of sheet XML as SQL over `entry`. Texts are never formulas there."""
-    return "'<row>' || " + " || ".join(_cell_sql(one) for one in columns) + " || '</row>'"
+def sheet_row_sql(columns: tuple[ExportColumn, ...]) -> str:
+    """SQL over `entry` that writes a row of sheet XML. An inline string is never a formula."""
+    return "'<row>' || " + " || ".join(_cell_sql(column) for column in columns) + " || '</row>'"
 
 
-def _cell_sql(column: Column) -> str:
+def _cell_sql(column: ExportColumn) -> str:
     value = f"entry.{column.name}"
     if column.kind == "date":
         cell = f"'<c s=\"{DAY_STYLE}\"><v>' || ({value} - DATE '1899-12-30') || '</v></c>'"
@@ -180,26 +180,28 @@ def _cell_sql(column: Column) -> str:
     return f"coalesce({cell}, '<c/>')"
 
 
-def _workbook(columns: tuple[Column, ...], chinese_names: bool) -> bytes:
+def _workbook(columns: tuple[ExportColumn, ...], chinese_names: bool) -> bytes:
     import xlsxwriter
 
     file = io.BytesIO()
     book = xlsxwriter.Workbook(file, {"in_memory": True})
-    # A datetime: of a mere date XlsxWriter takes no notice, and writes the present instead.
-    book.set_properties({"created": datetime(*EPOCH)})
+    # Must be a datetime: XlsxWriter ignores a date and writes the current time.
+    book.set_properties({"created": datetime(*_EPOCH)})
     sheet = book.add_worksheet("journal")
     heading = book.add_format({"bold": True})
     day = book.add_format({"num_format": "yyyy-mm-dd"})
     for at, column in enumerate(columns):
         sheet.write_string(0, at, column.zh if chinese_names else column.name, heading)
         sheet.set_column(at, at, 38 if column.kind == "uuid" else 16)
-    sheet.write_datetime(1, 0, date(2025, 1, 1), day)  # where the rows come, and the day's style
+    sheet.write_datetime(
+        1, 0, date(2025, 1, 1), day
+    )  # placeholder of the rows; defines the style of days
     sheet.freeze_panes(1, 0)
     book.close()
     return file.getvalue()
 
 
 def _member(name: str) -> zipfile.ZipInfo:
-    member = zipfile.ZipInfo(name, EPOCH)
+    member = zipfile.ZipInfo(name, _EPOCH)
     member.compress_type = zipfile.ZIP_DEFLATED
     return member

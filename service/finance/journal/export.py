@@ -1,7 +1,7 @@
-"""The journal as a stream of bytes, made by PostgreSQL's COPY from one snapshot.
+"""The journal as a stream of bytes, by PostgreSQL's COPY from one snapshot.
 
-Rows never become Python objects: CSV and JSON are written by the server, the spreadsheet's rows
-too, and Parquet is made from blocks of CSV. So memory does not grow with the rows.
+PostgreSQL writes CSV, JSON and the rows of a workbook. Parquet is made from blocks of CSV. No row
+becomes a Python object, and memory does not grow with the rows.
 """
 
 from collections.abc import Awaitable, Callable
@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 import asyncpg
 
-from service.finance.journal.columns import Column, columns_of
+from service.finance.journal.columns import ExportColumn, columns_of
 from service.finance.journal.selection import Selection
 from service.finance.journal.sums import summed_up
 
@@ -18,14 +18,14 @@ Format = Literal["csv", "ndjson", "parquet", "xlsx"]
 Take = Callable[[bytes], Awaitable[None]]
 
 BOM = "\ufeff".encode()
-# One row less than a sheet has: the first is the heading.
+# The rows of a sheet, without the heading.
 XLSX_ROWS_MAX = 1_048_575
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How the file is to look. `trailer` adds a last line with rows, sum and SHA-256 of all
-    before it."""
+    """The format of the file. `trailer` adds a last line with the number of rows, the sum and the
+    SHA-256 of everything before it."""
 
     format: Format
     funding: bool = False
@@ -34,7 +34,7 @@ class Layout:
     trailer: bool = False
 
     @property
-    def columns(self) -> tuple[Column, ...]:
+    def columns(self) -> tuple[ExportColumn, ...]:
         return columns_of(self.funding)
 
 
@@ -44,12 +44,12 @@ class Size(NamedTuple):
 
 
 async def size_of(connection: asyncpg.Connection, selection: Selection) -> Size:
-    """What the export will come to, told before its first byte, in the caller's snapshot.
+    """The size of the export, in the caller's snapshot. Known before the first byte is sent.
 
-    What the dashboards' sums have need not be counted: to count a million entries takes an
-    eighth of the time that it takes to send them.
+    Only the entries that the running sums lack are counted: to count a million takes an eighth of
+    the time to send them.
     """
-    until, summed = await summed_up(connection, selection)
+    until, (summed_rows, summed_fen) = await summed_up(connection, selection)
     where, arguments = replace(selection, after=max(selection.after, until)).where()
     await connection.execute("SET LOCAL jit = off")
     rest = await connection.fetchrow(
@@ -57,42 +57,46 @@ async def size_of(connection: asyncpg.Connection, selection: Selection) -> Size:
         f" FROM journal WHERE {where}",
         *arguments,
     )
-    return Size(summed[0] + rest[0], summed[1] + rest[1])
+    return Size(summed_rows + rest[0], summed_fen + rest[1])
 
 
 async def copy_csv(
     connection: asyncpg.Connection,
     selection: Selection,
-    columns: tuple[Column, ...],
+    columns: tuple[ExportColumn, ...],
     take: Take,
     *,
     chinese_names: bool = False,
 ) -> int:
-    """RFC 4180, formula-safe: the heading, then a line for each entry; returns how many."""
-    names = ",".join(one.zh if chinese_names else one.name for one in columns)
+    """CSV by RFC 4180, safe from formulas: the heading, then a line per entry. Returns the number
+    of entries."""
+    names = ",".join(column.zh if chinese_names else column.name for column in columns)
     await take(f"{names}\r\n".encode())
 
     async def take_lines(chunk: bytes) -> None:
-        # No text of ours holds a line break: each one ends a record.
+        # No column contains a line break, so each one ends a record.
         await take(chunk.replace(b"\n", b"\r\n"))
 
-    expressions = ", ".join(one.csv_sql() for one in columns)
+    expressions = ", ".join(column.csv_sql() for column in columns)
     return await copy_rows(connection, selection, expressions, take_lines)
 
 
 async def copy_ndjson(
-    connection: asyncpg.Connection, selection: Selection, columns: tuple[Column, ...], take: Take
+    connection: asyncpg.Connection,
+    selection: Selection,
+    columns: tuple[ExportColumn, ...],
+    take: Take,
 ) -> int:
-    """One JSON object a line; returns how many."""
-    names = ", ".join(one.name for one in columns)
+    """One JSON object per line. Returns the number of entries."""
+    names = ", ".join(column.name for column in columns)
     return await copy_texts(connection, selection, names, "row_to_json(entry)", take)
 
 
 async def copy_texts(
     connection: asyncpg.Connection, selection: Selection, names: str, text: str, take: Take
 ) -> int:
-    """One text a line, as it is: JSON and XML have no control characters, so with these as
-    quote and delimiter CSV leaves them alone. Returns how many."""
+    """One text per line, unquoted. Returns the number of entries. JSON and XML contain no control
+    characters: with two of these as delimiter and quote, COPY has nothing to quote."""
     query, arguments = _query(selection, names)
     query = f"SELECT {text} FROM ({query}) AS entry"  # noqa: S608
     return await _copy(connection, query, arguments, take, delimiter="\x02", quote="\x01")
@@ -101,8 +105,8 @@ async def copy_texts(
 async def copy_rows(
     connection: asyncpg.Connection, selection: Selection, expressions: str, take: Take
 ) -> int:
-    """COPY the selected entries as plain CSV lines, by entry number, in the caller's snapshot;
-    returns how many."""
+    """The selected entries as plain CSV lines, in the order of their numbers, in the caller's
+    snapshot. Returns the number of entries."""
     return await _copy(connection, *_query(selection, expressions), take)
 
 
@@ -116,7 +120,7 @@ def _query(selection: Selection, expressions: str) -> tuple[str, list[object]]:
 async def _copy(
     connection: asyncpg.Connection, query: str, arguments: list[object], take: Take, **options: str
 ) -> int:
-    # Along the key: to sort a million rows would spill to disk and hold back the first byte.
+    # Read along the primary key: a sort of a million rows spills to disk and delays the first byte.
     await connection.execute("SET LOCAL enable_sort = off")
     await connection.execute("SET LOCAL jit = off")
     done = await connection.copy_from_query(query, *arguments, output=take, format="csv", **options)

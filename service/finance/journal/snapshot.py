@@ -1,8 +1,9 @@
-"""Where finance reads the books: from the ledger itself, or from a standby of it.
+"""The connections that finance reads the journal with: to the ledger, or to a standby of it.
 
-A standby knows neither who is booking just now nor, exactly, which entry numbers are given out. So
-the ledger is asked up to which number the books are complete, and the standby is waited for until
-it has all of that. Closed days need nobody: whoever has the day has its entries.
+A standby knows neither the running booking transactions nor the exact state of the sequence. So the
+ledger is asked for a complete `until`, and the export waits until the standby has replayed the
+write-ahead log up to that moment. Closed days need no ledger: a standby that has the day's digest
+has its entries.
 """
 
 import asyncio
@@ -14,32 +15,32 @@ import asyncpg
 
 from service.db.away import LedgerAway
 from service.db.reports import TURN_S, Reports, open_reports
-from service.finance.journal.selection import Selection, complete, spanned
+from service.finance.journal.selection import Selection, complete_selection, with_span
 
-# A standby that is further behind than this is not waited for.
+# An export does not wait longer for a standby.
 BEHIND_MAX_S = 10
 REPLAY_POLL_S = 0.02
 
-# The first two are a standby's as well as its ledger's.
-IDENTITY = """
+# A standby shares the first two columns with its ledger.
+_IDENTITY_SQL = """
     SELECT system_identifier, (SELECT oid FROM pg_database WHERE datname = current_database()),
         pg_postmaster_start_time()
     FROM pg_control_system()
 """
-REPLAYED = "SELECT pg_last_wal_replay_lsn() >= $1::text::pg_lsn"
-LAST_CLOSED = "SELECT max(day) FROM journal_day WHERE jurisdiction = $1"
-LAST_SEALED = """
+_REPLAYED_SQL = "SELECT pg_last_wal_replay_lsn() >= $1::text::pg_lsn"
+_LAST_CLOSED_SQL = "SELECT max(day) FROM journal_day WHERE jurisdiction = $1"
+_LAST_SEALED_SQL = """
     SELECT coalesce(max(entry_no), 0) FROM journal_seal
     WHERE jurisdiction = $1 AND day BETWEEN $2 AND $3
 """
 
 
 class StandbyBehind(Exception):
-    """What BUTIE_EXPORT_DATABASE_URL names is too far behind the ledger, or not its standby."""
+    """The server of BUTIE_EXPORT_DATABASE_URL is too far behind, or no standby of the ledger."""
 
 
 class Books:
-    """Connections that read the journal, and the rule that makes what they read complete."""
+    """Connections that read the journal, with the snapshot rule of `selection.py`."""
 
     def __init__(self, ledger: Reports, standby: Reports | None) -> None:
         self._ledger = ledger
@@ -49,65 +50,71 @@ class Books:
     async def open(
         cls, ledger: Reports, standby_url: str | None, turn_s: float = TURN_S
     ) -> "Books":
-        """Connects to nothing yet."""
+        """Opens no connection yet."""
         return cls(ledger, None if standby_url is None else await open_reports(standby_url, turn_s))
 
     def close(self) -> None:
-        """Cut what is under way; the ledger's connections are their owner's."""
+        """Close the standby's connections. The owner of the ledger's `Reports` closes those."""
         if self._standby is not None:
             self._standby.close()
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[asyncpg.Connection]:
-        """To read with. Raises LedgerAway or ReportsBusy."""
+        """A connection to read with. Raises LedgerAway or ReportsBusy."""
         async with (self._standby or self._ledger).connection() as connection:
             yield connection
 
-    async def complete(self, reading: asyncpg.Connection, wanted: Selection) -> Selection:
-        """The selection with its `until`: nothing up to it can come any more, and a snapshot that
-        `reading` takes now has it all. Raises LedgerAway, BookersHang or StandbyBehind."""
+    async def complete(self, reading: asyncpg.Connection, selection: Selection) -> Selection:
+        """The selection with an `until`. A snapshot that `reading` takes afterwards has every
+        entry up to it. Raises LedgerAway, BookersHang or StandbyBehind."""
         if self._standby is None:
-            return await complete(reading, wanted)
+            return await complete_selection(reading, selection)
         try:
             async with self._ledger.connection() as primary:
-                found = await complete(primary, wanted)
+                completed = await complete_selection(primary, selection)
                 reached = await primary.fetchval("SELECT pg_current_wal_lsn()::text")
-                at_home = tuple(await primary.fetchrow(IDENTITY))
+                ledger_identity = tuple(await primary.fetchrow(_IDENTITY_SQL))
         except LedgerAway:
-            return await self._closed(reading, wanted)
-        here = tuple(await reading.fetchrow(IDENTITY))
-        if here == at_home:  # another address of the ledger itself
-            return found
-        if here[:2] != at_home[:2] or not await reading.fetchval("SELECT pg_is_in_recovery()"):
+            return await self._complete_closed(reading, selection)
+        identity = tuple(await reading.fetchrow(_IDENTITY_SQL))
+        if identity == ledger_identity:  # the URL is another address of the ledger itself
+            return completed
+        if identity[:2] != ledger_identity[:2] or not await reading.fetchval(
+            "SELECT pg_is_in_recovery()"
+        ):
             raise StandbyBehind
-        await _replayed(reading, reached)
-        return found
+        await _wait_replayed(reading, reached)
+        return completed
 
     @asynccontextmanager
     async def snapshot(
-        self, wanted: Selection
+        self, selection: Selection
     ) -> AsyncIterator[tuple[asyncpg.Connection, Selection]]:
         """A connection in a transaction with one snapshot, and the completed selection."""
         async with self.connection() as reading:
-            selection = await self.complete(reading, wanted)
+            selection = await self.complete(reading, selection)
             async with reading.transaction(isolation="repeatable_read", readonly=True):
-                yield reading, await spanned(reading, selection)
+                yield reading, await with_span(reading, selection)
 
-    async def _closed(self, reading: asyncpg.Connection, wanted: Selection) -> Selection:
-        """With the ledger away: what is closed is complete."""
-        closed = await reading.fetchval(LAST_CLOSED, wanted.jurisdiction)
-        if closed is None or wanted.to_on > closed:
+    async def _complete_closed(
+        self, reading: asyncpg.Connection, selection: Selection
+    ) -> Selection:
+        """The selection while the ledger is away: closed days are complete."""
+        closed = await reading.fetchval(_LAST_CLOSED_SQL, selection.jurisdiction)
+        if closed is None or selection.to_on > closed:
             raise LedgerAway("without the ledger only closed days can be read")
-        days = wanted.from_on, wanted.to_on
-        sealed: int = await reading.fetchval(LAST_SEALED, wanted.jurisdiction, *days)
-        return replace(wanted, until=sealed if wanted.until is None else min(sealed, wanted.until))
+        days = selection.from_on, selection.to_on
+        sealed: int = await reading.fetchval(_LAST_SEALED_SQL, selection.jurisdiction, *days)
+        return replace(
+            selection, until=sealed if selection.until is None else min(sealed, selection.until)
+        )
 
 
-async def _replayed(reading: asyncpg.Connection, reached: str) -> None:
-    """Wait until the standby has everything up to this position of the ledger's log."""
+async def _wait_replayed(reading: asyncpg.Connection, reached: str) -> None:
+    """Wait until the standby has replayed the ledger's write-ahead log up to `reached`."""
     try:
         async with asyncio.timeout(BEHIND_MAX_S):
-            while not await reading.fetchval(REPLAYED, reached):  # noqa: ASYNC110
+            while not await reading.fetchval(_REPLAYED_SQL, reached):  # noqa: ASYNC110
                 await asyncio.sleep(REPLAY_POLL_S)
     except TimeoutError:
         raise StandbyBehind from None

@@ -1,9 +1,8 @@
-"""Running sums of the journal, by day and by store, for dashboards.
+"""Running sums of the journal by day and by store: a cache for the metrics.
 
-A cache of the journal and nothing else. Each pass adds the entries that came since the last one,
-by the exports' snapshot rule, so that a look at the figures costs the same however long the
-journal is. Whoever is asked first for the figures adds; the others read what is there: exports
-too, which tell their size before they begin.
+Each pass adds the entries since the last pass, complete by the snapshot rule of `selection.py`. So
+a scrape costs the same however long the journal is. One worker at a time adds; the others read the
+sums as they are. Exports use them to know their size before the first byte.
 """
 
 import asyncio
@@ -11,12 +10,17 @@ from datetime import date
 
 import asyncpg
 
-from service.finance.journal.selection import HIGHEST, BookersHang, Selection, complete
+from service.finance.journal.selection import (
+    HIGHEST_SQL,
+    BookersHang,
+    Selection,
+    complete_selection,
+)
 
-# A pass takes some ten milliseconds a thousand entries at the worst; a journal that was never
-# summed is caught up with over several passes.
+# A pass takes at most some ten milliseconds per thousand entries. A journal without sums is caught
+# up in several passes.
 ENTRIES_MAX = 50_000
-# Bookings end in milliseconds. While one hangs the sums wait.
+# A booking takes milliseconds. While one hangs, no entries are added.
 BOOKERS_S = 0.2
 
 _LOCK = "SELECT pg_try_advisory_xact_lock(hashtext('journal sums ' || $1::text))"
@@ -50,7 +54,7 @@ ON CONFLICT (jurisdiction) DO UPDATE SET until_entry = excluded.until_entry
 
 
 async def sum_up(connection: asyncpg.Connection, jurisdiction: str) -> int:
-    """Add what came since the last pass; returns how many entry numbers are left to look at.
+    """Add the entries since the last pass. Returns the number of entry numbers that are left.
 
     Raises asyncpg's errors.
     """
@@ -62,20 +66,20 @@ async def sum_up(connection: asyncpg.Connection, jurisdiction: str) -> int:
             step = min(until, mark + ENTRIES_MAX)
             await connection.execute(_ADD, jurisdiction, mark, step)
             mark = step
-    highest: int = await connection.fetchval(HIGHEST)
+    highest: int = await connection.fetchval(HIGHEST_SQL)
     return max(0, highest - mark)
 
 
 async def summed_up(
     connection: asyncpg.Connection, selection: Selection
 ) -> tuple[int, tuple[int, int]]:
-    """(the entry number up to which the sums know of the selection, (its entries, their sum in
-    fen) up to there); (0, (0, 0)) where they can't tell. In the caller's snapshot."""
+    """(entry number, (number of entries, their sum in fen)) of the selection, up to that entry
+    number. (0, (0, 0)) if the sums do not cover the selection. In the caller's snapshot."""
     mark: int = await connection.fetchval(_MARK, selection.jurisdiction) or 0
-    wanted = selection.where_of_sums()
-    if wanted is None or selection.until is None or mark > selection.until:
+    condition = selection.where_of_sums()
+    if condition is None or selection.until is None or mark > selection.until:
         return 0, (0, 0)
-    where, arguments = wanted
+    where, arguments = condition
     row = await connection.fetchrow(
         "SELECT coalesce(sum(entries), 0)::bigint, coalesce(sum(amount_fen), 0)::bigint"  # noqa: S608
         f" FROM journal_sum_day WHERE {where}",
@@ -88,6 +92,6 @@ async def _complete_until(connection: asyncpg.Connection, jurisdiction: str) -> 
     try:
         async with asyncio.timeout(BOOKERS_S):
             everything = Selection(jurisdiction, date.min, date.max)
-            return (await complete(connection, everything)).until
+            return (await complete_selection(connection, everything)).until
     except (TimeoutError, BookersHang):
         return None

@@ -1,18 +1,18 @@
-"""Control totals of a selection: what an export of it must come to."""
+"""Control totals of a selection: the count, sums and digest that its export must have."""
 
 import hashlib
 from dataclasses import dataclass
 
 import asyncpg
 
-from service.finance.journal.columns import COLUMNS
+from service.finance.journal.columns import EXPORT_COLUMNS
 from service.finance.journal.export import copy_csv
 from service.finance.journal.selection import Selection
 
 
 @dataclass(frozen=True, slots=True)
 class Subtotal:
-    """The entries that share a kind, pool or retailer (null: of no retailer)."""
+    """The entries with one kind, pool or retailer. `name` null: entries without a retailer."""
 
     name: str | None
     rows: int
@@ -21,7 +21,7 @@ class Subtotal:
 
 @dataclass(frozen=True, slots=True)
 class FundingTotals:
-    """Who bears it; an allocation has no shares."""
+    """The sums by funding level, in fen. Allocations have no shares."""
 
     centre_fen: int
     province_fen: int
@@ -31,8 +31,8 @@ class FundingTotals:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """`until_entry` with the same filters selects the same entries for ever; `sha256` is that of
-    the plain CSV file with exactly these entries."""
+    """`until_entry` with the same filters always selects the same entries. `sha256` is the digest
+    of the plain CSV file of these entries."""
 
     rows: int
     sum_fen: int
@@ -45,9 +45,10 @@ class Totals:
 
 
 async def read_totals(connection: asyncpg.Connection, selection: Selection) -> Totals:
-    """In the caller's transaction, which has one snapshot for all of it."""
+    """Read the totals in the caller's transaction, which must have one snapshot. Raises asyncpg's
+    errors."""
     where, arguments = selection.where()
-    parts = {
+    subtotals = {
         name: [
             Subtotal(*row)
             for row in await connection.fetch(
@@ -59,7 +60,8 @@ async def read_totals(connection: asyncpg.Connection, selection: Selection) -> T
         for name in ("kind", "pool", "retailer_id")
     }
     shares = ", ".join(
-        f"coalesce(sum({who}_fen), 0)::bigint" for who in ("centre", "province", "city", "district")
+        f"coalesce(sum({level}_fen), 0)::bigint"
+        for level in ("centre", "province", "city", "district")
     )
     funding = await connection.fetchrow(
         f"SELECT {shares} FROM journal_funded WHERE {where}",  # noqa: S608
@@ -67,12 +69,12 @@ async def read_totals(connection: asyncpg.Connection, selection: Selection) -> T
     )
     assert selection.until is not None, "Bug! Take the snapshot first."
     return Totals(
-        rows=sum(part.rows for part in parts["kind"]),
-        sum_fen=sum(part.sum_fen for part in parts["kind"]),
+        rows=sum(subtotal.rows for subtotal in subtotals["kind"]),
+        sum_fen=sum(subtotal.sum_fen for subtotal in subtotals["kind"]),
         until_entry=selection.until,
-        by_kind=parts["kind"],
-        by_pool=parts["pool"],
-        by_retailer=parts["retailer_id"],
+        by_kind=subtotals["kind"],
+        by_pool=subtotals["pool"],
+        by_retailer=subtotals["retailer_id"],
         funding=FundingTotals(*funding),
         sha256=await _digest(connection, selection),
     )
@@ -84,5 +86,5 @@ async def _digest(connection: asyncpg.Connection, selection: Selection) -> str:
     async def take(chunk: bytes) -> None:
         digest.update(chunk)
 
-    await copy_csv(connection, selection, COLUMNS, take)
+    await copy_csv(connection, selection, EXPORT_COLUMNS, take)
     return digest.hexdigest()

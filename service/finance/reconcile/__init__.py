@@ -1,5 +1,5 @@
-"""Reconciliation: a retailer's or a payment platform's file beside the books, row by row.
+"""Reconciliation: compares a file of a retailer or a payment platform with the ledger, row by row.
 
-`run.py` is the whole of it; `child.py` runs it for the API in a process of its own, the command
-line in its own. Nothing in the books is changed by it.
+`run.py` does the work. The API starts it in a child process (`child.py`); the command line calls it
+directly. It never changes the journal or a claim.
 """

@@ -1,9 +1,9 @@
-"""A reconciliation in a process of its own, so that neither its memory nor its work is the tills'.
+"""A reconciliation in a process of its own, so that it slows no claims.
 
     python -m service.finance.reconcile.child   # the job as a line of JSON on standard input
 
-It gives way to the tills, takes no more than MEMORY_MAX_BYTES, and ends when standard input does:
-that is its parent's end, too.
+It runs at a low priority and with at most MEMORY_MAX_BYTES. It ends when its standard input is
+closed, so it never outlives its parent.
 """
 
 import asyncio
@@ -25,22 +25,21 @@ from service.db.reports import Reports, ReportsBusy, open_reports
 from service.finance.journal.selection import BookersHang, Selection
 from service.finance.journal.snapshot import Books
 from service.finance.reconcile.files import BadFile
-from service.finance.reconcile.here import Scope
-from service.finance.reconcile.kept import Interrupted, Kept
-from service.finance.reconcile.mapping import Mapping
-from service.finance.reconcile.run import Run
+from service.finance.reconcile.ledger_units import ReconcileScope
+from service.finance.reconcile.mapping import ColumnMapping
+from service.finance.reconcile.reconciliations import Interrupted, Reconciliations
+from service.finance.reconcile.run import ReconcileRun
 
 MEMORY_MAX_BYTES = 2 << 30
 NICENESS = 5
-# It gives way to everybody, so on a busy machine a connection alone can take seconds; and nobody
-# waits for it as for an answer.
+# At its low priority, a connection can take seconds on a busy machine. No request waits for it.
 TURN_S = 60
 BEAT_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """All that the run needs; the file comes as an open descriptor."""
+class ReconcileJob:
+    """The input of a run. `descriptor` is the open file, inherited from the parent."""
 
     reconciliation_id: str
     jurisdiction: str
@@ -56,16 +55,16 @@ class Job:
     export_database_url: str | None
     clock_offset_s: float
 
-    def scope(self) -> Scope:
+    def scope(self) -> ReconcileScope:
         days = date.fromisoformat(self.from_on), date.fromisoformat(self.to_on)
-        return Scope(self.jurisdiction, *days, self.retailer, self.store)
+        return ReconcileScope(self.jurisdiction, *days, self.retailer, self.store)
 
     def line(self) -> bytes:
         return json.dumps(asdict(self)).encode() + b"\n"
 
 
 def main() -> None:
-    job = Job(**json.loads(sys.stdin.buffer.readline()))
+    job = ReconcileJob(**json.loads(sys.stdin.buffer.readline()))
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.nice(NICENESS)
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
@@ -76,13 +75,13 @@ def main() -> None:
 
 
 def _end_with_parent() -> None:
-    # Not by sys.stdin: a thread that waits in it aborts the interpreter's own end.
+    # Not sys.stdin: a thread that blocks in it makes the interpreter abort at its end.
     while os.read(sys.stdin.fileno(), 4096):
         pass
     os._exit(1)
 
 
-async def _reconcile(job: Job, file: BinaryIO) -> None:
+async def _reconcile(job: ReconcileJob, file: BinaryIO) -> None:
     ledger = await open_reports(job.database_url, TURN_S)
     books = await Books.open(ledger, job.export_database_url, TURN_S)
     try:
@@ -92,44 +91,46 @@ async def _reconcile(job: Job, file: BinaryIO) -> None:
         ledger.close()
 
 
-async def _run(job: Job, file: BinaryIO, ledger: Reports, books: Books) -> None:
-    made = Mapping(**{**job.mapping, "keys": tuple(map(tuple, job.mapping["keys"]))})
+async def _run(job: ReconcileJob, file: BinaryIO, ledger: Reports, books: Books) -> None:
+    mapping = ColumnMapping(**{**job.mapping, "keys": tuple(map(tuple, job.mapping["keys"]))})
     number = UUID(job.reconciliation_id)
     async with ledger.connection() as connection, ledger.connection() as beating:
-        kept = Kept(connection, job.jurisdiction)
-        run = Run(job.scope(), made, _Pulse(Kept(beating, job.jurisdiction), number))
+        reconciliations = Reconciliations(connection, job.jurisdiction)
+        run = ReconcileRun(
+            job.scope(), mapping, _Heartbeat(Reconciliations(beating, job.jurisdiction), number)
+        )
         try:
             await run.stage_file(file, job.file_bytes)
-            wanted = Selection(job.jurisdiction, run.scope.from_on, run.scope.to_on)
-            async with books.snapshot(wanted) as (reading, selection):
+            period = Selection(job.jurisdiction, run.scope.from_on, run.scope.to_on)
+            async with books.snapshot(period) as (reading, selection):
                 await run.stage_books(reading, selection.until or 0)
             items = run.items(with_matched=job.with_matched)
-            await kept.finish(number, items, run.summary, _now(job))
+            await reconciliations.finish(number, items, run.summary, _now(job))
         except Interrupted:
-            pass  # it is on record as such
+            pass  # the record says so already
         except BadFile as bad:
-            await kept.fail(number, bad.fault, bad.facts, _now(job))
+            await reconciliations.fail(number, bad.fault, bad.facts, _now(job))
         except MemoryError:
-            await kept.fail(number, "unreadable", {"line": "1"}, _now(job))
+            await reconciliations.fail(number, "unreadable", {"line": "1"}, _now(job))
         except (LedgerAway, ReportsBusy, BookersHang, asyncpg.PostgresError):
-            await kept.fail(number, "ledger_unavailable", {}, _now(job))
+            await reconciliations.fail(number, "ledger_unavailable", {}, _now(job))
 
 
-class _Pulse:
-    """Tells how far it is, now and then."""
+class _Heartbeat:
+    """Records the progress, at most once in BEAT_S."""
 
-    def __init__(self, kept: Kept, number: UUID) -> None:
-        self._kept = kept
+    def __init__(self, reconciliations: Reconciliations, number: UUID) -> None:
+        self._reconciliations = reconciliations
         self._number = number
         self._last = 0.0
 
     async def __call__(self, share: float) -> None:
         if time.monotonic() - self._last >= BEAT_S:
             self._last = time.monotonic()
-            await self._kept.beat(self._number, share)
+            await self._reconciliations.beat(self._number, share)
 
 
-def _now(job: Job) -> datetime:
+def _now(job: ReconcileJob) -> datetime:
     return datetime.now(UTC) + timedelta(seconds=job.clock_offset_s)
 
 

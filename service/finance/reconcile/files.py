@@ -1,4 +1,4 @@
-"""The rows of a CSV file or a workbook, one after another, whatever its size."""
+"""Reads the rows of a CSV file or a workbook as a stream, in constant memory."""
 
 import codecs
 import csv
@@ -7,24 +7,24 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO, Literal
 
-from service.finance.reconcile.mapping import BadHeading, Mapping, Reader, text_of
+from service.finance.reconcile.mapping import BadHeading, ColumnMapping, RowReader, text_of
 
 FileKind = Literal["csv", "xlsx"]
-Fault = Literal[
+FileFault = Literal[
     "unreadable", "missing_columns", "repeated_columns", "too_many_rows", "no_rows",
     "key_too_common", "interrupted", "ledger_unavailable",
 ]  # fmt: skip
 
 ROWS_MAX = 1_000_000
 PIECE_BYTES = 1 << 20
-# What a workbook of that many rows could unpack to; more is no workbook but an attack.
+# A workbook of ROWS_MAX rows unpacks to less. More is an attack.
 UNPACKED_MAX_BYTES = 2 << 30
 
 
 class BadFile(Exception):
-    """The file as a whole cannot be used. `facts` fill the sentence of `fault`."""
+    """The whole file cannot be used. `facts` fill the gaps in the sentence of `fault`."""
 
-    def __init__(self, fault: Fault, **facts: str) -> None:
+    def __init__(self, fault: FileFault, **facts: str) -> None:
         super().__init__(fault, facts)
         self.fault = fault
         self.facts = facts
@@ -33,19 +33,17 @@ class BadFile(Exception):
         return ", ".join([self.fault, *self.facts.values()])
 
 
-def reader_of(mapping: Mapping, heading: Sequence[Any]) -> Reader:
-    """Of the rows under this heading. Raises BadFile."""
+def reader_of(mapping: ColumnMapping, heading: Sequence[Any]) -> RowReader:
+    """A reader for the rows under this heading. Raises BadFile."""
     try:
-        return Reader(mapping, heading)
+        return RowReader(mapping, heading)
     except BadHeading as bad:
         raise BadFile(bad.fault, columns=", ".join(bad.columns)) from None
 
 
 class Rows:
-    """(line, cells) of each row that says something, the heading first; lines count from 1.
-
-    Rows that are empty, or begin with #, say nothing. Raises BadFile while it is iterated.
-    """
+    """(line, cells) of each row, the heading first. Lines count from 1. Skips empty rows and rows
+    that begin with #. The iteration raises BadFile."""
 
     def __init__(self, file: BinaryIO, size: int, skip: int = 0) -> None:
         self.kind: FileKind = "xlsx" if file.read(4) == b"PK\x03\x04" else "csv"
@@ -57,7 +55,7 @@ class Rows:
         self._line = 0
 
     def share(self) -> float:
-        """How much of the file is read, from 0 to 1."""
+        """The share of the file that is read, from 0 to 1."""
         if self.kind == "csv":
             return min(self._file.tell() / self._size, 1)
         return min(self._line / self._rows_in_all, 1)
@@ -82,7 +80,7 @@ class Rows:
         except (csv.Error, UnicodeDecodeError):
             raise BadFile("unreadable", line=str(line)) from None
         finally:
-            if not self._file.closed:  # as it is when rows are left in the middle for a fault
+            if not self._file.closed:  # it is, if a fault ended the iteration early
                 text.detach()
 
     def _xlsx(self) -> Iterator[tuple[int, Sequence[Any]]]:
@@ -94,7 +92,7 @@ class Rows:
             book = load_workbook(self._file, read_only=True, data_only=True)
             sheet = book.worksheets[0]
             self._rows_in_all = min(sheet.max_row or ROWS_MAX, ROWS_MAX)
-            sheet.reset_dimensions()  # what a file says of its size is not to be believed
+            sheet.reset_dimensions()  # the size that a file declares can be wrong
             for line, cells in enumerate(sheet.iter_rows(values_only=True), start=1):
                 if any(cell is not None for cell in cells):
                     yield line, cells
@@ -102,12 +100,12 @@ class Rows:
                     raise BadFile("too_many_rows")
         except (BadFile, GeneratorExit):
             raise
-        except Exception:  # whatever a library makes of a spoilt file
+        except Exception:  # the library raises any error on a damaged file
             raise BadFile("unreadable", line=str(line + 1)) from None
 
 
 def _encoding(file: BinaryIO) -> str:
-    """UTF-8 if all of the file is; else what a Chinese Excel or platform writes."""
+    """UTF-8 if the whole file is valid UTF-8, else GB 18030, which Chinese Excel writes."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     try:
         while piece := file.read(PIECE_BYTES):

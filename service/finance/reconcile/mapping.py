@@ -1,4 +1,4 @@
-"""What a file's columns mean, and what one row of it says."""
+"""The meaning of a file's columns, and the reading of one row."""
 
 import re
 from collections.abc import Sequence
@@ -8,65 +8,68 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, Literal
 from uuid import UUID
 
-State = Literal["confirmed", "refunded", "partly_refunded", "reserved", "cancelled", "expired"]
-Unit = Literal["yuan", "fen"]
+RowState = Literal["confirmed", "refunded", "partly_refunded", "reserved", "cancelled", "expired"]
+AmountUnit = Literal["yuan", "fen"]
 AmountIs = Literal["granted", "net"]
-Why = Literal[
+BadRowReason = Literal[
     "too_few_cells", "key_missing", "key_unreadable", "amount_unreadable", "state_unmapped"
 ]
 
-STATES: tuple[State, ...] = (
+ROW_STATES: tuple[RowState, ...] = (
     "confirmed", "refunded", "partly_refunded", "reserved", "cancelled", "expired",
 )  # fmt: skip
-# By what a row can be found here; a row with one of the last two is a line, not a whole claim.
-KEYS = ("claim_id", "order_no", "invoice_no", "store_id", "line_no", "serial_no")
+# Columns to match by. With one of the last two, a row is a line of a claim, not a whole claim.
+MATCH_KEYS = ("claim_id", "order_no", "invoice_no", "store_id", "line_no", "serial_no")
 LINE_KEYS = frozenset({"line_no", "serial_no"})
-# None of these names anything by itself.
+# These identify nothing alone.
 HALF_KEYS = frozenset({"store_id", "line_no"})
-# No cell has either: the one parts a key's parts, the other begins what nothing can be found by.
+# The first stands between the columns of a key, the second before a key that no row can have. No
+# cell contains them.
 KEY_SEPARATOR, NO_KEY = "\x1f", "\x1e"
 KEY_LENGTH_MAX = 255
-# Ten billion yuan: above every sum of a row, and exact everywhere.
+# Ten billion yuan: above any real amount of a row, and exact everywhere.
 AMOUNT_MAX_FEN = 10**12
 
-# A sign in front that keeps a spreadsheet from computing or rounding.
+# Signs before a text that keep a spreadsheet from computing or rounding it.
 GUARDS = "'`\t "
 AMOUNT = re.compile(r"[+-]?(\d{1,3}(,\d{3})+|\d+)(\.\d*)?", re.ASCII)
 UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
 
 
-def states_of(text: str) -> dict[str, State]:
-    """What a file's words mean: "paid:confirmed,returned:refunded". Raises ValueError."""
-    known: dict[str, State] = {state: state for state in STATES}
+def states_of(text: str) -> dict[str, RowState]:
+    """The state of each of the file's words, from "paid:confirmed,returned:refunded". Raises
+    ValueError."""
+    known: dict[str, RowState] = {state: state for state in ROW_STATES}
     states = {}
-    for one in filter(None, text.split(",")):
-        word, _, state = one.rpartition(":")
+    for pair in filter(None, text.split(",")):
+        word, _, state = pair.rpartition(":")
         if not word.strip() or state.strip() not in known:
-            raise ValueError(f"must look like paid:confirmed,returned:refunded, with {STATES}")
+            raise ValueError(f"must look like paid:confirmed,returned:refunded, with {ROW_STATES}")
         states[word.strip()] = known[state.strip()]
     return states
 
 
 @dataclass(frozen=True, slots=True)
-class Mapping:
-    """Which heading of the file stands for what. `keys` are (name of ours, heading)."""
+class ColumnMapping:
+    """The meaning of the file's headings. `keys` are pairs (name from MATCH_KEYS, heading). `skip`:
+    lines before the heading."""
 
     keys: tuple[tuple[str, str], ...]
     amount: str
-    unit: Unit = "yuan"
+    unit: AmountUnit = "yuan"
     amount_is: AmountIs = "granted"
     state: str | None = None
-    states: dict[str, State] = field(default_factory=dict)
+    states: dict[str, RowState] = field(default_factory=dict)
     skip: int = 0
 
     @property
     def by_line(self) -> bool:
-        """Whether a row is a line of a claim."""
+        """Whether a row stands for a line, not for a whole claim."""
         return any(name in LINE_KEYS for name, _ in self.keys)
 
     @property
-    def finds(self) -> bool:
-        """Whether the keys name something."""
+    def identifies(self) -> bool:
+        """Whether the keys can identify a claim or a line."""
         return any(name not in HALF_KEYS for name, _ in self.keys)
 
     @property
@@ -75,25 +78,25 @@ class Mapping:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """A row of the file that can be compared. `state` None: the file says nothing of it."""
+class FileRow:
+    """A readable row of the file. `state` is None if the file has no state column."""
 
     line: int
     key: str
     amount_fen: int
-    state: State | None
+    state: RowState | None
 
 
 @dataclass(frozen=True, slots=True)
-class BadRow:
-    """A row that cannot; never with its values."""
+class BadFileRow:
+    """A row that cannot be read. Holds no value of it: it may be personal data."""
 
     line: int
-    why: Why
+    why: BadRowReason
 
 
 class BadHeading(Exception):
-    """The heading lacks columns that are mapped, or has them more than once."""
+    """Mapped columns are missing in the heading, or stand in it more than once."""
 
     def __init__(
         self, fault: Literal["missing_columns", "repeated_columns"], columns: list[str]
@@ -103,10 +106,10 @@ class BadHeading(Exception):
         self.columns = columns
 
 
-class Reader:
-    """Reads cells by a heading. Raises BadHeading."""
+class RowReader:
+    """Reads rows under one heading. Raises BadHeading."""
 
-    def __init__(self, mapping: Mapping, heading: Sequence[Any]) -> None:
+    def __init__(self, mapping: ColumnMapping, heading: Sequence[Any]) -> None:
         names = [text_of(cell) for cell in heading]
         if missing := [name for name in mapping.headings if name not in names]:
             raise BadHeading("missing_columns", missing)
@@ -115,31 +118,34 @@ class Reader:
         self._keys = [(name, names.index(heading)) for name, heading in mapping.keys]
         self._amount = names.index(mapping.amount)
         self._state = None if mapping.state is None else names.index(mapping.state)
-        self._states: dict[str, State] = {**{state: state for state in STATES}, **mapping.states}
+        self._states: dict[str, RowState] = {
+            **{state: state for state in ROW_STATES},
+            **mapping.states,
+        }
         self._in_yuan = mapping.unit == "yuan"
         self._width = 1 + max(*(at for _, at in self._keys), self._amount, self._state or 0)
 
-    def read(self, line: int, cells: Sequence[Any]) -> Row | BadRow:
+    def read(self, line: int, cells: Sequence[Any]) -> FileRow | BadFileRow:
         if len(cells) < self._width:
-            return BadRow(line, "too_few_cells")
+            return BadFileRow(line, "too_few_cells")
         parts = [_key_part(name, text_of(cells[at])) for name, at in self._keys]
         if "" in parts:
-            return BadRow(line, "key_missing")
+            return BadFileRow(line, "key_missing")
         if None in parts:
-            return BadRow(line, "key_unreadable")
+            return BadFileRow(line, "key_unreadable")
         amount_fen = fen_of(cells[self._amount], in_yuan=self._in_yuan)
         if amount_fen is None:
-            return BadRow(line, "amount_unreadable")
+            return BadFileRow(line, "amount_unreadable")
         state = None
         if self._state is not None:
             state = self._states.get(text_of(cells[self._state]))
             if state is None:
-                return BadRow(line, "state_unmapped")
-        return Row(line, KEY_SEPARATOR.join(filter(None, parts)), amount_fen, state)
+                return BadFileRow(line, "state_unmapped")
+        return FileRow(line, KEY_SEPARATOR.join(filter(None, parts)), amount_fen, state)
 
 
 def _key_part(name: str, text: str) -> str | None:
-    """As the books have it; empty if there is none, None if it can be none."""
+    """The cell as the ledger writes it. Empty: there is no value. None: the value is not valid."""
     if len(text) > KEY_LENGTH_MAX or UNPRINTABLE.search(text):
         return None
     try:
@@ -153,7 +159,7 @@ def _key_part(name: str, text: str) -> str | None:
 
 
 def text_of(cell: Any) -> str:
-    """A cell as text, without what keeps a spreadsheet from computing it."""
+    """A cell as text, without the signs of GUARDS before it."""
     if cell is None:
         return ""
     if isinstance(cell, float) and cell.is_integer():
@@ -164,7 +170,7 @@ def text_of(cell: Any) -> str:
 
 
 def fen_of(cell: Any, *, in_yuan: bool) -> int | None:
-    """The amount in fen, exactly; None if it is none."""
+    """The exact amount in fen. None: no amount of whole fen, or more than AMOUNT_MAX_FEN."""
     text = repr(cell) if isinstance(cell, float) else text_of(cell).lstrip("¥￥ ")
     try:
         if isinstance(cell, float):

@@ -1,7 +1,7 @@
-"""Which row goes with which unit of the books; pure.
+"""Pairs the rows of a file with the units of the ledger. Pure functions.
 
-A unit is a claim, or a line of one. Of what has one key, equals are paired first, then what is
-left, in the order of the file: so a row is a duplicate only when there is nothing left for it.
+A unit is a claim or a line of one. Rows and units with the same key are paired: first those that
+are equal, then the rest in the order of the file. So a row is a duplicate only if no unit is left.
 """
 
 from collections.abc import Iterable, Iterator
@@ -9,41 +9,41 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Literal
 
-from service.finance.reconcile.mapping import Row, State
+from service.finance.reconcile.mapping import FileRow, RowState
 
-Finding = Literal[
+PairFinding = Literal[
     "matched", "missing_here", "missing_there", "amount_differs", "state_differs", "duplicate"
 ]
-FINDINGS: tuple[Finding, ...] = (
+PAIR_FINDINGS: tuple[PairFinding, ...] = (
     "matched", "missing_here", "missing_there", "amount_differs", "state_differs", "duplicate",
 )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
-class Unit:
-    """What the books have. Without `booked_on` it took no money, and has no amount to compare.
-    `expected`: booked in the period, so the file should have it."""
+class LedgerUnit:
+    """A claim or a line of one, as the ledger has it. Without `booked_on` no money was paid, and
+    the amount is not compared. `expected`: booked in the period, so the file should have it."""
 
     claim_id: str
     line_no: int | None
     amount_fen: int
-    state: State
+    state: RowState
     booked_on: date | None
     expected: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    finding: Finding
-    unit: Unit | None
-    row: Row | None
+    finding: PairFinding
+    unit: LedgerUnit | None
+    row: FileRow | None
 
 
-def pair(units: list[Unit], rows: Iterable[Row]) -> Iterator[Pair]:
-    """Everything that has one key. Holds at most as many rows as there are units."""
-    free = _by_what_they_say(units)
+def pair_off(units: list[LedgerUnit], rows: Iterable[FileRow]) -> Iterator[Pair]:
+    """Pair the units and rows of one key. Holds at most as many rows as there are units."""
+    free = _by_content(units)
     left = dict.fromkeys(range(len(units)))  # in order, cheap to take from
-    waiting: list[Row] = []
+    waiting: list[FileRow] = []
     first = True
     for row in rows:
         at = _take_equal(units, free, row)
@@ -55,40 +55,43 @@ def pair(units: list[Unit], rows: Iterable[Row]) -> Iterator[Pair]:
         else:
             yield Pair("missing_here" if first and not units else "duplicate", None, row)
         first = False
-    # Those that took money first: a cancelled attempt stands beside the sale that came of it.
-    over = sorted((units[at] for at in left), key=lambda unit: unit.booked_on is None)
+    # Paid units first: a cancelled attempt often has the same key as the sale that followed it.
+    unpaired = sorted((units[at] for at in left), key=lambda unit: unit.booked_on is None)
     for at, row in enumerate(waiting):
-        yield _differing(over[at], row) if at < len(over) else Pair("duplicate", None, row)
-    for unit in over[len(waiting) :]:
+        yield _differing(unpaired[at], row) if at < len(unpaired) else Pair("duplicate", None, row)
+    for unit in unpaired[len(waiting) :]:
         if unit.expected:
             yield Pair("missing_there", unit, None)
 
 
-Said = tuple[int | None, State | None]
+Content = tuple[int | None, RowState | None]
 
 
-def _by_what_they_say(units: list[Unit]) -> dict[Said, list[int]]:
-    free: dict[Said, list[int]] = {}
+def _by_content(units: list[LedgerUnit]) -> dict[Content, list[int]]:
+    free: dict[Content, list[int]] = {}
     for at, unit in enumerate(units):
         if unit.booked_on is None:
-            said: list[Said] = [(None, unit.state)]
-        else:  # the row may say nothing of the state
-            said = [(unit.amount_fen, unit.state), (unit.amount_fen, None)]
-        for one in said:
-            free.setdefault(one, []).append(at)
+            contents: list[Content] = [(None, unit.state)]
+        else:  # the file may have no state column
+            contents = [(unit.amount_fen, unit.state), (unit.amount_fen, None)]
+        for content in contents:
+            free.setdefault(content, []).append(at)
     for places in free.values():
-        places.reverse()  # taken from the end
+        places.reverse()  # pop() takes from the end
     return free
 
 
-def _take_equal(units: list[Unit], free: dict[Said, list[int]], row: Row) -> int | None:
-    """All rows of a file tell the state or none does, so a unit is taken through one list only."""
-    for said in ((row.amount_fen, row.state), (None, row.state)):
-        if places := free.get(said):
+def _take_equal(
+    units: list[LedgerUnit], free: dict[Content, list[int]], row: FileRow
+) -> int | None:
+    """Take the first free unit with the row's content. Returns its index. Either all rows of a file
+    have a state or none has, so a unit is never taken through two lists."""
+    for content in ((row.amount_fen, row.state), (None, row.state)):
+        if places := free.get(content):
             return places.pop()
     return None
 
 
-def _differing(unit: Unit, row: Row) -> Pair:
+def _differing(unit: LedgerUnit, row: FileRow) -> Pair:
     same_state = unit.booked_on is not None if row.state is None else row.state == unit.state
     return Pair("amount_differs" if same_state else "state_differs", unit, row)

@@ -1,7 +1,8 @@
-"""A reconciliation from beginning to end: stage the file, stage the books, pair them off.
+"""A reconciliation from start to end: stage the file, stage the ledger's units, pair them.
 
-Both sides are staged in a private SQLite file that the system removes however we end, and come
-out of it sorted by key. So memory does not grow with the rows, and the ledger only reads.
+Both sides are staged in a temporary SQLite file, which sorts them by key. The operating system
+removes the file however the process ends. So memory does not grow with the rows, and the ledger is
+only read.
 """
 
 import sqlite3
@@ -9,27 +10,28 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
 from itertools import groupby, islice
+from operator import itemgetter
 from typing import Any, BinaryIO, NamedTuple
 
 import asyncpg
 
 from service.finance.reconcile.files import ROWS_MAX, BadFile, Rows, reader_of
-from service.finance.reconcile.here import Scope, units_sql
+from service.finance.reconcile.ledger_units import ReconcileScope, units_sql
 from service.finance.reconcile.mapping import (
     KEY_SEPARATOR,
     NO_KEY,
-    BadRow,
-    Mapping,
-    Row,
-    Why,
+    BadFileRow,
+    BadRowReason,
+    ColumnMapping,
+    FileRow,
 )
-from service.finance.reconcile.pairing import FINDINGS, Pair, Unit, pair
+from service.finance.reconcile.pairing import PAIR_FINDINGS, LedgerUnit, Pair, pair_off
 
-# A key that so many units have is none; and they are held at once.
+# All units of one key are held in memory. A key with more units identifies nothing.
 UNITS_PER_KEY_MAX = 10_000
 CHUNK = 10_000
 SORTER_KIB = 32_000
-# What part of the work is done when the file is read, and when the books are.
+# The share of the work that is done when the file is staged, and when the units are.
 FILE_SHARE, BOOKS_SHARE = 0.45, 0.75
 
 STAGE = """
@@ -44,27 +46,28 @@ OnProgress = Callable[[float], Awaitable[None]]
 
 @dataclass(slots=True)
 class FindingTotal:
-    """`here_fen` is what the books have, `there_fen` what the file says."""
+    """A number of pairs, and their amounts: `here_fen` in the ledger, `there_fen` in the file."""
 
     count: int = 0
     here_fen: int = 0
     there_fen: int = 0
 
-    def add(self, unit: Unit | None, row: Row | None) -> None:
+    def add(self, unit: LedgerUnit | None, row: FileRow | None) -> None:
         self.count += 1
         self.here_fen += unit.amount_fen if unit else 0
         self.there_fen += row.amount_fen if row else 0
 
 
-def _parts() -> dict[str, FindingTotal]:
-    return {finding: FindingTotal() for finding in FINDINGS}
+def _totals() -> dict[str, FindingTotal]:
+    return {finding: FindingTotal() for finding in PAIR_FINDINGS}
 
 
 @dataclass(slots=True)
-class Summary:
-    """`rows` of the file are good or bad; each good one is in one of `findings`, and so is each
-    unit of the books that was booked in the period (`units`). Of those paired, `other_days` were
-    booked outside it. `until_entry`: the last entry of the books that was looked at."""
+class ReconcileSummary:
+    """`rows` counts all rows of the file, `bad_rows` the unreadable ones. `units` counts the
+    ledger's units that were booked in the period. Each readable row, and each of these units, is in
+    one of `findings`. `other_days`: the pairs whose unit was booked outside the period.
+    `until_entry`: the last journal entry that was read."""
 
     rows: int = 0
     bad_rows: int = 0
@@ -73,11 +76,11 @@ class Summary:
     here_fen: int = 0
     until_entry: int = 0
     other_days: FindingTotal = field(default_factory=FindingTotal)
-    findings: dict[str, FindingTotal] = field(default_factory=_parts)
+    findings: dict[str, FindingTotal] = field(default_factory=_totals)
 
 
-class Item(NamedTuple):
-    """A line of the list: a pair, or a bad row (then `finding` is bad_row, and `why` says)."""
+class ReconcileItem(NamedTuple):
+    """A line of the list: a pair, or a bad row with its reason in `why`."""
 
     finding: str
     file_line: int | None = None
@@ -89,14 +92,17 @@ class Item(NamedTuple):
     there_fen: int | None = None
     here_state: str | None = None
     there_state: str | None = None
-    why: Why | None = None
+    why: BadRowReason | None = None
 
 
-class Run:
-    """One reconciliation. Stage both sides, then take the items: then `summary` is whole."""
+class ReconcileRun:
+    """One reconciliation: stage the file, stage the ledger's units, read all items. Then `summary`
+    is complete."""
 
-    def __init__(self, scope: Scope, mapping: Mapping, on_progress: OnProgress) -> None:
-        self.summary = Summary()
+    def __init__(
+        self, scope: ReconcileScope, mapping: ColumnMapping, on_progress: OnProgress
+    ) -> None:
+        self.summary = ReconcileSummary()
         self.scope = scope
         self._mapping = mapping
         self._on_progress = on_progress
@@ -110,7 +116,7 @@ class Run:
         self._stage.close()
 
     async def stage_file(self, file: BinaryIO, size: int) -> None:
-        """Raises BadFile."""
+        """Read the whole file. `size`: in bytes. Raises BadFile."""
         rows = Rows(file, size, self._mapping.skip)
         numbered = iter(rows)
         try:
@@ -119,8 +125,8 @@ class Run:
             raise BadFile("no_rows") from None
         read = (reader.read(line, cells) for line, cells in numbered)
         while chunk := list(islice(read, CHUNK)):
-            good = [one for one in chunk if isinstance(one, Row)]
-            bad = [one for one in chunk if isinstance(one, BadRow)]
+            good = [row for row in chunk if isinstance(row, FileRow)]
+            bad = [row for row in chunk if isinstance(row, BadFileRow)]
             self.summary.rows += len(chunk)
             self.summary.bad_rows += len(bad)
             self.summary.there_fen += sum(row.amount_fen for row in good)
@@ -128,12 +134,13 @@ class Run:
                 raise BadFile("too_many_rows")
             self._insert((r.key, 1, r.line, r.amount_fen, r.state, None, None, None) for r in good)
             self._stage.executemany(
-                "INSERT INTO bad_row VALUES (?, ?)", ((one.line, one.why) for one in bad)
+                "INSERT INTO bad_row VALUES (?, ?)", ((row.line, row.why) for row in bad)
             )
             await self._on_progress(rows.share() * FILE_SHARE)
 
     async def stage_books(self, connection: asyncpg.Connection, until: int) -> None:
-        """In the caller's transaction, whose snapshot is complete up to the entry `until`."""
+        """Read the ledger's units in the caller's transaction. Its snapshot must be complete up to
+        the entry `until`. Raises asyncpg's errors."""
         self.summary.until_entry = until
         await connection.execute("SET LOCAL jit = off")
         arguments = self.scope.arguments(until)
@@ -143,16 +150,16 @@ class Run:
         async for unit in units:
             chunk.append(unit)
             if len(chunk) == CHUNK:
-                self._insert(map(self._of_the_books, chunk))
+                self._insert(map(self._staged_unit, chunk))
                 chunk.clear()
                 done += CHUNK
-                # How many there are is not known: this comes near the end, and never there.
+                # The total is not known: this approaches 1 and never reaches it.
                 share = done / (done + max(self.summary.rows, CHUNK))
                 await self._on_progress(FILE_SHARE + (BOOKS_SHARE - FILE_SHARE) * share)
-        self._insert(map(self._of_the_books, chunk))
+        self._insert(map(self._staged_unit, chunk))
         await self._on_progress(BOOKS_SHARE)
 
-    def _of_the_books(self, unit: Any) -> tuple[Any, ...]:
+    def _staged_unit(self, unit: Any) -> tuple[Any, ...]:
         key, claim_id, line_no, booked_on, amount_fen, state = unit
         if booked_on is not None and self.scope.from_on <= booked_on <= self.scope.to_on:
             self.summary.units += 1
@@ -163,57 +170,57 @@ class Run:
     def _insert(self, staged: Any) -> None:
         self._stage.executemany("INSERT INTO staged VALUES (?, ?, ?, ?, ?, ?, ?, ?)", staged)
 
-    async def items(self, *, with_matched: bool) -> AsyncIterator[Item]:
-        """What is to be listed: bad rows, then all differences by key. Raises BadFile."""
+    async def items(self, *, with_matched: bool) -> AsyncIterator[ReconcileItem]:
+        """Bad rows, then all differences by key; with `with_matched` also the equal pairs. Raises
+        BadFile."""
         for line, why in self._stage.execute("SELECT line, why FROM bad_row ORDER BY line"):
-            yield Item("bad_row", file_line=line, why=why)
+            yield ReconcileItem("bad_row", file_line=line, why=why)
         in_all = max(self.summary.rows + self.summary.units, 1)
-        for done, (key, one) in enumerate(self._pairs()):
-            part = self.summary.findings[one.finding]
-            part.add(one.unit, one.row)
-            unit = one.unit
+        for done, (key, pair) in enumerate(self._pairs()):
+            self.summary.findings[pair.finding].add(pair.unit, pair.row)
+            unit = pair.unit
             if unit is not None and unit.booked_on is not None and not unit.expected:
-                self.summary.other_days.add(unit, one.row)
-            if with_matched or one.finding != "matched":
-                yield _item(one, key)
+                self.summary.other_days.add(unit, pair.row)
+            if with_matched or pair.finding != "matched":
+                yield _item(pair, key)
             if done % CHUNK == 0:
                 share = BOOKS_SHARE + (1 - BOOKS_SHARE) * min(done / in_all, 1)
                 await self._on_progress(share)
 
     def _pairs(self) -> Iterator[tuple[str, Pair]]:
-        for key, group in groupby(self._stage.execute(SORTED), key=lambda one: one[0]):
+        for key, group in groupby(self._stage.execute(SORTED), key=itemgetter(0)):
             staged = iter(group)
-            shown = str(key).replace(KEY_SEPARATOR, " ").lstrip(NO_KEY)
-            units: list[Unit] = []
+            readable_key = str(key).replace(KEY_SEPARATOR, " ").lstrip(NO_KEY)
+            units: list[LedgerUnit] = []
             first_row = None
-            for one in staged:
-                if one[1]:
-                    first_row = one
+            for record in staged:
+                if record[1]:  # is_row: units sort before rows
+                    first_row = record
                     break
                 if len(units) == UNITS_PER_KEY_MAX:
                     raise BadFile("key_too_common")
-                units.append(self._unit(one))
+                units.append(self._unit(record))
             rows = [] if first_row is None else _rows(first_row, staged)
-            for one in pair(units, rows):
-                yield shown, one
+            for pair in pair_off(units, rows):
+                yield readable_key, pair
 
-    def _unit(self, one: Any) -> Unit:
-        _, _, _, amount_fen, state, claim_id, line_no, day = one
+    def _unit(self, record: Any) -> LedgerUnit:
+        _, _, _, amount_fen, state, claim_id, line_no, day = record
         booked_on = None if day is None else date.fromordinal(day)
         expected = booked_on is not None and self.scope.from_on <= booked_on <= self.scope.to_on
-        return Unit(claim_id, line_no, amount_fen, state, booked_on, expected)
+        return LedgerUnit(claim_id, line_no, amount_fen, state, booked_on, expected)
 
 
-def _rows(first: Any, rest: Iterator[Any]) -> Iterator[Row]:
-    yield Row(first[2], first[0], first[3], first[4])
-    for one in rest:
-        yield Row(one[2], one[0], one[3], one[4])
+def _rows(first: Any, rest: Iterator[Any]) -> Iterator[FileRow]:
+    yield FileRow(first[2], first[0], first[3], first[4])
+    for record in rest:
+        yield FileRow(record[2], record[0], record[3], record[4])
 
 
-def _item(one: Pair, key: str) -> Item:
-    unit, row = one.unit, one.row
-    return Item(
-        finding=one.finding,
+def _item(pair: Pair, key: str) -> ReconcileItem:
+    unit, row = pair.unit, pair.row
+    return ReconcileItem(
+        finding=pair.finding,
         file_line=row.line if row else None,
         key=key,
         claim_id=unit.claim_id if unit else None,

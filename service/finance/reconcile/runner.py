@@ -1,4 +1,4 @@
-"""Runs reconciliations for the API: each in a process of its own, watched to its end."""
+"""Runs reconciliations for the API, each in a child process."""
 
 import asyncio
 import sys
@@ -11,14 +11,14 @@ import structlog
 from service.clock import Clock
 from service.db.away import LedgerAway
 from service.db.reports import Reports, ReportsBusy
-from service.finance.reconcile.child import Job
-from service.finance.reconcile.kept import Asked, Kept
+from service.finance.reconcile.child import ReconcileJob
+from service.finance.reconcile.reconciliations import ReconcileRequest, Reconciliations
 
 log = structlog.get_logger()
 
 
-class Runner:
-    """Of one worker. Close it, and what runs is ended and on record as interrupted."""
+class ReconcileRunner:
+    """The child processes of one worker. `close` kills them and records them as interrupted."""
 
     def __init__(
         self, reports: Reports, database_url: str, export_database_url: str | None, clock: Clock
@@ -29,20 +29,21 @@ class Runner:
         self._processes: dict[UUID, asyncio.subprocess.Process] = {}
         self._watching: set[asyncio.Task[None]] = set()
 
-    async def start(self, asked: Asked, file: BinaryIO, *, with_matched: bool) -> None:
-        """Of a reconciliation that is kept as running. The file may be closed then."""
-        scope = asked.scope
-        job = Job(
-            str(asked.reconciliation_id),
+    async def start(self, request: ReconcileRequest, file: BinaryIO, *, with_matched: bool) -> None:
+        """Start the run of a request that is on record as running. The caller may close the file
+        afterwards."""
+        scope = request.scope
+        job = ReconcileJob(
+            str(request.reconciliation_id),
             scope.jurisdiction,
             scope.from_on.isoformat(),
             scope.to_on.isoformat(),
             scope.retailer,
             scope.store,
-            asdict(asked.mapping),
+            asdict(request.mapping),
             with_matched,
             file.fileno(),
-            asked.file_bytes,
+            request.file_bytes,
             *self._urls,
             self._clock.offset.total_seconds(),
         )
@@ -53,26 +54,26 @@ class Runner:
             stdin=asyncio.subprocess.PIPE,
             pass_fds=[file.fileno()],
         )
-        assert process.stdin is not None, "Bug! It was asked for."
+        assert process.stdin is not None, "Bug! The pipe was requested."
         process.stdin.write(job.line())
-        self._processes[asked.reconciliation_id] = process
-        watching = asyncio.create_task(self._watch(asked, process))
+        self._processes[request.reconciliation_id] = process
+        watching = asyncio.create_task(self._watch(request, process))
         self._watching.add(watching)
         watching.add_done_callback(self._watching.discard)
 
-    async def _watch(self, asked: Asked, process: asyncio.subprocess.Process) -> None:
+    async def _watch(self, request: ReconcileRequest, process: asyncio.subprocess.Process) -> None:
         code = await process.wait()
-        self._processes.pop(asked.reconciliation_id, None)
+        self._processes.pop(request.reconciliation_id, None)
         if code == 0:
             return
         log.error("reconciliation_interrupted", exit_code=code)
         try:
             async with self._reports.connection() as connection:
-                kept = Kept(connection, asked.scope.jurisdiction)
+                reconciliations = Reconciliations(connection, request.scope.jurisdiction)
                 now = self._clock.now()
-                await kept.fail(asked.reconciliation_id, "interrupted", {}, now)
+                await reconciliations.fail(request.reconciliation_id, "interrupted", {}, now)
         except (LedgerAway, ReportsBusy):
-            pass  # whoever looks next finds it silent
+            pass  # the next read finds the run silent, and marks it
 
     async def close(self) -> None:
         for process in self._processes.values():

@@ -1,10 +1,10 @@
-"""Why a file or a row of it cannot be used, for people."""
+"""The sentences that say why a file or a row cannot be used."""
 
 from service.core.sentences import Language
-from service.finance.reconcile.files import Fault
-from service.finance.reconcile.mapping import Why
+from service.finance.reconcile.files import FileFault
+from service.finance.reconcile.mapping import BadRowReason
 
-FAULTS: dict[Fault, dict[Language, str]] = {
+FILE_FAULT_SENTENCES: dict[FileFault, dict[Language, str]] = {
     "unreadable": {
         "zh": "第 {line} 行起无法读取；请用 UTF-8 或 GBK 的 csv，或未加密的 xlsx",
         "en": "it cannot be read from line {line} on: send csv in UTF-8 or GBK, or xlsx without "
@@ -40,7 +40,7 @@ FAULTS: dict[Fault, dict[Language, str]] = {
         "en": "the books could not be read: send the file again later",
     },
 }
-WHYS: dict[Why, dict[Language, str]] = {
+BAD_ROW_SENTENCES: dict[BadRowReason, dict[Language, str]] = {
     "too_few_cells": {"zh": "列数少于表头", "en": "has fewer cells than the heading"},
     "key_missing": {"zh": "用于匹配的列为空", "en": "is empty where it should be matched by"},
     "key_unreadable": {
@@ -58,5 +58,5 @@ WHYS: dict[Why, dict[Language, str]] = {
 }
 
 
-def fault_sentence(fault: Fault, facts: dict[str, str], language: Language) -> str:
-    return FAULTS[fault][language].format_map(facts)
+def fault_sentence(fault: FileFault, facts: dict[str, str], language: Language) -> str:
+    return FILE_FAULT_SENTENCES[fault][language].format_map(facts)

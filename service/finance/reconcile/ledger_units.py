@@ -1,21 +1,21 @@
-"""What the books have for the period, as units that rows can be paired with.
+"""The claims and lines of the ledger for a period, as units that can be paired with rows.
 
-A sale may be booked some days after it was made, so claims of the days around the period can be
-paired too; but only those booked in the period are missed when the file has no row for them.
+A sale can be booked some days after it was made. So claims that were booked in the days around the
+period are paired as well. A claim without a row is reported only if it was booked in the period.
 """
 
 from dataclasses import dataclass
 from datetime import date
 
-from service.finance.reconcile.mapping import KEY_SEPARATOR, NO_KEY, Mapping
+from service.finance.reconcile.mapping import KEY_SEPARATOR, NO_KEY, ColumnMapping
 
-# A till may send a sale 72 hours late, and the day may have closed by then.
+# A till may send a sale 72 hours late. Its day may be closed then, which adds a day.
 AROUND_DAYS = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
-    """Whose entries, booked from `from_on` to `to_on`, both included."""
+class ReconcileScope:
+    """The entries booked from `from_on` to `to_on`, both inclusive, of a retailer or a store."""
 
     jurisdiction: str
     from_on: date
@@ -24,7 +24,7 @@ class Scope:
     store: str | None = None
 
     def where(self, prefix: str = "") -> str:
-        """On the arguments that `arguments` gives."""
+        """The condition. Its parameters are those of `arguments`."""
         return (
             f"{prefix}jurisdiction = $1 AND ($4::text IS NULL OR {prefix}retailer_id = $4)"
             f" AND ($5::text IS NULL OR {prefix}store_id = $5)"
@@ -34,7 +34,7 @@ class Scope:
         return [self.jurisdiction, self.from_on, self.to_on, self.retailer, self.store, until]
 
 
-# The expressions of the keys over claim `c`, line `l`, invoice `i`.
+# SQL of each key: `g` is the unit, `c` its claim, `l` its line, `i` its invoice.
 KEY_SQL = {
     "claim_id": "g.claim_id::text",
     "order_no": "c.order_no",
@@ -45,8 +45,8 @@ KEY_SQL = {
 }
 
 
-def units_sql(scope: Scope, mapping: Mapping) -> str:
-    """(key, claim_id, line_no, booked_on, amount_fen, state), each unit once."""
+def units_sql(scope: ReconcileScope, mapping: ColumnMapping) -> str:
+    """A query that returns (key, claim_id, line_no, booked_on, amount_fen, state) of each unit."""
     window = f"BETWEEN $2::date - {AROUND_DAYS} AND $3::date + {AROUND_DAYS}"
     where = scope.where()
     granted = f"""
@@ -81,7 +81,7 @@ def units_sql(scope: Scope, mapping: Mapping) -> str:
     """  # noqa: S608
 
 
-def _units(mapping: Mapping) -> str:
+def _units(mapping: ColumnMapping) -> str:
     if mapping.by_line:
         return """
             SELECT claim_id, line_no, store_id, booked_on, amount_fen AS granted_fen, net_fen,
@@ -98,8 +98,9 @@ def _units(mapping: Mapping) -> str:
     """
 
 
-def _key(mapping: Mapping) -> str:
-    """A unit that lacks one of the keys (a claim without an invoice yet) is found by nothing."""
+def _key(mapping: ColumnMapping) -> str:
+    """The key of a unit. A unit that lacks a key column, such as a claim without an invoice, gets
+    one that no row can have."""
     parts = f" || E'\\x{ord(KEY_SEPARATOR):02x}' || ".join(
         KEY_SQL[name] for name, _ in mapping.keys
     )
@@ -107,8 +108,8 @@ def _key(mapping: Mapping) -> str:
     return f"coalesce({parts}, {alone}) AS key"
 
 
-def _joins(mapping: Mapping) -> str:
-    """Only what the keys need."""
+def _joins(mapping: ColumnMapping) -> str:
+    """The joins that the keys need."""
     names = {name for name, _ in mapping.keys}
     joins = {
         "order_no": "LEFT JOIN claim AS c ON c.claim_id = g.claim_id",
