@@ -23,7 +23,7 @@ from service.finance.reconcile.sentences import BAD_ROW_SENTENCES
 
 SHOWN_MAX = 20
 
-Heading = Annotated[str | None, typer.Option(metavar="HEADING")]
+HeadingOption = Annotated[str | None, typer.Option(metavar="HEADING")]
 
 
 def reconcile_command(
@@ -31,13 +31,13 @@ def reconcile_command(
     from_on: From,
     to_on: To,
     amount: Annotated[str, typer.Option(metavar="HEADING", help="the subsidy's column")],
-    claim_id: Heading = None,
-    order_no: Heading = None,
-    invoice_no: Heading = None,
-    store_id: Heading = None,
-    line_no: Heading = None,
-    serial_no: Heading = None,
-    state: Heading = None,
+    claim_id: HeadingOption = None,
+    order_no: HeadingOption = None,
+    invoice_no: HeadingOption = None,
+    store_id: HeadingOption = None,
+    line_no: HeadingOption = None,
+    serial_no: HeadingOption = None,
+    state: HeadingOption = None,
     states: Annotated[str, typer.Option(help="paid:confirmed,returned:refunded")] = "",
     unit: Annotated[AmountUnit, typer.Option()] = "yuan",
     amount_is: Annotated[AmountIs, typer.Option(help="net: less what was refunded")] = "granted",
@@ -45,7 +45,7 @@ def reconcile_command(
     retailer: Filter = None,
     store: Filter = None,
     list_: Annotated[Path | None, typer.Option("--list", help="csv of every difference")] = None,
-    matched: Annotated[bool, typer.Option("--matched", help="list what matches, too")] = False,
+    matched: Annotated[bool, typer.Option("--matched", help="also list equal pairs")] = False,
 ) -> None:
     """Compare a file with the ledger. Exits with 1 when they differ, and with 2 when they could not
     be compared. Changes nothing."""

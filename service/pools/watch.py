@@ -34,7 +34,7 @@ from service.pools.burn import (
 FRESH_S = 2.0
 # A request for the board waits this long for newer figures. Then it gets the last ones.
 WAIT_S = 0.25
-FIRST_WAIT_S = 1.0  # there are no last ones
+FIRST_WAIT_S = 1.0  # for the first figures of a worker
 # The board says so when its figures are older than this.
 STALE_S = 20.0
 # A forecast counts in days and takes some 20 ms of the worker: more often would gain nothing.

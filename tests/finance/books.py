@@ -20,7 +20,7 @@ FROM claim ON CONFLICT DO NOTHING
 
 async def claim_some(house: House, count: int, start: int = 1) -> list[str]:
     """Claims for persons and goods of their own; returns their ids."""
-    made = []
+    claim_ids = []
     for n in range(start, start + count):
         answer = await house.claim(
             f"k{n}",
@@ -28,8 +28,8 @@ async def claim_some(house: House, count: int, start: int = 1) -> list[str]:
             items=[item_json(serial_no=serial(n), price_fen=100_000 + n)],
         )
         assert answer.status_code == 201, answer.text
-        made.append(answer.json()["claim_id"])
-    return made
+        claim_ids.append(answer.json()["claim_id"])
+    return claim_ids
 
 
 async def invoiced(house: House, count: int, start: int = 1) -> list[str]:

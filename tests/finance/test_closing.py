@@ -1,4 +1,4 @@
-"""Days close once and for good: what is late goes to the next day, what was touched is found."""
+"""A day closes once. A late entry is booked on the next day. A changed entry is reported."""
 
 import asyncio
 import random
@@ -25,7 +25,7 @@ NEXT = TODAY + timedelta(days=1)
 
 async def findings(house: House) -> list[JournalFinding]:
     async with house.service.reports.connection() as connection:
-        return [one async for day in verify(connection, PLACE) for one in day.findings]
+        return [finding async for day in verify(connection, PLACE) for finding in day.findings]
 
 
 @pytest.fixture
@@ -175,11 +175,11 @@ async def test_tampering_is_found_and_named(house: House, fault: str, tampering:
         await owner.execute("SET session_replication_role = replica")
         await owner.execute(tampering)
         await owner.execute("RESET session_replication_role")
-    found = await findings(house)
-    named = {(one.fault, one.entry_no) for one in found}
+    reported = await findings(house)
+    named = {(finding.fault, finding.entry_no) for finding in reported}
     entry = {"changed": 8, "dropped": 8, "added": 900}.get(fault)
-    assert (fault, entry) in named, found
-    assert {one.entry_no for one in found} <= {entry, 8, None}
+    assert (fault, entry) in named, reported
+    assert {finding.entry_no for finding in reported} <= {entry, 8, None}
 
 
 async def test_the_ledger_splits_as_the_core_does(house: House) -> None:

@@ -60,9 +60,9 @@ def ask(port: int, key: str, path: str) -> socket.socket:
     return client
 
 
-async def until_read(house: House, sql: str, wanted: int) -> None:
+async def until_read(house: House, sql: str, expected: int) -> None:
     async with asyncio.timeout(30):
-        while (await house.sql(sql))[0][0] != wanted:
+        while (await house.sql(sql))[0][0] != expected:
             await asyncio.sleep(0.02)
 
 
@@ -90,8 +90,8 @@ async def test_a_dropped_export_frees_its_connection_and_leaves_no_traceback(
             client.close()
             await until_read(house, READING, 0)
     gc.collect()
-    told = capfd.readouterr().err
-    assert told == ""
+    stderr = capfd.readouterr().err
+    assert stderr == ""
 
 
 async def test_a_client_that_takes_nothing_more_is_hung_up_on(

@@ -47,7 +47,7 @@ def plain(text: str) -> str:
     return re.sub(r"[\s─-╿]+", " ", text)
 
 
-def said(shell: "subprocess.Popen[str]", block: str) -> str:
+def output_of(shell: "subprocess.Popen[str]", block: str) -> str:
     assert shell.stdin is not None and shell.stdout is not None
     shell.stdin.write(f"{block}\necho; echo '{END}'\n")
     shell.stdin.flush()
@@ -102,7 +102,7 @@ def go_through(shell: "subprocess.Popen[str]", blocks: list[tuple[str, str]]) ->
     output = ""
     for kind, block in blocks:
         if kind == "bash":
-            output = said(shell, block)
+            output = output_of(shell, block)
         else:
             for line in block.strip().splitlines():
                 assert plain(line).strip() in plain(output), (line, output)

@@ -36,7 +36,7 @@ from tests.finance.books import PERIOD, PLACE, TODAY, claim_some, close, many_en
 
 pytestmark = pytest.mark.anyio
 
-NAMES = [one.name for one in EXPORT_COLUMNS]
+NAMES = [column.name for column in EXPORT_COLUMNS]
 
 
 async def export_of(house: House, **query: Any) -> httpx.Response:
@@ -83,14 +83,15 @@ async def test_the_formats_say_the_same(house: House) -> None:
     ndjson = [
         json.loads(line) for line in (await export_of(house, format="ndjson")).text.splitlines()
     ]
-    assert [{k: "" if v is None else str(v) for k, v in one.items()} for one in ndjson] == rows
+    texts = [{k: "" if v is None else str(v) for k, v in record.items()} for record in ndjson]
+    assert texts == rows
     parquet = await export_of(house, format="parquet")
     table = pyarrow.parquet.read_table(io.BytesIO(parquet.content))
-    assert table.column("entry_no").to_pylist() == [one["entry_no"] for one in ndjson]
-    assert table.column("claim_id").to_pylist() == [one["claim_id"] for one in ndjson]
+    assert table.column("entry_no").to_pylist() == [record["entry_no"] for record in ndjson]
+    assert table.column("claim_id").to_pylist() == [record["claim_id"] for record in ndjson]
     assert table.column("booked_on").to_pylist() == [TODAY] * len(rows)
     assert table.column("amount_yuan").to_pylist() == [
-        Decimal(one["amount_fen"]) / 100 for one in ndjson
+        Decimal(record["amount_fen"]) / 100 for record in ndjson
     ]
     types = {field.name: str(field.type) for field in table.schema}
     assert types["pool"].startswith("dictionary<")
@@ -139,13 +140,13 @@ async def test_a_closed_day_gives_the_same_bytes_for_ever(
         (changed / path.name).write_text(text)
     restarted = await house.open_worker(policies_dir=changed, hold_minutes=20)
     assert [await raw(house, restarted, query | how) for how in COMPRESSED] == before
-    assert min(len(one) for one in before) > 200
+    assert min(len(chunk) for chunk in before) > 200
 
 
 async def test_funding_shares_sum_to_each_amount(house: House) -> None:
     await books(house)
     rows = rows_of(await export_of(house, funding="true"))
-    shares = [one.name for one in FUNDING_COLUMNS]
+    shares = [column.name for column in FUNDING_COLUMNS]
     for row in rows:
         if row["kind"] == "allocation":
             assert [row[name] for name in shares] == [""] * 4
@@ -184,8 +185,8 @@ async def test_export_and_totals_tie_under_every_filter(
     assert file.headers["butie-sum-fen"] == str(sum(amounts))
     assert totals["sha256"] == hashlib.sha256(file.content).hexdigest()
     for part in ("kind", "pool", "retailer"):
-        assert sum(one["sum_fen"] for one in totals[f"by_{part}"]) == sum(amounts)
-        assert sum(one["rows"] for one in totals[f"by_{part}"]) == len(rows)
+        assert sum(subtotal["sum_fen"] for subtotal in totals[f"by_{part}"]) == sum(amounts)
+        assert sum(subtotal["rows"] for subtotal in totals[f"by_{part}"]) == len(rows)
 
 
 async def sum_up_all(house: House) -> None:
@@ -293,9 +294,9 @@ async def test_a_booking_under_way_is_waited_for_so_no_number_comes_in_behind(
 async def test_the_trailer_tells_rows_sum_and_digest(house: House, format_: str) -> None:
     await many_entries(house, 10)
     plain = await export_of(house, format=format_)
-    told = await export_of(house, format=format_, trailer="true")
-    assert told.content.startswith(plain.content)
-    last = told.content[len(plain.content) :].decode()
+    result = await export_of(house, format=format_, trailer="true")
+    assert result.content.startswith(plain.content)
+    last = result.content[len(plain.content) :].decode()
     digest = hashlib.sha256(plain.content).hexdigest()
     if format_ == "csv":
         assert last.split(",")[:4] == ["#end", "16", plain.headers["butie-sum-fen"], digest]
@@ -333,12 +334,13 @@ async def test_what_a_spreadsheet_would_compute_is_defused(house: House) -> None
             text,
         )
     rows = rows_of(await export_of(house))[-len(hostile) :]
-    assert [row["document_no"] for row in rows] == [f"'{one}" for one in hostile[:7]] + hostile[7:]
+    guarded = [f"'{text}" for text in hostile[:7]]
+    assert [row["document_no"] for row in rows] == guarded + hostile[7:]
     assert {row["amount_fen"] for row in rows} == {"-1"}
     sheet = (await export_of(house, format="xlsx")).content
     cells = CalamineWorkbook.from_filelike(io.BytesIO(sheet)).get_sheet_by_index(0).to_python()
     texts = [row[NAMES.index("document_no")] for row in cells[-len(hostile) :]]
-    assert texts == [one.strip() for one in hostile]
+    assert texts == [text.strip() for text in hostile]
 
 
 async def test_what_no_sheet_may_hold_leaves_the_sheet_readable(house: House) -> None:
@@ -396,15 +398,17 @@ async def test_a_bad_filter_gets_a_sentence(house: House, query: dict[str, Any])
     "more", [("--after", str(2**63)), ("--until", "-1"), ("--pool", "a\udcff")]
 )
 def test_a_bad_filter_typed_gets_a_sentence_too(more: tuple[str, str]) -> None:
-    told = CliRunner().invoke(app, ["totals", "--from", "2025-06-18", "--to", "2025-06-18", *more])
-    assert told.exit_code == 2
-    assert more[0] in told.output
+    result = CliRunner().invoke(
+        app, ["totals", "--from", "2025-06-18", "--to", "2025-06-18", *more]
+    )
+    assert result.exit_code == 2
+    assert more[0] in result.output
 
 
 @pytest.mark.parametrize("day", ["20250618", "2025-W25-3", "2025-06-31", "18.6.2025"])
 def test_a_day_that_is_typed_is_written_as_it_is_asked_for(day: str) -> None:
-    told = CliRunner().invoke(app, ["totals", "--from", day, "--to", "2025-06-18"])
-    assert (told.exit_code, "days like 2025-06-18" in told.output) == (1, True)
+    result = CliRunner().invoke(app, ["totals", "--from", day, "--to", "2025-06-18"])
+    assert (result.exit_code, "days like 2025-06-18" in result.output) == (1, True)
 
 
 async def test_up_to_entry_0_there_is_nothing(house: House) -> None:

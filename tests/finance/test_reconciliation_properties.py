@@ -1,4 +1,4 @@
-"""Reconciliation against a generated truth: what was planted is found, and nothing else."""
+"""Reconciliation against a generated truth: it reports what was planted, and nothing else."""
 
 import asyncio
 import io
@@ -55,23 +55,23 @@ async def run(
     """(items, summary)"""
     text = "order,fen,state\n" + "".join(f"{key},{fen},{state}\n" for key, fen, state in rows)
     file = io.BytesIO(text.encode())
-    made = ReconcileRun(scope, mapping, no_progress)
+    reconciling = ReconcileRun(scope, mapping, no_progress)
     try:
-        await made.stage_file(file, len(text))
-        await units(made)
-        return [item async for item in made.items(with_matched=True)], made.summary
+        await reconciling.stage_file(file, len(text))
+        await units(reconciling)
+        return [item async for item in reconciling.items(with_matched=True)], reconciling.summary
     finally:
-        made.close()
+        reconciling.close()
 
 
 @st.composite
 def worlds(
     draw: st.DrawFn,
 ) -> tuple[list[tuple[Any, ...]], list[FileRow], Counter[tuple[str, str]]]:
-    """(units, rows, what must be found: (finding, key), how often)."""
+    """(units, rows, the expected number of each (finding, key))."""
     units: list[tuple[Any, ...]] = []
     rows: list[FileRow] = []
-    found: Counter[tuple[str, str]] = Counter()
+    expected: Counter[tuple[str, str]] = Counter()
     for n in range(draw(st.integers(0, 12))):
         key, fen = f"K{n}", draw(st.integers(1, 3)) * 100
         state = draw(st.sampled_from(["confirmed", "refunded"]))
@@ -81,21 +81,21 @@ def worlds(
         for place in range(same_key):
             units.append((key, str(UUID(int=n * 9 + place + 1)), None, TODAY, fen, state))
         if op == "drop":
-            found["missing_there", key] += same_key
+            expected["missing_there", key] += same_key
             continue
         more_fen = draw(st.integers(1, 99)) if op in ("amount", "both") else 0
         row = (key, fen + more_fen, other if op in ("state", "both") else state)
         rows += [row] * (same_key + (op == "twice"))
-        found[FINDS.get(op, "matched"), key] += same_key
-        found["duplicate", key] += op == "twice"
+        expected[FINDS.get(op, "matched"), key] += same_key
+        expected["duplicate", key] += op == "twice"
     for n in range(draw(st.integers(0, 3))):
         times = draw(st.integers(1, 3))
         rows += [(f"X{n}", 100, "confirmed")] * times
-        found["missing_here", f"X{n}"] += 1
-        found["duplicate", f"X{n}"] += times - 1
+        expected["missing_here", f"X{n}"] += 1
+        expected["duplicate", f"X{n}"] += times - 1
     for n in range(draw(st.integers(0, 3))):  # claims that took no money, and are in no file
         units.append((f"U{n}", str(UUID(int=1000 + n)), None, None, 0, "cancelled"))
-    return draw(st.permutations(units)), draw(st.permutations(rows)), +found
+    return draw(st.permutations(units)), draw(st.permutations(rows)), +expected
 
 
 @given(worlds())
@@ -103,8 +103,8 @@ def worlds(
 def test_what_was_planted_is_found_and_nothing_else(world: Any) -> None:
     units, rows, planted = world
 
-    async def stage(made: ReconcileRun) -> None:
-        await made.stage_books(Ledger(units), 1)  # type: ignore[arg-type]
+    async def stage(reconciling: ReconcileRun) -> None:
+        await reconciling.stage_books(Ledger(units), 1)  # type: ignore[arg-type]
 
     items, summary = asyncio.run(run(BY_ORDER, rows, stage))
     assert Counter((item.finding, item.key) for item in items) == planted
@@ -133,10 +133,10 @@ ENTRY = """
 
 async def books(house: House, dice: random.Random) -> list[dict[str, Any]]:
     """120 claims of two retailers over ten days, some refunded, some never confirmed."""
-    made = []
+    claims = []
     async with house.service.reports.connection() as connection:
         for n in range(120):
-            one = {
+            claim = {
                 "claim_id": UUID(int=dice.getrandbits(120)),
                 "retailer": dice.choice(["sandbox", "sandbox", "other"]),
                 "order": f"O{n}",
@@ -144,56 +144,56 @@ async def books(house: House, dice: random.Random) -> list[dict[str, Any]]:
                 "state": dice.choice(["confirmed"] * 6 + ["cancelled", "reserved", "expired"]),
                 "lines": {},
             }
-            at = f"{one['day']}T12:00:00+08:00"
+            at = f"{claim['day']}T12:00:00+08:00"
             await connection.execute(
-                CLAIM, one["claim_id"], one["retailer"], one["order"], one["state"],
+                CLAIM, claim["claim_id"], claim["retailer"], claim["order"], claim["state"],
                 datetime.fromisoformat(at),
             )  # fmt: skip
             for line_no in range(1, dice.randint(1, 3) + 1):
                 fen = dice.randint(1, 90_000)
-                await connection.execute(LINE, one["claim_id"], line_no, fen, f"SN{n}-{line_no}")
-                if one["state"] != "confirmed":
+                await connection.execute(LINE, claim["claim_id"], line_no, fen, f"SN{n}-{line_no}")
+                if claim["state"] != "confirmed":
                     continue
                 back = dice.random() < 0.2
-                one["lines"][line_no] = (fen, back)
-                tail = one["retailer"], one["claim_id"], line_no
-                await connection.execute(ENTRY, "grant", one["day"], fen, *tail)
+                claim["lines"][line_no] = (fen, back)
+                tail = claim["retailer"], claim["claim_id"], line_no
+                await connection.execute(ENTRY, "grant", claim["day"], fen, *tail)
                 if back:
-                    later = one["day"] + timedelta(days=dice.randint(0, 30))
+                    later = claim["day"] + timedelta(days=dice.randint(0, 30))
                     await connection.execute(ENTRY, "refund", later, -fen, *tail)
-            made.append(one)
-    return made
+            claims.append(claim)
+    return claims
 
 
 def state_of(backs: list[bool]) -> str:
     return "refunded" if all(backs) else "partly_refunded" if any(backs) else "confirmed"
 
 
-def told(
+def expected_rows(
     claims: list[dict[str, Any]], by_line: bool, net: bool
 ) -> list[tuple[str, int, str, date]]:
     """(key, fen, state, booked on) as a file without fault has them."""
     rows = []
-    for one in claims:
-        lines = one["lines"]
+    for claim in claims:
+        lines = claim["lines"]
         units = [[n] for n in lines] if by_line else [list(lines)] if lines else []
         for unit in units:
             fen = sum(lines[n][0] * (not (net and lines[n][1])) for n in unit)
-            key = f"SN{one['order'][1:]}-{unit[0]}" if by_line else one["order"]
-            rows.append((key, fen, state_of([lines[n][1] for n in unit]), one["day"]))
+            key = f"SN{claim['order'][1:]}-{unit[0]}" if by_line else claim["order"]
+            rows.append((key, fen, state_of([lines[n][1] for n in unit]), claim["day"]))
     return rows
 
 
 @pytest.mark.parametrize("seed", range(2))
 async def test_the_books_units_are_the_truth(house: House, seed: int) -> None:
     dice = random.Random(seed)
-    claims = [one for one in await books(house, dice) if one["retailer"] == "sandbox"]
+    claims = [claim for claim in await books(house, dice) if claim["retailer"] == "sandbox"]
     days = TODAY - timedelta(days=1), TODAY + timedelta(days=1)
     scope = ReconcileScope(PLACE, *days, "sandbox")
     for by_line, net in ((False, False), (False, True), (True, False), (True, True)):
         key = ("serial_no" if by_line else "order_no", "order")
         mapping = ColumnMapping((key,), "fen", "fen", "net" if net else "granted", "state")
-        truth = told(claims, by_line, net)
+        truth = expected_rows(claims, by_line, net)
         await find_planted(house, dice, scope, mapping, truth)
 
 
@@ -214,23 +214,23 @@ async def find_planted(
             rows += [(key, fen, state)] * 2
             planted.add(("duplicate", key))
         else:
-            said = state if op != "state" else "cancelled"
-            rows.append((key, fen + (op == "amount"), said))
+            file_state = state if op != "state" else "cancelled"
+            rows.append((key, fen + (op == "amount"), file_state))
             if op in FINDS:
                 planted.add((FINDS[op], key))
     rows.append(("NOWHERE", 1, "confirmed"))
     planted.add(("missing_here", "NOWHERE"))
     dice.shuffle(rows)
 
-    async def stage(made: ReconcileRun) -> None:
-        wanted = Selection(PLACE, scope.from_on, scope.to_on)
-        async with house.service.books.snapshot(wanted) as (reading, selection):
-            await made.stage_books(reading, selection.until or 0)
+    async def stage(reconciling: ReconcileRun) -> None:
+        period = Selection(PLACE, scope.from_on, scope.to_on)
+        async with house.service.books.snapshot(period) as (reading, selection):
+            await reconciling.stage_books(reading, selection.until or 0)
 
     items, summary = await run(mapping, rows, stage, scope)
-    found: list[ReconcileItem] = [item for item in items if item.finding != "matched"]
-    assert {(item.finding, item.key) for item in found} == planted
-    assert len(found) == len(planted)
+    differences: list[ReconcileItem] = [item for item in items if item.finding != "matched"]
+    assert {(item.finding, item.key) for item in differences} == planted
+    assert len(differences) == len(planted)
     ties_of(summary)
     in_period = [fen for _, fen, _, day in truth if scope.from_on <= day <= scope.to_on]
     assert (summary.units, summary.here_fen) == (len(in_period), sum(in_period))

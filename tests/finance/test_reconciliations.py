@@ -64,8 +64,8 @@ async def items(house: House, shown: dict[str, Any], **query: Any) -> list[dict[
 
 def counts(shown: dict[str, Any]) -> dict[str, int]:
     assert shown["state"] == "done", shown
-    found = shown["summary"]["findings"]
-    return {name: part["count"] for name, part in found.items() if part["count"]}
+    findings = shown["summary"]["findings"]
+    return {name: part["count"] for name, part in findings.items() if part["count"]}
 
 
 async def amounts(house: House) -> dict[str, int]:
@@ -90,8 +90,8 @@ def lines(rows: list[tuple[Any, ...]]) -> bytes:
     return "\n".join([HEADING, *(",".join(map(str, row)) for row in rows)]).encode()
 
 
-@pytest.mark.parametrize("made", [lines, sheet])
-async def test_every_kind_of_difference_is_found(house: House, made: Any) -> None:
+@pytest.mark.parametrize("encode", [lines, sheet])
+async def test_every_kind_of_difference_is_found(house: House, encode: Any) -> None:
     claims = await claim_some(house, 7)
     granted = await amounts(house)
     await refund(house, claims[0])
@@ -101,7 +101,7 @@ async def test_every_kind_of_difference_is_found(house: House, made: Any) -> Non
         return claim_id, f"{(granted[claim_id] + more_fen) / 100:.2f}", state
 
     absent = "019780c3-c9da-76f1-8a29-36f05201f175"
-    body = made(
+    body = encode(
         [
             row(claims[0], "已退款"),
             row(claims[1]),  # line 3: refunded here
@@ -121,7 +121,7 @@ async def test_every_kind_of_difference_is_found(house: House, made: Any) -> Non
         "missing_here": 1, "missing_there": 2,
     }  # fmt: skip
     listed = {
-        (one["finding"], one["file_line"], one["claim_id"]) for one in await items(house, shown)
+        (item["finding"], item["file_line"], item["claim_id"]) for item in await items(house, shown)
     }
     assert listed == {
         ("state_differs", "3", claims[1]),
@@ -134,7 +134,7 @@ async def test_every_kind_of_difference_is_found(house: House, made: Any) -> Non
         ("bad_row", "10", ""),
         ("bad_row", "11", ""),
     }
-    assert [(one["line"], one["why"]) for one in shown["bad_rows"]] == [
+    assert [(row["line"], row["why"]) for row in shown["bad_rows"]] == [
         (9, "key_missing"), (10, "amount_unreadable"), (11, "state_unmapped"),
     ]  # fmt: skip
     ties(shown["summary"])
@@ -143,22 +143,22 @@ async def test_every_kind_of_difference_is_found(house: House, made: Any) -> Non
 
 def ties(summary: dict[str, Any]) -> None:
     """Each good row and each unit of the period is in one finding, to the fen."""
-    found = {name: FindingTotal(**part) for name, part in summary["findings"].items()}
+    findings = {name: FindingTotal(**part) for name, part in summary["findings"].items()}
     ties_of(
         ReconcileSummary(
-            **{**summary, "findings": found, "other_days": FindingTotal(**summary["other_days"])}
+            **{**summary, "findings": findings, "other_days": FindingTotal(**summary["other_days"])}
         )
     )
 
 
 def ties_of(summary: ReconcileSummary) -> None:
-    found = summary.findings
-    of_the_file = [part for name, part in found.items() if name != "missing_there"]
+    findings = summary.findings
+    of_the_file = [part for name, part in findings.items() if name != "missing_there"]
     assert sum(part.count for part in of_the_file) == summary.rows - summary.bad_rows
     assert sum(part.there_fen for part in of_the_file) == summary.there_fen
-    here = sum(part.here_fen for part in found.values())
+    here = sum(part.here_fen for part in findings.values())
     assert here == summary.here_fen + summary.other_days.here_fen
-    paired = [part for name, part in found.items() if name not in ("missing_here", "duplicate")]
+    paired = [part for name, part in findings.items() if name not in ("missing_here", "duplicate")]
     assert sum(part.count for part in paired) >= summary.units
 
 
@@ -255,7 +255,7 @@ async def test_files_as_others_write_them_are_read(house: House, body: bytes) ->
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "detail"),
     [
         (b"", "no heading"),
         (b"a,b,c\n1,2,3\n", "单号, 补贴, 状态"),
@@ -264,7 +264,7 @@ async def test_files_as_others_write_them_are_read(house: House, body: bytes) ->
         (b'\xef\xbb\xbf"' + b"x" * 200_000, "line 1"),
     ],
 )
-async def test_a_file_of_no_use_is_refused_at_once(house: House, body: bytes, said: str) -> None:
+async def test_a_file_of_no_use_is_refused_at_once(house: House, body: bytes, detail: str) -> None:
     async with house.client("finance") as client:
         answer = await client.post(
             "/v1/reconciliations",
@@ -273,7 +273,7 @@ async def test_a_file_of_no_use_is_refused_at_once(house: House, body: bytes, sa
             headers={"Accept-Language": "en"},
         )
     assert (answer.status_code, answer.json()["code"]) == (422, "bad_file")
-    assert said in answer.json()["detail"]
+    assert detail in answer.json()["detail"]
     assert await house.sql("SELECT FROM reconciliation") == []
 
 
@@ -320,8 +320,10 @@ async def test_only_so_many_run_at_once(house: House) -> None:
     await house.sql("UPDATE reconciliation SET beat_at = now() - interval '10 minutes'")
     assert counts(await reconcile(house, lines([]))) == {}  # the dead are no hindrance
     async with house.client("finance") as client:
-        found = (await client.get("/v1/reconciliations")).json()["reconciliations"]
-    faults = [one["fault"] and one["fault"]["code"] for one in found]
+        newest = (await client.get("/v1/reconciliations")).json()["reconciliations"]
+    faults = [
+        reconciliation["fault"] and reconciliation["fault"]["code"] for reconciliation in newest
+    ]
     assert sorted(map(str, faults)) == ["None", "interrupted", "interrupted"]
 
 
@@ -404,10 +406,10 @@ async def test_the_list_comes_as_ndjson_filtered_and_defused(house: House) -> No
     assert [row["匹配键"] for row in rows] == ["'=1+1", "plain", "plain"]
     async with house.client("finance") as client:
         path = f"{answer.headers['location']}/items"
-        told = await client.get(path, params={"format": "ndjson", "finding": "duplicate"})
+        listing = await client.get(path, params={"format": "ndjson", "finding": "duplicate"})
         nowhere = await client.get("/v1/reconciliations/019780c3-c9da-76f1-8a29-36f05201f175/items")
-    (one,) = map(json.loads, told.text.splitlines())
-    assert (one["key"], one["file_line"], one["there_fen"]) == ("plain", 4, 200)
+    (item,) = map(json.loads, listing.text.splitlines())
+    assert (item["key"], item["file_line"], item["there_fen"]) == ("plain", 4, 200)
     assert nowhere.status_code == 404
 
 

@@ -42,8 +42,8 @@ def encoded(encoder: Encoder, chunks: list[bytes]) -> bytes:
 
 
 class _AlsoTheReal(type):
-    def __instancecheck__(cls, one: object) -> bool:
-        return isinstance(one, datetime)
+    def __instancecheck__(cls, instance: object) -> bool:
+        return isinstance(instance, datetime)
 
 
 class YearsLater(datetime, metaclass=_AlsoTheReal):
@@ -67,14 +67,14 @@ def test_neither_the_clock_nor_the_process_is_in_the_file(
     later = encoded(ENCODERS[name](), [FEW])
     years_later.undo()
     assert encoded(ENCODERS[name](), [FEW]) == later
-    told = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", IN_ANOTHER_PROCESS.format(name=name, lines=FEW)],
         env={**os.environ, "TZ": "America/New_York", "PYTHONHASHSEED": "5", "LC_ALL": "C"},
         capture_output=True,
         text=True,
         check=True,
     )
-    assert told.stdout.strip() == hashlib.sha256(later).hexdigest()
+    assert result.stdout.strip() == hashlib.sha256(later).hexdigest()
 
 
 @pytest.mark.parametrize("make", [xlsx_file, pdf_file])

@@ -68,8 +68,8 @@ async def test_a_draft_has_the_net_of_invoiced_entries_only(office: House) -> No
     await invoiced(office, 3)
     due = await granted(office)
     await claim_some(office, 1, start=9)  # without an invoice
-    made = await draft(office)
-    assert (made["state"], made["entries"], made["net_fen"]) == ("drafted", 3, due)
+    drafted = await draft(office)
+    assert (drafted["state"], drafted["entries"], drafted["net_fen"]) == ("drafted", 3, due)
 
 
 async def test_each_entry_is_settled_once(office: House) -> None:
@@ -91,18 +91,18 @@ async def test_each_entry_is_settled_once(office: House) -> None:
 
 async def test_drafting_and_approving_take_two_keys(office: House) -> None:
     await invoiced(office, 1)
-    made = await draft(office)
-    path = f"/{made['settlement_id']}"
+    drafted = await draft(office)
+    path = f"/{drafted['settlement_id']}"
     own = await post(office, f"{path}/approve")
     assert (own.status_code, own.json()["code"]) == (409, "same_key")
     early = await post(office, f"{path}/pay", payment_reference="P")
     assert (early.status_code, early.json()["code"]) == (409, "wrong_state")
     assert "请先用另一把财政密钥审核" in early.json()["detail"]
-    assert (await approve(office, made))["state"] == "approved"
-    assert (await approve(office, made))["state"] == "approved"  # a repeat is harmless
-    paid = await pay(office, made)
+    assert (await approve(office, drafted))["state"] == "approved"
+    assert (await approve(office, drafted))["state"] == "approved"  # a repeat is harmless
+    paid = await pay(office, drafted)
     assert (paid["state"], paid["payment_reference"]) == ("paid", "PAY-1")
-    assert await pay(office, made) == paid
+    assert await pay(office, drafted) == paid
     other = await post(office, f"{path}/pay", payment_reference="P-2")
     assert (other.status_code, other.json()["code"]) == (409, "wrong_state")
     assert "付款凭证号与此不同" in other.json()["detail"]
@@ -123,26 +123,26 @@ async def test_a_refund_before_settlement_cancels_out(office: House) -> None:
     first, _ = await invoiced(office, 2)
     due = await granted(office)
     await refund(office, first)
-    made = await draft(office)
-    assert (made["entries"], made["granted_fen"]) == (3, due)
-    assert made["net_fen"] == due + made["refunded_fen"] < due
+    drafted = await draft(office)
+    assert (drafted["entries"], drafted["granted_fen"]) == (3, due)
+    assert drafted["net_fen"] == due + drafted["refunded_fen"] < due
 
 
 async def test_a_refund_while_the_draft_waits_is_netted_at_approval(office: House) -> None:
     first, _ = await invoiced(office, 2)
-    made = await draft(office)
+    drafted = await draft(office)
     await refund(office, first)
-    approved = await approve(office, made)
+    approved = await approve(office, drafted)
     assert approved["entries"] == 3
-    assert approved["net_fen"] == made["net_fen"] + approved["refunded_fen"] < made["net_fen"]
+    assert approved["net_fen"] == drafted["net_fen"] + approved["refunded_fen"] < drafted["net_fen"]
     again = await post(office, retailer_id="sandbox", **PERIOD)
     assert again.json()["code"] == "nothing_to_settle"
 
 
 async def test_a_refund_after_settlement_is_clawed_back_in_the_next(office: House) -> None:
     first, _ = await invoiced(office, 2)
-    made = await draft(office)
-    await pay(office, await approve(office, made))
+    drafted = await draft(office)
+    await pay(office, await approve(office, drafted))
     await refund(office, first)
     (back,) = await office.sql("SELECT amount_fen FROM journal WHERE kind = 'refund'")
     await invoiced(office, 1, start=9)
@@ -154,10 +154,10 @@ async def test_a_refund_after_settlement_is_clawed_back_in_the_next(office: Hous
 
 async def test_a_claw_back_alone_makes_a_negative_net(office: House) -> None:
     (only,) = await invoiced(office, 1)
-    made = await draft(office)
-    await approve(office, made)
+    drafted = await draft(office)
+    await approve(office, drafted)
     await refund(office, only)
-    assert (await draft(office))["net_fen"] == -made["net_fen"]
+    assert (await draft(office))["net_fen"] == -drafted["net_fen"]
 
 
 async def give_back(house: House, claim_id: str) -> None:
@@ -176,8 +176,8 @@ async def all_is_settled_once(house: House) -> None:
     for _ in range(2):
         async with house.client("finance") as client:
             drafts = (await client.get("/v1/settlements", params={"state": "drafted"})).json()
-        for one in drafts["settlements"]:
-            await approve(house, one)
+        for settlement in drafts["settlements"]:
+            await approve(house, settlement)
         again = await post(house, retailer_id="sandbox", **PERIOD)
         assert again.status_code in (201, 409), again.text
     assert again.json()["code"] == "nothing_to_settle"
@@ -193,19 +193,21 @@ async def all_is_settled_once(house: House) -> None:
 async def test_refunds_that_race_drafts_are_settled_once(office: House) -> None:
     claims = await invoiced(office, 12)
     periods = ({"from": "2025-06-01"}, {"from": "2025-06-10"}, {"to": "2025-06-18"})
-    drafts = [post(office, retailer_id="sandbox", **{**PERIOD, **one}) for one in periods]
-    answers = await asyncio.gather(*drafts, *(give_back(office, one) for one in claims[::2]))
-    assert sorted(one.status_code for one in answers if one) == [201, 409, 409]
+    drafts = [post(office, retailer_id="sandbox", **{**PERIOD, **period}) for period in periods]
+    answers = await asyncio.gather(
+        *drafts, *(give_back(office, claim_id) for claim_id in claims[::2])
+    )
+    assert sorted(answer.status_code for answer in answers if answer) == [201, 409, 409]
     await all_is_settled_once(office)
 
 
 async def test_refunds_that_race_an_approval_are_netted_or_clawed_back(office: House) -> None:
     claims = await invoiced(office, 12)
-    made = await draft(office)
+    drafted = await draft(office)
     await asyncio.gather(
-        *(give_back(office, one) for one in claims[:4]),
-        approve(office, made),
-        *(give_back(office, one) for one in claims[4:9]),
+        *(give_back(office, claim_id) for claim_id in claims[:4]),
+        approve(office, drafted),
+        *(give_back(office, claim_id) for claim_id in claims[4:9]),
     )
     await all_is_settled_once(office)
 
@@ -265,41 +267,43 @@ async def void(house: House, settlement: dict[str, Any], role: str = "finance") 
 async def test_a_voided_draft_stays_on_record_and_frees_its_entries(office: House) -> None:
     claims = await invoiced(office, 3)
     await refund(office, claims[0])
-    made = await draft(office)
-    lines = (await statement(office, made)).json()["lines"]
-    answer = await void(office, made, "finance2")
+    drafted = await draft(office)
+    lines = (await statement(office, drafted)).json()["lines"]
+    answer = await void(office, drafted, "finance2")
     assert answer.status_code == 200, answer.text
-    told = answer.json()
-    assert (told["state"], told["void_reason"]) == ("voided", "wrong period")
-    assert told["voided_by"] != told["drafted_by"] == made["drafted_by"]
+    xml = answer.json()
+    assert (xml["state"], xml["void_reason"]) == ("voided", "wrong period")
+    assert xml["voided_by"] != xml["drafted_by"] == drafted["drafted_by"]
     amounts = ("entries", "granted_fen", "refunded_fen", "net_fen")
-    assert [told[name] for name in amounts] == [made[name] for name in amounts]
-    assert (await statement(office, made)).json()["lines"] == lines
+    assert [xml[name] for name in amounts] == [drafted[name] for name in amounts]
+    assert (await statement(office, drafted)).json()["lines"] == lines
     assert "已作废" in str(
-        CalamineWorkbook.from_filelike(io.BytesIO((await statement(office, made, "xlsx")).content))
+        CalamineWorkbook.from_filelike(
+            io.BytesIO((await statement(office, drafted, "xlsx")).content)
+        )
         .get_sheet_by_index(0)
         .to_python()
     )
     async with office.client("finance") as client:
         listed = (await client.get("/v1/settlements", params={"state": "voided"})).json()
-    assert listed["settlements"] == [told]
+    assert listed["settlements"] == [xml]
     again = await draft(office)
-    assert [again[name] for name in amounts] == [made[name] for name in amounts]
+    assert [again[name] for name in amounts] == [drafted[name] for name in amounts]
     await approve(office, again)
     await all_is_settled_once(office)
 
 
 async def test_only_a_draft_can_be_voided_and_a_repeat_is_harmless(office: House) -> None:
     await invoiced(office, 1)
-    made = await draft(office)
-    told = (await void(office, made)).json()
-    assert (await void(office, made)).json() == told
+    drafted = await draft(office)
+    xml = (await void(office, drafted)).json()
+    assert (await void(office, drafted)).json() == xml
     for path, more in (
         ("approve", {}),
         ("pay", {"payment_reference": "P"}),
         ("void", {"reason": "x"}),
     ):
-        answer = await post(office, f"/{made['settlement_id']}/{path}", "finance2", **more)
+        answer = await post(office, f"/{drafted['settlement_id']}/{path}", "finance2", **more)
         assert (answer.status_code, answer.json()["code"]) == (409, "wrong_state")
         assert "作废" in answer.json()["detail"]
     approved = await approve(office, await draft(office))
@@ -335,26 +339,28 @@ async def test_voiding_a_draft_makes_its_advance_outstanding_again(office: House
 async def test_an_approval_that_races_a_voiding_wins_or_loses_whole(office: House) -> None:
     await invoiced(office, 3)
     for _ in range(3):
-        made = await draft(office)
-        path = f"/{made['settlement_id']}"
+        drafted = await draft(office)
+        path = f"/{drafted['settlement_id']}"
         answers = await asyncio.gather(
-            post(office, f"{path}/approve", "finance2"), void(office, made), void(office, made)
+            post(office, f"{path}/approve", "finance2"),
+            void(office, drafted),
+            void(office, drafted),
         )
         if answers[0].status_code == 200:
-            assert [one.status_code for one in answers] == [200, 409, 409]
+            assert [answer.status_code for answer in answers] == [200, 409, 409]
             break
-        assert [one.status_code for one in answers] == [409, 200, 200]
+        assert [answer.status_code for answer in answers] == [409, 200, 200]
     await all_is_settled_once(office)
 
 
 async def test_two_approvals_at_once_net_once(office: House) -> None:
     claims = await invoiced(office, 2)
-    made = await draft(office)
+    drafted = await draft(office)
     await refund(office, claims[0])
-    path = f"/{made['settlement_id']}/approve"
+    path = f"/{drafted['settlement_id']}/approve"
     answers = await asyncio.gather(*(post(office, path, "finance2") for _ in range(3)))
-    assert [one.status_code for one in answers] == [200] * 3
-    assert len({one.text for one in answers}) == 1
+    assert [answer.status_code for answer in answers] == [200] * 3
+    assert len({answer.text for answer in answers}) == 1
     await all_is_settled_once(office)
 
 
@@ -363,12 +369,12 @@ async def test_nothing_is_approved_for_a_suspended_retailer(office: House) -> No
     before = await approve(office, await draft(office))
     await invoiced(office, 1, start=9)
     await office.sql("UPDATE retailer SET state = 'suspended' WHERE retailer_id = 'sandbox'")
-    made = await draft(office)  # so that the inspectors have a figure
-    refused = await post(office, f"/{made['settlement_id']}/approve", "finance2")
+    drafted = await draft(office)  # so that the inspectors have a figure
+    refused = await post(office, f"/{drafted['settlement_id']}/approve", "finance2")
     assert (refused.status_code, refused.json()["code"]) == (409, "retailer_suspended")
     assert (await pay(office, before))["state"] == "paid"  # the bank had its order
     await office.sql("UPDATE retailer SET state = 'active' WHERE retailer_id = 'sandbox'")
-    await approve(office, made)
+    await approve(office, drafted)
 
 
 async def statement(house: House, settlement: dict[str, Any], format_: str = "json") -> Any:
@@ -381,19 +387,19 @@ async def statement(house: House, settlement: dict[str, Any], format_: str = "js
 
 async def test_the_statements_say_the_same(office: House) -> None:
     await invoiced(office, 3)
-    made = await draft(office)
-    lines = (await statement(office, made)).json()["lines"]
-    assert sum(line["amount_fen"] for line in lines) == made["net_fen"]
-    text = (await statement(office, made, "csv")).content.decode("utf-8-sig")
+    drafted = await draft(office)
+    lines = (await statement(office, drafted)).json()["lines"]
+    assert sum(line["amount_fen"] for line in lines) == drafted["net_fen"]
+    text = (await statement(office, drafted, "csv")).content.decode("utf-8-sig")
     rows = list(csv.DictReader(io.StringIO(text, newline="")))
     assert [row["金额（元）"] for row in rows] == [f"{n['amount_fen'] / 100:.2f}" for n in lines]
     assert rows[0]["发票号码"] == lines[0]["invoice_no"]
-    book = (await statement(office, made, "xlsx")).content
+    book = (await statement(office, drafted, "xlsx")).content
     sheet = CalamineWorkbook.from_filelike(io.BytesIO(book)).get_sheet_by_name("明细").to_python()
     assert [round(row[-1] * 100) for row in sheet[1:]] == [n["amount_fen"] for n in lines]
-    pdf = (await statement(office, made, "pdf")).content
+    pdf = (await statement(office, drafted, "pdf")).content
     assert pdf.startswith(b"%PDF-") and b"STSong-Light" in pdf
-    assert (await statement(office, made, "pdf")).content == pdf
+    assert (await statement(office, drafted, "pdf")).content == pdf
 
 
 async def test_what_others_wrote_is_neither_formula_nor_link_in_a_statement(
@@ -401,39 +407,39 @@ async def test_what_others_wrote_is_neither_formula_nor_link_in_a_statement(
 ) -> None:
     await invoiced(office, 1)
     await office.sql("UPDATE retailer SET name = '=1+1𠮷' WHERE retailer_id = 'sandbox'")
-    path = f"/{(made := await approve(office, await draft(office)))['settlement_id']}/pay"
+    path = f"/{(drafted := await approve(office, await draft(office)))['settlement_id']}/pay"
     answer = await post(office, path, payment_reference="http://example.org/")
     assert answer.status_code == 200, answer.text
-    book = zipfile.ZipFile(io.BytesIO((await statement(office, made, "xlsx")).content))
-    told = "".join(book.read(name).decode() for name in book.namelist())
-    assert "<f>" not in told
-    assert "<hyperlink" not in told
-    assert (await statement(office, made, "pdf")).content.startswith(b"%PDF-")
+    book = zipfile.ZipFile(io.BytesIO((await statement(office, drafted, "xlsx")).content))
+    xml = "".join(book.read(name).decode() for name in book.namelist())
+    assert "<f>" not in xml
+    assert "<hyperlink" not in xml
+    assert (await statement(office, drafted, "pdf")).content.startswith(b"%PDF-")
 
 
 def test_only_the_csv_of_a_statement_needs_a_guard() -> None:
     line = StatementLine(
         9, NOW.date(), "refund", "-S1", "phone", SETTLEMENT.settlement_id, 1, "F1", -5
     )
-    one = Statement(SETTLEMENT, "x", "y", [line])
-    assert "'-S1,phone" in csv_file(one).decode()
+    paper = Statement(SETTLEMENT, "x", "y", [line])
+    assert "'-S1,phone" in csv_file(paper).decode()
     for sign in "=+-@\t\r＝＋－＠":
         spoilt = replace(line, store_id=f"{sign}1", invoice_no=f"{sign}2")
-        (_, row) = csv.reader(io.StringIO(csv_file(replace(one, lines=[spoilt])).decode()))
+        (_, row) = csv.reader(io.StringIO(csv_file(replace(paper, lines=[spoilt])).decode()))
         assert (row[3], row[7]) == (f"'{sign}1", f"'{sign}2")
-    assert csv_file(one).decode().rstrip().endswith(",F1,-0.05")
-    book = CalamineWorkbook.from_filelike(io.BytesIO(xlsx_file(one))).get_sheet_by_name("明细")
+    assert csv_file(paper).decode().rstrip().endswith(",F1,-0.05")
+    book = CalamineWorkbook.from_filelike(io.BytesIO(xlsx_file(paper))).get_sheet_by_name("明细")
     assert book.to_python()[1][3] == "-S1"
 
 
 async def test_settlements_are_listed_and_read(office: House) -> None:
     await invoiced(office, 1)
-    made = await draft(office)
+    drafted = await draft(office)
     async with office.client("finance") as client:
         listed = (await client.get("/v1/settlements", params={"state": "drafted"})).json()
         none = (await client.get("/v1/settlements", params={"retailer": "other"})).json()
-        read = (await client.get(f"/v1/settlements/{made['settlement_id']}")).json()
-    assert listed["settlements"] == [made] == [read]
+        read = (await client.get(f"/v1/settlements/{drafted['settlement_id']}")).json()
+    assert listed["settlements"] == [drafted] == [read]
     assert none["settlements"] == []
 
 

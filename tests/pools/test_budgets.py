@@ -34,9 +34,9 @@ async def budget(house: House, pool: str = "ebike") -> dict[str, Any]:
 async def test_a_budget_is_raised_once_for_a_key_and_booked(house: House) -> None:
     before = await budget(house)
     answers = await asyncio.gather(*(adjust(house, "a1", 500) for _ in range(8)))
-    assert {one.status_code for one in answers} == {201}
-    assert len({one.text for one in answers}) == 1
-    assert sum("idempotency-replayed" in one.headers for one in answers) == 7
+    assert {answer.status_code for answer in answers} == {201}
+    assert len({answer.text for answer in answers}) == 1
+    assert sum("idempotency-replayed" in answer.headers for answer in answers) == 7
     after = await budget(house)
     assert after["allocated_fen"] == before["allocated_fen"] + 500
     entries = await house.sql(
@@ -55,7 +55,7 @@ async def test_one_key_for_two_budgets_at_once_changes_one(house: House) -> None
             for pool in ("ebike", "home") * 3
         )
     )
-    assert sorted(one.status_code for one in answers) == [201] * 3 + [422] * 3
+    assert sorted(answer.status_code for answer in answers) == [201] * 3 + [422] * 3
     assert len(await house.sql("SELECT 1 FROM journal WHERE document_no = 'D7'")) == 1
 
 
@@ -147,7 +147,7 @@ async def test_sold_out_for_today_says_when_the_next_part_opens(house: House) ->
 async def test_a_tranche_that_is_sent_again_is_planned_once(house: House) -> None:
     opens_at = (house.service.clock.now() + timedelta(hours=1)).isoformat()
     first, *others = await asyncio.gather(*(plan(house, opens_at) for _ in range(4)))
-    assert {one.json()["tranche_id"] for one in others} == {first.json()["tranche_id"]}
+    assert {answer.json()["tranche_id"] for answer in others} == {first.json()["tranche_id"]}
     assert len(await house.sql("SELECT 1 FROM admin_act WHERE act = 'tranche.plan'")) == 1
     path = f"/appliances/tranches/{first.json()['tranche_id']}/withdraw"
     assert (await call(house, "POST", path)).status_code == 200
@@ -181,7 +181,7 @@ async def test_a_tranche_opens_once_however_many_workers_look(house: House) -> N
     assert after["allocated_fen"] == before["allocated_fen"] + sum(1_000 + n for n in range(5))
     entries = await house.sql("SELECT note FROM journal WHERE note LIKE 'tranche %'")
     assert sorted(row[0] for row in entries) == sorted(
-        f"tranche {one['tranche_id']}" for one in planned
+        f"tranche {tranche['tranche_id']}" for tranche in planned
     )
     assert len(await house.sql("SELECT 1 FROM admin_act WHERE act = 'tranche.open'")) == 5
 
@@ -208,7 +208,7 @@ async def test_a_planned_tranche_can_be_withdrawn_and_an_opened_one_not(house: H
     other = await call(house, "POST", path.replace("appliances", "cars"))
     assert other.status_code == 404
     shown = (await call(house, "GET", "/appliances/tranches")).json()["tranches"]
-    assert [one["state"] for one in shown] == ["opened", "withdrawn"]
+    assert [tranche["state"] for tranche in shown] == ["opened", "withdrawn"]
 
 
 @pytest.mark.parametrize(

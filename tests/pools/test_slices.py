@@ -152,7 +152,7 @@ async def test_all_of_it_is_spent_and_not_a_fen_more(sliced: House) -> None:
     answers += await asyncio.gather(*(sell(sliced, n, workers[n % 2]) for n in range(10, 80)))
     assert sum(answer.status_code == 201 for answer in answers) == 50
     refused = [answer for answer in answers if answer.status_code != 201]
-    assert {one.json()["reasons"][0]["code"] for one in refused} == {"budget_exhausted"}
+    assert {answer.json()["reasons"][0]["code"] for answer in refused} == {"budget_exhausted"}
     async with sliced.client("bureau") as client:
         budget = (await client.get("/v1/budgets/appliances")).json()
     assert budget["remaining_fen"] == 0
@@ -207,8 +207,8 @@ async def test_a_slice_that_comes_free_while_a_claim_waits_takes_nothing_from_th
         selling = asyncio.create_task(sell(sliced, 1))
         await somebody_waits(sliced)
         await blocker.execute("ROLLBACK")
-    for one in (blocker, other):
-        await one.close()
+    for connection in (blocker, other):
+        await connection.close()
     assert (await selling).status_code == 201
     assert (await in_slices(sliced))[0] == 0
     await assert_books_tie(sliced)

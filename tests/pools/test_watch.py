@@ -120,7 +120,7 @@ async def test_every_closed_day_is_added_up_once_and_ties_with_the_journal(house
 
 
 async def test_no_entry_is_read_for_a_look(house: House) -> None:
-    """With the journal out of reach the burn is told as before."""
+    """With the journal out of reach the burn is answer as before."""
     await burn_days(house, "cars", 3, 5_000)
     watch = watch_at(house, at(TODAY + timedelta(days=3)))
     view = await watch.run_once()
@@ -164,10 +164,10 @@ async def test_the_api_tells_the_forecast_that_the_metrics_show(house: House) ->
         watch = watch_at(house, at(LATER, 8))
         made = (await watch.run_once()).forecasts["cars"].forecast
         object.__setattr__(house.service, "watch", watch)
-        told = (await bureau.get("/v1/budgets/cars/forecast")).json()
+        answer = (await bureau.get("/v1/budgets/cars/forecast")).json()
         assert (await bureau.get("/v1/budgets/nope/forecast")).status_code == 404
         assert (await till.get("/v1/budgets/cars/forecast")).status_code == 403
-    assert told == {
+    assert answer == {
         "pool": "cars",
         "made_at": "2025-06-30T08:00:00+08:00",
         "outlook": "runs_out",
@@ -205,7 +205,7 @@ async def test_yesterday_and_today_are_told_apart_before_yesterday_closes(house:
     await book(house, TODAY + timedelta(days=1), "cars", 400)
     view = await watch_at(house, midnight + timedelta(minutes=10)).run_once()
     assert (of(view, "cars").today_fen, of(view, "cars").days) == (400, [])
-    assert [one.fen for one in of(view, "cars").line] == [0, 400]
+    assert [point.fen for point in of(view, "cars").line] == [0, 400]
     await close(house)
     view = await watch_at(house, closes_at(TODAY)).run_once()
     assert (of(view, "cars").today_fen, of(view, "cars").days[0].burn_fen) == (400, 7_000)

@@ -6,7 +6,7 @@ from typing import Literal
 from uuid import UUID
 
 from service.core.sentences import Sentence
-from service.finance.settlements.wrong_state import SENTENCES, SettlementAction
+from service.finance.settlements.wrong_state import WRONG_STATE_SENTENCES, SettlementAction
 
 SettlementState = Literal["drafted", "approved", "paid", "voided"]
 
@@ -97,7 +97,7 @@ class WrongSettlementState:
 
     def why(self) -> Sentence:
         """The reason, and what to do instead."""
-        return SENTENCES[self.action, self.state]
+        return WRONG_STATE_SENTENCES[self.action, self.state]
 
 
 DraftOutcome = Settlement | NoSuchRecord | NothingToSettle | AdvanceOutstanding

@@ -10,7 +10,7 @@ VOIDED = Sentence(
     "该结算单已作废，其分录可重新结算；请另行编制。",
     "This settlement was voided, and its entries are free: draft another.",
 )
-SENTENCES: dict[tuple[SettlementAction, str], Sentence] = {
+WRONG_STATE_SENTENCES: dict[tuple[SettlementAction, str], Sentence] = {
     ("approve", "approved"): Sentence(
         "该结算单已由另一把密钥审核，无需再审；可登记付款（pay）。",
         "Another key has approved this settlement: it can be paid.",
