@@ -227,6 +227,18 @@ async def test_an_advance_is_paid_and_netted_once(office: House) -> None:
     assert (await draft(office))["advanced_fen"] == 0
 
 
+async def test_an_advance_is_a_share_of_the_grants_without_claw_backs(office: House) -> None:
+    settled = await invoiced(office, 2)
+    await approve(office, await draft(office))
+    await refund(office, settled[0])
+    await invoiced(office, 1, start=9)
+    (latest,) = await office.sql(
+        "SELECT amount_fen AS fen FROM journal WHERE kind = 'grant' ORDER BY entry_no DESC LIMIT 1"
+    )
+    advance = await draft(office, advance_bp=10_000)
+    assert advance["net_fen"] == latest["fen"]
+
+
 async def test_an_advance_paid_while_the_draft_waits_is_netted_at_approval(office: House) -> None:
     await invoiced(office, 2)
     due = await granted(office)

@@ -211,6 +211,17 @@ async def test_a_planned_tranche_can_be_withdrawn_and_an_opened_one_not(house: H
     assert [tranche["state"] for tranche in shown] == ["opened", "withdrawn"]
 
 
+async def test_a_tranche_that_has_ended_is_not_planned_money(house: House) -> None:
+    withdrawn = (await plan(house, "2025-07-01T00:00:00+08:00", 1_000)).json()
+    await call(house, "POST", f"/appliances/tranches/{withdrawn['tranche_id']}/withdraw")
+    await plan(house, "2025-06-01T00:00:00+08:00", 2_000)
+    await house.service.sweeper.run_once()
+    await plan(house, "2025-08-01T00:00:00+08:00", 4_000)
+    shown = await budget(house, "appliances")
+    assert (shown["planned_fen"], shown["next_opens_at"]) == (4_000, "2025-08-01T00:00:00+08:00")
+    assert (await budget(house, "cars"))["next_opens_at"] is None
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
