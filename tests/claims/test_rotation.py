@@ -177,7 +177,7 @@ async def test_a_refund_that_waits_for_the_rotation_gives_both_digests_back(hous
     both = await house.open_worker(**ROTATING)
     digester = Digester(SANDBOX_PII_KEY, NEW_KEY, rotating=True)
     connection = await asyncpg.connect(str(house.settings.database_url))
-    await rotation._make_rows(connection, "330402", digester)
+    await rotation._add_empty_rows(connection, "330402", digester)
     holding = connection.transaction()
     await holding.start()
     await connection.fetch("SELECT FROM claim FOR NO KEY UPDATE")
@@ -218,6 +218,23 @@ async def test_a_right_in_money_is_told_once_while_a_key_is_replaced(house: Hous
     numbers = [one["line_no"] for one in answer.json()["reasons"]]
     assert answer.status_code == 409
     assert len(numbers) == len(set(numbers))
+
+
+async def test_the_ledger_wraps_digests_as_the_service_does(house: House) -> None:
+    first, second, third = (Digester(*"abc"[:generation]) for generation in (1, 2, 3))
+    checkout = make_checkout()
+    for older, newer in ((first, second), (second, third)):
+        for former, wrapped in (
+            (older.fingerprint(checkout), newer.fingerprint(checkout)),
+            (older.person(checkout.consumer)[-1], newer.person(checkout.consumer)[-1]),
+        ):
+            row = await house.sql(
+                "SELECT digest_generation($1), wrapped_digest($1, $2, $3, $4)",
+                former,
+                newer.generation,
+                *newer.pads(),
+            )
+            assert tuple(row[0]) == (older.generation, wrapped)
 
 
 def test_each_key_gives_other_digests_and_says_which_it_was() -> None:

@@ -1,5 +1,8 @@
--- Takes out of claims what former keys' digests stand in, and wraps what only they have made; see
--- rotation.py. The claims are locked, and each right is booked under the newest digest already.
+-- Removes former keys' digests from claims and from the quotas' rows, and wraps the digests that
+-- exist only once (people, fingerprints); see rotation.py. The caller has locked the claims, and
+-- every quota is booked under the newest digest already. Returns how many claims or lines changed.
+--
+-- Lock order: commit.sql.
 --
 -- $1 jurisdiction $2 claim ids $3 generation of the newest key $4 $5 its HMAC's inner and outer pad
 WITH former AS (
@@ -8,52 +11,45 @@ WITH former AS (
     FROM claim_line AS l, jsonb_to_recordset(l.quotas)
         AS q (subject text, quota text, period text, amount bigint, restored boolean)
     WHERE l.claim_id = ANY ($2::uuid[])
-        AND CASE WHEN length(q.subject) = 32 THEN 1 ELSE get_byte(decode(q.subject, 'hex'), 0) END
-            < $3::int
+        AND digest_generation(decode(q.subject, 'hex')) < $3::int
 ),
 lines AS (
     UPDATE claim_line AS l SET quotas = (
         SELECT coalesce(jsonb_agg(q), '[]') FROM jsonb_array_elements(l.quotas) AS q
-        WHERE length(q ->> 'subject') > 32
-            AND get_byte(decode(q ->> 'subject', 'hex'), 0) = $3::int)
+        WHERE digest_generation(decode(q ->> 'subject', 'hex')) = $3::int)
     WHERE (l.claim_id, l.line_no) IN (SELECT claim_id, line_no FROM former)
     RETURNING 1
 ),
-given AS (
+booked AS (
     SELECT subject, quota, period, sum(amount) AS amount FROM former
     WHERE state IN ('reserved', 'confirmed') OR (state = 'refunded' AND restored IS FALSE)
     GROUP BY subject, quota, period
 ),
-right_rows AS (
+quota_rows AS (
     SELECT u.subject, u.quota, u.period FROM quota_use AS u
     WHERE u.jurisdiction = $1
-        AND (u.subject, u.quota, u.period) IN (SELECT subject, quota, period FROM given)
+        AND (u.subject, u.quota, u.period) IN (SELECT subject, quota, period FROM booked)
     ORDER BY u.subject, u.quota, u.period
     FOR NO KEY UPDATE
 ),
-rights AS (
-    UPDATE quota_use AS u SET used = u.used - given.amount
-    FROM given JOIN right_rows USING (subject, quota, period)
+quotas AS (
+    UPDATE quota_use AS u SET used = u.used - booked.amount
+    FROM booked JOIN quota_rows USING (subject, quota, period)
     WHERE u.jurisdiction = $1
-        AND u.subject = given.subject AND u.quota = given.quota AND u.period = given.period
+        AND u.subject = booked.subject AND u.quota = booked.quota AND u.period = booked.period
     RETURNING 1
 ),
 people AS (
-    UPDATE claim SET consumer_digest = set_byte('\x00'::bytea, 0, $3::int)
-        || substr(sha256($5::bytea || sha256($4::bytea || consumer_digest)), 1, 16)
-    WHERE claim_id = ANY ($2::uuid[])
-        AND CASE WHEN length(consumer_digest) = 16 THEN 1 ELSE get_byte(consumer_digest, 0) END
-            = $3::int - 1
+    UPDATE claim SET consumer_digest = wrapped_digest(consumer_digest, $3, $4, $5)
+    WHERE claim_id = ANY ($2::uuid[]) AND digest_generation(consumer_digest) = $3::int - 1
     RETURNING 1
 ),
 keys AS (
-    UPDATE idempotency_key AS k SET fingerprint = set_byte('\x00'::bytea, 0, $3::int)
-        || sha256($5::bytea || sha256($4::bytea || fingerprint))
+    UPDATE idempotency_key AS k SET fingerprint = wrapped_digest(fingerprint, $3, $4, $5)
     FROM claim AS c
     WHERE c.claim_id = ANY ($2::uuid[]) AND k.jurisdiction = $1
         AND k.retailer_id = c.retailer_id AND k.idempotency_key = c.idempotency_key
-        AND CASE WHEN length(fingerprint) = 32 THEN 1 ELSE get_byte(fingerprint, 0) END
-            = $3::int - 1
+        AND digest_generation(k.fingerprint) = $3::int - 1
     RETURNING 1
 )
 SELECT greatest((SELECT count(*) FROM lines), (SELECT count(*) FROM people),

@@ -1,5 +1,5 @@
--- Gives lines that only the former key's digests stand in the newest key's as well, and books
--- their rights under it; see rotation.py. The claims are locked.
+-- Adds the newest key's digest to lines that have only the former key's, and books their quotas
+-- under it; see rotation.py. The caller has locked the claims. Returns how many lines changed.
 --
 -- $1 jurisdiction $2 claim ids $3 generation of the newest key $4 $5 its HMAC's inner and outer pad
 WITH taken AS (
@@ -10,12 +10,11 @@ WITH taken AS (
     WHERE l.claim_id = ANY ($2::uuid[])
 ),
 wrapped AS (
-    SELECT *, set_byte('\x00'::bytea, 0, $3::int)
-        || substr(sha256($5::bytea || sha256($4::bytea || subject)), 1, 16) AS newest
+    SELECT *, wrapped_digest(subject, $3, $4, $5) AS newest
     FROM taken
-    WHERE CASE WHEN length(subject) = 16 THEN 1 ELSE get_byte(subject, 0) END = $3::int - 1
+    WHERE digest_generation(subject) = $3::int - 1
 ),
-wanting AS (
+missing AS (
     SELECT * FROM wrapped AS w
     WHERE NOT EXISTS (
         SELECT 1 FROM taken AS t
@@ -27,16 +26,16 @@ lines AS (
     FROM (
         SELECT claim_id, line_no, jsonb_agg(jsonb_build_object('subject', encode(newest, 'hex'),
             'quota', quota, 'period', period, 'amount', amount, 'restored', restored)) AS quotas
-        FROM wanting GROUP BY claim_id, line_no
+        FROM missing GROUP BY claim_id, line_no
     ) AS more
     WHERE l.claim_id = more.claim_id AND l.line_no = more.line_no
     RETURNING 1
 ),
-rights AS (
-    -- They are there, empty; but for those of a claim that came since from an older worker.
+booked AS (
+    -- Their rows exist and are empty, except for a claim that an older worker committed since.
     INSERT INTO quota_use AS u (jurisdiction, subject, quota, period, used, used_max)
     SELECT $1, w.newest, w.quota, w.period, sum(w.amount), max(former.used_max)
-    FROM wanting AS w
+    FROM missing AS w
     JOIN quota_use AS former ON former.jurisdiction = $1 AND former.subject = w.subject
         AND former.quota = w.quota AND former.period = w.period
     WHERE w.state IN ('reserved', 'confirmed') OR (w.state = 'refunded' AND w.restored IS FALSE)
