@@ -1,32 +1,46 @@
--- Commits a batch of claims in one statement, so in one transaction and one round trip.
+-- Commits a batch of claims in one statement: one transaction, one round trip.
 --
--- A claim whose key is taken, or was given up (fenced), drops out quietly: it is not in
--- `committed`, and the caller asks by key what stands there. Anything else that does not fit
--- (serial, right, budget) breaks a constraint, and nothing of the batch is kept.
+-- A claim whose key has a claim already, or whose attempt is fenced, is left out: its id is not in
+-- `committed`, and the caller reads the key's claim. Any other conflict (serial, quota, budget)
+-- violates a constraint: the whole statement fails and nothing of the batch is kept.
 --
--- Locks are taken in one order everywhere, so that two batches cannot deadlock: keys, serials,
--- rights, parts of pools, pools, each sorted. The pools' rows, which everybody wants, come last of
--- all, after the inserts that nobody waits for, and are held for little more than the commit
--- itself: the `>= 0` conditions are always true, and are there to set this order.
+-- THE ORDER OF LOCKS
 --
--- What is checked is worked out from the rows as they were locked: an UPDATE's own reading of a row
--- that somebody changed while we waited is checked first and read anew only then, and would be
--- refused for money that has come meanwhile, or was recalled.
+-- Every statement that changes claims or money locks rows in this order, so no two can deadlock:
 --
--- A pool that has parts (slices.py) is spent from one of them, if one has the money and is free;
--- else, as a pool without parts, from its own row.
+--     claims (finish.sql, refund.sql), keys, serials, quotas, slices of pools, pools
 --
--- $1 jurisdiction; $2 the claims (new_claim[]; without `expires_at`: confirmed at once);
--- $3 their lines (new_line_2[]); $4 the serials (new_serial[]); $5 the rights (new_right[]);
--- $6 whether a claim of them has bypassed the gate; $7 whether to spend from the pools' own rows
--- alone, and to give these back first what the parts have not spent
+-- Within one table the rows are locked in the order of their keys. Rows of pools come last because
+-- all claims compete for them: this statement holds one for little longer than its commit takes.
+--
+-- In one statement the order needs a trick. The queries of a WITH clause have no order of their
+-- own: each runs when another one reads it. So a query that must wait for `x` has a condition such
+-- as `(SELECT count(*) FROM x) >= 0`. It is always true, but PostgreSQL must run `x` to count its
+-- rows before it can lock the first row of the query.
+--
+-- The rows of a pool are locked by a query of their own (`locked`, `unspent`), and the UPDATE adds
+-- to the values that were read under the lock. An UPDATE alone would compute from the row in the
+-- statement's snapshot and check the constraints on that first. It would refuse claims although
+-- money came back, or was recalled, while it waited for the lock.
+--
+-- SLICES
+--
+-- A pool may have slices (service/pools): extra rows with money of their own, so that the commits
+-- of many workers need not wait for one row. The statement spends from a slice that has the money
+-- and is not locked by another statement. If there is none, it spends from the pool's own row, as
+-- it does in a pool without slices.
+--
+-- $1 jurisdiction; $2 claims (new_claim[]; without `expires_at`: confirmed at once);
+-- $3 lines (new_line_2[]); $4 serials (new_serial[]); $5 quotas (new_right[]);
+-- $6 whether a claim of the batch has bypassed the gate; $7 recall: whether to spend only from the
+-- pools' own rows, and to move what the slices have left there first
 WITH claim_in AS (
     SELECT * FROM unnest($2::new_claim[])
 ),
 booking AS (
-    -- A claim that comes after its day was closed is booked on the next.
-    SELECT wanted, booking_day($1, wanted) AS day
-    FROM (SELECT DISTINCT booked_on AS wanted FROM claim_in) AS wanted
+    -- A claim is booked on the next day if its own is closed.
+    SELECT own_day, booking_day($1, own_day) AS day
+    FROM (SELECT DISTINCT booked_on AS own_day FROM claim_in) AS days
 ),
 ours AS (
     INSERT INTO idempotency_key AS k
@@ -46,7 +60,7 @@ serials AS (
     ORDER BY s.serial_no
     RETURNING 1
 ),
-rights AS (
+quotas AS (
     INSERT INTO quota_use AS q (jurisdiction, subject, quota, period, used, used_max)
     SELECT $1, r.subject, r.quota, r.period, sum(r.amount), min(r.used_max)
     FROM unnest($5::new_right[]) AS r
@@ -71,12 +85,12 @@ claims AS (
     RETURNING 1
 ),
 line AS (
-    -- A pool that does not exist comes out null, which claim_line refuses.
-    SELECT l.*, pool.pool AS known_pool, c.retailer_id, c.store_id, c.policy, c.created_at, booking.day AS booked_on,
-        c.expires_at IS NOT NULL AS held
+    -- A pool that does not exist is null here, and claim_line refuses it.
+    SELECT l.*, pool.pool AS known_pool, c.retailer_id, c.store_id, c.policy, c.created_at,
+        booking.day AS booked_on, c.expires_at IS NOT NULL AS held
     FROM unnest($3::new_line_2[]) AS l
     JOIN claim_in AS c USING (claim_id)
-    JOIN booking ON booking.wanted = c.booked_on
+    JOIN booking ON booking.own_day = c.booked_on
     JOIN ours USING (claim_id)
     LEFT JOIN pool ON pool.jurisdiction = $1 AND pool.pool = l.pool
 ),
@@ -106,11 +120,11 @@ taken AS (
     FROM line GROUP BY pool
 ),
 ready AS (
-    SELECT (SELECT count(*) FROM rights) + (SELECT count(*) FROM claims)
+    SELECT (SELECT count(*) FROM quotas) + (SELECT count(*) FROM claims)
         + (SELECT count(*) FROM lines) + (SELECT count(*) FROM entries) AS rows
 ),
 chosen AS (
-    -- A part that nobody else is just spending from: never waits.
+    -- Skips the slices that other statements have locked, so it never waits.
     SELECT taken.pool, free.part
     FROM taken, LATERAL (
         SELECT p.part FROM pool_part AS p
@@ -157,7 +171,7 @@ spent AS (
     WHERE pool.jurisdiction = $1 AND pool.pool = taken.pool
     RETURNING pool.pool, 0 AS part, pool.allocated_fen, spent_fen, version, bypasses
 ),
-spent_in_part AS (
+spent_in_slice AS (
     UPDATE pool_part AS p SET
         confirmed_fen = p.confirmed_fen + taken.confirmed_fen,
         reserved_fen = p.reserved_fen + taken.reserved_fen,
@@ -165,9 +179,10 @@ spent_in_part AS (
         bypasses = p.bypasses + $6::boolean::integer
     FROM taken JOIN chosen ON chosen.pool = taken.pool
     WHERE p.jurisdiction = $1 AND p.pool = taken.pool AND p.part = chosen.part
-    RETURNING p.pool, p.part::integer, 0::bigint AS allocated_fen, p.spent_fen, p.version, p.bypasses
+    RETURNING p.pool, p.part::integer, 0::bigint AS allocated_fen, p.spent_fen, p.version,
+        p.bypasses
 ),
-changed AS (SELECT * FROM spent UNION ALL SELECT * FROM spent_in_part)
+changed AS (SELECT * FROM spent UNION ALL SELECT * FROM spent_in_slice)
 SELECT
     (SELECT array_agg(claim_id) FROM ours) AS committed,
     (SELECT array_agg(pool) FROM changed) AS pools,

@@ -3,18 +3,18 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Literal
 from uuid import UUID
 
 import asyncpg
 
 from service.claims.claim import Footprint
+from service.claims.ledger.give_back import footprints, with_give_back
 from service.claims.ledger.retry import retried
 from service.core.calendar import business_day
 from service.pools.state import PoolState, pool_states
 
-FINISH_SQL = (Path(__file__).parent / "finish.sql").read_text()
+FINISH_SQL = with_give_back("finish.sql")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,18 +63,3 @@ async def finish(
         footprints(row),
         pool_states(row),
     )
-
-
-def footprints(row: asyncpg.Record) -> list[Footprint]:
-    """What each claim gave back, from a statement's columns of arrays."""
-    serials: dict[UUID, list[str]] = {}
-    for claim_id, serial in zip(row["serial_claims"] or (), row["serial_nos"] or (), strict=True):
-        serials.setdefault(claim_id, []).append(serial)
-    rights: dict[UUID, list[tuple[int, tuple[bytes, str, str]]]] = {}
-    names = ("right_claims", "right_lines", "right_subjects", "right_quotas", "right_periods")
-    for claim_id, line_no, *key in zip(*(row[name] or () for name in names), strict=True):
-        rights.setdefault(claim_id, []).append((line_no, (key[0], key[1], key[2])))
-    return [
-        Footprint(claim_id, tuple(serials.get(claim_id, ())), tuple(rights.get(claim_id, ())))
-        for claim_id in serials.keys() | rights.keys()
-    ]

@@ -3,18 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from uuid import UUID
 
 import asyncpg
 
 from service.claims.claim import Footprint
-from service.claims.ledger.finish import footprints
+from service.claims.ledger.give_back import footprints, with_give_back
 from service.claims.ledger.retry import retried
 from service.core.calendar import SHANGHAI, business_day
 from service.pools.state import PoolState, pool_states
 
-REFUND_SQL = (Path(__file__).parent / "refund.sql").read_text()
+REFUND_SQL = with_give_back("refund.sql")
 _BY_KEY_SQL = """
 SELECT refund_id, claim_id, lines, reason, subsidy_fen, created_at, fingerprint
 FROM refund WHERE jurisdiction = $1 AND retailer_id = $2 AND idempotency_key = $3
