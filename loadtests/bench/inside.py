@@ -28,7 +28,7 @@ from service.claims.gate.gate import Admitted, Candidate
 from service.claims.ledger.commit import Committed
 from service.claims.ledger.ledger import Ledger
 from service.claims.outcomes import Granted
-from service.claims.path import Till
+from service.claims.path import SellerStanding
 from service.claims.people.digests import Digester
 from service.claims.prepare import pending_claim
 from service.config import SANDBOX_PII_KEY, Settings
@@ -45,7 +45,7 @@ from tests.builders import serial
 
 IN_FLIGHT = 256
 DIGESTER = Digester(SANDBOX_PII_KEY)
-TILL = Till(Seller(RETAILER_ID, STORE_ID), "")
+TILL = SellerStanding(Seller(RETAILER_ID, STORE_ID), "")
 # Between 1 and 64 writers, each a process of its own, as workers on several hosts are.
 WRITERS = (1, 4, 16, 64)
 WRITER_BATCH = 64
@@ -119,7 +119,7 @@ async def a_service(folder: Path, database_url: str, redis_url: str) -> AsyncIte
 
 
 async def _knows_pools(service: Service) -> bool:
-    return bool((await service.gate.look(time.time())).versions)
+    return bool((await service.gate.view(time.time())).versions)
 
 
 def checkouts(service: Service, wanted: int) -> list[tuple[str, Checkout]]:

@@ -8,7 +8,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from service.api.edge import Call
 from service.claims.claim import Seller
-from service.claims.path import Till
+from service.claims.path import SellerStanding
 from service.core.sentences import Sentence
 from service.retailers.directory import Caller, Directory
 from service.retailers.keys import Scope
@@ -81,14 +81,14 @@ def own_retailer(caller: Caller) -> str:
     return caller.retailer_id
 
 
-async def till(directory: Directory, caller: Caller, store_id: str) -> Till:
+async def till(directory: Directory, caller: Caller, store_id: str) -> SellerStanding:
     """The store as a claim's seller, and whether it may sell under the subsidy now."""
     seller = Seller(own_retailer(caller), store_id)
     store = await directory.store(store_id)
     if store is None:
-        return Till(seller, "unknown")
+        return SellerStanding(seller, "unknown")
     if store.retailer_id != caller.retailer_id:
         raise Refusal("foreign_store")
     if caller.retailer_state != "active":
-        return Till(seller, "retailer_suspended")
-    return Till(seller, "" if store.state == "active" else "suspended")
+        return SellerStanding(seller, "retailer_suspended")
+    return SellerStanding(seller, "" if store.state == "active" else "suspended")

@@ -24,7 +24,7 @@ async def check(gate: Gate, ledger: Ledger) -> Finding | str:
     """The finding, or why the two cannot be compared. Raises LedgerAway."""
     for _ in range(TRIES_MAX):
         try:
-            look = await gate.look(time.time())
+            look = await gate.view(time.time())
         except GateAway:
             return "Redis does not answer"
         pools = await ledger.pools()

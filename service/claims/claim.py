@@ -1,4 +1,4 @@
-"""A claim: as it waits for its answer, and as the API returns it."""
+"""A claim: while it is decided, and as the API returns it."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -10,8 +10,10 @@ from service.core.checkout import Checkout
 from service.core.quote import LineQuote, Quote
 from service.core.value import value
 
-State = Literal["reserved", "confirmed", "cancelled", "expired"]
-LineState = Literal["reserved", "confirmed", "cancelled", "expired", "refunded"]
+ClaimState = Literal["reserved", "confirmed", "cancelled", "expired"]
+ClaimLineState = Literal["reserved", "confirmed", "cancelled", "expired", "refunded"]
+
+QuotaKey = tuple[bytes, str, str]  # subject (a digest), quota, period
 
 
 @value
@@ -24,7 +26,7 @@ class Seller:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try at committing a claim under a key: what is fenced when it is given up."""
+    """One try to commit a claim under an idempotency key. It is fenced when it is given up."""
 
     retailer_id: str
     idempotency_key: str
@@ -32,47 +34,48 @@ class Attempt:
 
 
 @value
-class RightUse:
-    """What a line takes of one subject's right. `subject` is a keyed digest, 16 bytes."""
+class QuotaBooking:
+    """What a line takes of one person's or vehicle's quota. `subject` is a keyed digest of 16 bytes
+    (17 from the second key on)."""
 
     subject: bytes
     kind: Literal["person", "trade_in"]
     quota: str
     period: str
-    amount: int
+    amount: int  # in `unit`, like `limit`
     limit: int
     unit: Literal["items", "fen"]
     restored: bool  # whether a refund gives it back
 
     @property
-    def key(self) -> tuple[bytes, str, str]:
+    def key(self) -> QuotaKey:
         return (self.subject, self.quota, self.period)
 
 
 @value
-class WantedLine:
-    """What one eligible line needs besides the rules: money, its serials, a right."""
+class LineDemand:
+    """What an eligible line takes: money, its serials, quotas. A quota that is booked under two
+    digests is there twice."""
 
     line_no: int
     pool: str
     subsidy_fen: int
     serials: tuple[str, ...]
-    rights: tuple[RightUse, ...]
+    quotas: tuple[QuotaBooking, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """The serials and rights that lines of a claim have taken: rights by line number, each as
-    (subject, quota, period)."""
+    """The serials and quotas that lines of a claim have taken. Each quota has its line number."""
 
     claim_id: UUID
     serials: tuple[str, ...]
-    rights: tuple[tuple[int, tuple[bytes, str, str]], ...]
+    quotas: tuple[tuple[int, QuotaKey], ...]
 
 
 @dataclass(slots=True, eq=False)
 class PendingClaim:
-    """A priced checkout on its way through the gate to the ledger. All its lines are eligible."""
+    """A priced checkout on its way through the gate to the ledger. Every line is eligible."""
 
     claim_id: UUID
     seller: Seller
@@ -81,9 +84,9 @@ class PendingClaim:
     consumer_digest: bytes
     checkout: Checkout
     quote: Quote
-    lines: tuple[WantedLine, ...]
+    lines: tuple[LineDemand, ...]
     created_at: datetime
-    expires_at: datetime | None  # set: a hold
+    expires_at: datetime | None  # of a hold; None: confirmed at once
 
     @property
     def attempt(self) -> Attempt:
@@ -97,7 +100,7 @@ class PendingClaim:
         return Footprint(
             self.claim_id,
             tuple(serial for line in self.lines for serial in line.serials),
-            tuple((line.line_no, right.key) for line in self.lines for right in line.rights),
+            tuple((line.line_no, quota.key) for line in self.lines for quota in line.quotas),
         )
 
     def fen_by_pool(self) -> dict[str, int]:
@@ -107,7 +110,7 @@ class PendingClaim:
         return sums
 
     def as_answered(self) -> "Claim":
-        """The claim that the till is told of, once the ledger has it."""
+        """The claim as the till gets it. Valid once the ledger has it."""
         return Claim(
             claim_id=self.claim_id,
             state=self.state,
@@ -139,10 +142,10 @@ class ClaimLine:
     subsidy_fen: int
     payable_fen: int
     pool: str
-    state: LineState
+    state: ClaimLineState
 
     @classmethod
-    def of(cls, line: LineQuote, state: LineState) -> "ClaimLine":
+    def of(cls, line: LineQuote, state: ClaimLineState) -> "ClaimLine":
         assert line.cap_fen is not None and line.pool is not None, "Bug! Not an eligible line."
         return cls(
             line_no=line.line_no,
@@ -162,7 +165,7 @@ class Claim:
     """A claim as the API returns it: instants in Asia/Shanghai, amounts in fen, no ID number."""
 
     claim_id: UUID
-    state: State
+    state: ClaimState
     store_id: str
     order_no: str
     policy: str
@@ -175,7 +178,7 @@ class Claim:
     lines: tuple[ClaimLine, ...]
 
     def as_first_answered(self) -> "Claim":
-        """The same claim in the state in which it was first answered: what a replay repeats."""
+        """The same claim in the state of its first answer, which a replay repeats."""
         first: Literal["reserved", "confirmed"] = "reserved" if self.expires_at else "confirmed"
         return replace(
             self,

@@ -1,4 +1,4 @@
-"""What happens to a claim after it was granted or held: confirm, cancel, refund, invoice."""
+"""A claim after its grant or hold: confirm, cancel, refund, invoice."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from service.claims.gate.gate import Gate
 from service.claims.ledger.finish import Ending
 from service.claims.ledger.invoice import Invoice, InvoiceTaken
 from service.claims.ledger.ledger import Ledger
-from service.claims.ledger.refund import Refund, RefundReport, RefundWanted
+from service.claims.ledger.refund import Refund, RefundReport, RefundRequest
 from service.claims.ledger.stored import OwnClaim
 from service.claims.outcomes import GateAway, KeyReused
 from service.claims.patience import answered_within
@@ -25,21 +25,21 @@ from service.pools.state import PoolState
 
 BATCH_MAX = 256
 QUEUE_MAX = 2048
-# Each is a statement of its own, and all of them have one connection's time.
+# Refunds of a batch are one statement each, and share the time limit of one connection.
 REFUNDS_MAX = 16
 
 
 @dataclass(frozen=True, slots=True)
 class WrongState:
-    """The claim, or a line of it, is not in the state that this needs."""
+    """The claim, or one of its lines, is not in the state that the request needs."""
 
     claim: Claim
-    lines: tuple[int, ...] = ()  # those that are not confirmed any more
+    lines: tuple[int, ...] = ()  # those that are no longer confirmed
 
 
 @dataclass(frozen=True, slots=True)
 class NoSuchClaim:
-    """Not there, or another retailer's: the two look the same."""
+    """The claim does not exist or is another retailer's: the two look the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Refunded:
 
 @dataclass(frozen=True, slots=True)
 class WrongTotal:
-    """An invoice's total is what was paid plus the subsidy, and this one's is not. In fen."""
+    """The invoice's total is not what was paid plus the subsidy."""
 
     paid_fen: int
     subsidy_fen: int
@@ -65,7 +65,7 @@ class WrongTotal:
 
 
 class Lifecycle:
-    """Methods raise LedgerAway or Overloaded; a repeat is then safe."""
+    """Methods raise LedgerAway or Overloaded. A repeat is then safe."""
 
     def __init__(
         self,
@@ -86,9 +86,8 @@ class Lifecycle:
         self._endings = MicroBatcher[Ending, bool](
             self._end, batch_max=BATCH_MAX, queue_max=QUEUE_MAX
         )
-        # One connection for all of them: hundreds at once wait here, and not for each other's
-        # locks on the pool.
-        self._refunds = MicroBatcher[RefundWanted, RefundReport | None](
+        # One connection for all: hundreds of refunds queue here instead of for the pool's lock.
+        self._refunds = MicroBatcher[RefundRequest, RefundReport | None](
             ledger.refunds, batch_max=REFUNDS_MAX, queue_max=QUEUE_MAX
         )
         self._claims = MicroBatcher[OwnClaim, Claim | None](
@@ -96,7 +95,7 @@ class Lifecycle:
         )
 
     def queues(self) -> dict[str, int]:
-        """How many wait for the next trip, by what for."""
+        """The length of each queue."""
         return {
             "finish": len(self._endings),
             "refund": len(self._refunds),
@@ -104,14 +103,14 @@ class Lifecycle:
         }
 
     async def claim(self, retailer_id: str, claim_id: UUID) -> Claim | None:
-        """The retailer's own claim, as it stands; None also where it is another's."""
+        """The retailer's own claim; None if it does not exist or is another retailer's."""
         async with answered_within(self._answer_within_s):
             return await self._claims.submit((retailer_id, claim_id))
 
     async def end(
         self, retailer_id: str, claim_id: UUID, to_state: Literal["confirmed", "cancelled"]
     ) -> Claim | WrongState | NoSuchClaim:
-        """Confirm or cancel a hold; a repeat finds it so."""
+        """Confirm or cancel a hold. A repeat returns the same claim."""
         async with answered_within(self._answer_within_s):
             ended = await self._endings.submit(Ending(retailer_id, claim_id, to_state))
             claim = await self.claim(retailer_id, claim_id)
@@ -130,9 +129,9 @@ class Lifecycle:
         lines: Sequence[int],
         reason: str,
     ) -> Refunded | KeyReused | WrongState | NoSuchLine | NoSuchClaim:
-        """Take these lines back, all or none, once for each key."""
+        """Refund these lines, all or none, once per key."""
         now = self._clock.now()
-        wanted = RefundWanted(
+        request = RefundRequest(
             refund_id=uuid7(nanoseconds=round(now.timestamp() * 1000) * 1_000_000),
             retailer_id=retailer_id,
             idempotency_key=idempotency_key,
@@ -143,52 +142,52 @@ class Lifecycle:
             now=now,
         )
         async with answered_within(self._answer_within_s):
-            report = await self._refunds.submit(wanted)
+            report = await self._refunds.submit(request)
             if report is None:
-                return await self._why_not(wanted)
+                return await self._why_not(request)
         metrics.refunds.inc()
         self._tell_gate(report.pools, report.freed)
         return Refunded(report.refund, replayed=False)
 
     async def _why_not(
-        self, wanted: RefundWanted
+        self, request: RefundRequest
     ) -> Refunded | KeyReused | WrongState | NoSuchLine | NoSuchClaim:
-        found = await self._ledger.refund_by_key(wanted.retailer_id, wanted.idempotency_key)
-        if found is not None:
-            refund, fingerprint = found
-            same = fingerprint == wanted.fingerprint
+        stored = await self._ledger.refund_by_key(request.retailer_id, request.idempotency_key)
+        if stored is not None:
+            refund, fingerprint = stored
+            same = fingerprint == request.fingerprint
             return Refunded(refund, replayed=True) if same else KeyReused()
-        claim = await self.claim(wanted.retailer_id, wanted.claim_id)
+        claim = await self.claim(request.retailer_id, request.claim_id)
         if claim is None:
             return NoSuchClaim()
         states = {line.line_no: line.state for line in claim.lines}
-        for line_no in wanted.lines:
+        for line_no in request.lines:
             if line_no not in states:
                 return NoSuchLine(line_no)
-        return WrongState(claim, tuple(n for n in wanted.lines if states[n] != "confirmed"))
+        return WrongState(claim, tuple(n for n in request.lines if states[n] != "confirmed"))
 
     async def invoice(
         self, retailer_id: str, claim_id: UUID, invoice: Invoice
     ) -> Invoice | InvoiceTaken | WrongState | WrongTotal | NoSuchClaim:
-        """Keep the claim's invoice, or put another in its place."""
+        """Store the claim's invoice, or replace it."""
         claim = await self.claim(retailer_id, claim_id)
         if claim is None:
             return NoSuchClaim()
-        wrong = _does_not_fit(claim, invoice)
-        if wrong is None:
+        objection = _objection(claim, invoice)
+        if objection is None:
             return await self._ledger.record_invoice(claim_id, invoice, self._clock.now())
-        # A repeat of what is kept is harmless, whatever was refunded since.
-        return invoice if await self._ledger.invoice(claim_id) == invoice else wrong
+        # A repeat of the stored invoice is accepted, whatever was refunded since.
+        return invoice if await self._ledger.invoice(claim_id) == invoice else objection
 
     async def _end(self, batch: Sequence[Ending]) -> list[bool]:
-        wanted: dict[OwnClaim, Ending] = {}
-        for ending in batch:  # of two that disagree the first is asked for, as if it came alone
-            wanted.setdefault((ending.retailer_id, ending.claim_id), ending)
-        report = await self._ledger.finish(list(wanted.values()), self._clock.now())
+        firsts: dict[OwnClaim, Ending] = {}
+        for ending in batch:  # if two disagree, the first one wins
+            firsts.setdefault((ending.retailer_id, ending.claim_id), ending)
+        report = await self._ledger.finish(list(firsts.values()), self._clock.now())
         self._tell_gate(report.pools, report.freed)
         return [
             (ending.retailer_id, ending.claim_id) in report.ended
-            and wanted[ending.retailer_id, ending.claim_id] == ending
+            and firsts[ending.retailer_id, ending.claim_id] == ending
             for ending in batch
         ]
 
@@ -200,16 +199,16 @@ class Lifecycle:
         try:
             await self._gate.settle(pools, freed=freed)
         except GateAway:
-            pass  # the sweeper brings the view, and what the gate remembers is only a hint
+            pass  # the sweeper updates the gate, and its memory of serials is only a hint
 
 
-def _does_not_fit(claim: Claim, invoice: Invoice) -> WrongState | WrongTotal | None:
-    """What is against this invoice of the claim, whose lines may have been refunded."""
-    standing = [line for line in claim.lines if line.state == "confirmed"]
-    if claim.state != "confirmed" or not standing:
+def _objection(claim: Claim, invoice: Invoice) -> WrongState | WrongTotal | None:
+    """Why the invoice does not fit the claim's lines that are not refunded."""
+    confirmed = [line for line in claim.lines if line.state == "confirmed"]
+    if claim.state != "confirmed" or not confirmed:
         return WrongState(claim)
-    paid_fen = sum(line.payable_fen for line in standing)
-    subsidy_fen = sum(line.subsidy_fen for line in standing)
+    paid_fen = sum(line.payable_fen for line in confirmed)
+    subsidy_fen = sum(line.subsidy_fen for line in confirmed)
     if invoice.total_fen != paid_fen + subsidy_fen:
         return WrongTotal(paid_fen, subsidy_fen, invoice.total_fen)
     return None

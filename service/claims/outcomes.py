@@ -1,4 +1,4 @@
-"""The closed set of answers that the claim path gives. Faults are exceptions, below."""
+"""The closed set of answers of the claim path. Faults are exceptions."""
 
 from service.claims.claim import Claim
 from service.core.reasons import Reason
@@ -17,14 +17,14 @@ class Granted:
 
 @value
 class Replayed:
-    """The key has its claim already: this is it, as first answered."""
+    """The key has a claim already: this one, as first answered."""
 
     claim: Claim
 
 
 @value
 class Refused:
-    """The request is fine and the answer is no. Nothing was kept."""
+    """The request is valid and the answer is no. Nothing was kept."""
 
     reasons: LineReasons
 
@@ -38,4 +38,4 @@ Outcome = Granted | Replayed | Refused | KeyReused
 
 
 class GateAway(Exception):
-    """Redis did not answer in time, or does not know the pools yet."""
+    """Redis did not answer in time, or does not have the pools yet."""

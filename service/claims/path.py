@@ -1,8 +1,11 @@
 """The claim path, from top to bottom: price, admit, commit, settle the gate, answer.
 
-The ledger alone decides what is granted. The gate in front of it says no fast, and when it
-is away the claims go on without it. No answer leaves before the claim is durable, and no
-refusal leaves before it is sure that the key has no claim.
+The ledger alone grants. The gate in front of it refuses fast; without the gate, claims go on and
+the ledger decides. No grant leaves before the claim is durable. No refusal leaves before it is
+certain that the idempotency key has no claim: a retry must get the answer of the first request.
+
+The steps are in `ClaimPath._decide`. Each claim waits in two queues, one for the gate and one for
+the ledger, and shares its round trip with the claims that queue at the same time.
 """
 
 import asyncio
@@ -14,7 +17,7 @@ from uuid import UUID
 from service import metrics
 from service.background import Background
 from service.batcher import MicroBatcher, Overloaded
-from service.claims.claim import Claim, PendingClaim, Seller, WantedLine
+from service.claims.claim import Claim, LineDemand, PendingClaim, Seller
 from service.claims.gate.gate import (
     Admission,
     Admitted,
@@ -41,7 +44,7 @@ from service.claims.outcomes import (
 )
 from service.claims.patience import Patience, answered_within
 from service.claims.people.digests import Digester
-from service.claims.prepare import pending_claim, wanted_lines
+from service.claims.prepare import line_demands, pending_claim
 from service.clock import Clock
 from service.core.checkout import Checkout
 from service.core.policy import PolicyBook
@@ -52,21 +55,21 @@ from service.core.value import value
 from service.db.engine import LedgerAway, NeverSent
 from service.pools.state import PoolState
 
-# Small enough that one batch is on its way while the answers of the last one go out, large enough
-# that what a trip costs by itself is shared: of 32, 48, 64, 96 and 128 the best at 256 connections.
+# Small enough that one batch is under way while the answers of the last one are sent, large enough
+# to share the fixed cost of a round trip. The best of 32, 48, 64, 96 and 128 at 256 connections.
 BATCH_MAX = 64
 QUEUE_MAX = 2048
 
-# A claim seen in flight elsewhere is answered there within milliseconds; we look again
-# this often, a little later each time (2 s in all), and then ask the till to retry.
-LOOKS_MAX = 12
-LOOK_AGAIN_S = 0.025
-assert LOOK_AGAIN_S * LOOKS_MAX * (LOOKS_MAX + 1) / 2 < 2
+# A claim that is in flight elsewhere is decided there within milliseconds. The path tries again so
+# often, after a longer pause each time (below 2 s in all), and then asks the till to retry.
+RETRIES_MAX = 12
+RETRY_S = 0.025
+assert RETRY_S * RETRIES_MAX * (RETRIES_MAX + 1) / 2 < 2
 
 
 @value
-class Till:
-    """Who asks: the store, and whether it may sell under the subsidy now."""
+class SellerStanding:
+    """A store, and why it may not sell under the subsidy now; empty if it may."""
 
     seller: Seller
     barred: Literal["", "unknown", "suspended", "retailer_suspended"]
@@ -101,60 +104,68 @@ class ClaimPath:
         self._under_way: dict[tuple[str, str], _UnderWay] = {}
         self._background = background
         self._openings = openings
-        self._admissions = MicroBatcher[Candidate, Admission](
+        self._admit_batcher = MicroBatcher[Candidate, Admission](
             self._admit_batch,
             batch_max=BATCH_MAX,
             queue_max=QUEUE_MAX,
             on_batch=metrics.gate_batch_size.observe,
         )
-        self._commits = MicroBatcher[tuple[PendingClaim, bool], Verdict](
+        self._commit_batcher = MicroBatcher[tuple[PendingClaim, bool], Verdict](
             self._commit_batch,
             batch_max=BATCH_MAX,
             queue_max=QUEUE_MAX,
             on_batch=metrics.ledger_batch_size.observe,
         )
-        self._looks = MicroBatcher[Sequence[WantedLine], Standing](
+        self._standing_batcher = MicroBatcher[Sequence[LineDemand], Standing](
             ledger.standing, batch_max=BATCH_MAX, queue_max=QUEUE_MAX
         )
-        self._keys = MicroBatcher[ClaimKey, KeyedClaim | None](
+        self._key_batcher = MicroBatcher[ClaimKey, KeyedClaim | None](
             ledger.claims_by_key, batch_max=BATCH_MAX, queue_max=QUEUE_MAX
         )
 
     # --- quote --------------------------------------------------------------------------
 
-    async def quote(self, till: Till, checkout: Checkout) -> tuple[Quote, LineReasons]:
-        """What the checkout would get, and every reason against it as things stand. No effect."""
+    async def quote(
+        self, standing: SellerStanding, checkout: Checkout
+    ) -> tuple[Quote, LineReasons]:
+        """What the checkout would get, and every reason against it at this moment. No effect."""
         priced = quote(self._book, checkout, self._clock.now())
         async with answered_within(self._answer_within_s):
-            return priced, await self._all_reasons(till, checkout, priced)
+            return priced, await self._all_reasons(standing, checkout, priced)
 
-    async def _all_reasons(self, till: Till, checkout: Checkout, priced: Quote) -> LineReasons:
-        """What the rules say, and of the lines that they let pass what the ledger says."""
-        reasons = _rule_reasons(till, priced)
+    async def _all_reasons(
+        self, standing: SellerStanding, checkout: Checkout, priced: Quote
+    ) -> LineReasons:
+        """The rules' reasons, and the ledger's reasons against the lines that the rules allow."""
+        reasons = _rule_reasons(standing, priced)
         person = self._digester.person(checkout.consumer)
-        if wanted := wanted_lines(checkout, priced, person, self._digester):
-            standing = await self._looks.submit(wanted)
-            reasons += standing.admit(till.seller.retailer_id, wanted)
+        if demands := line_demands(checkout, priced, person, self._digester):
+            ledger_standing = await self._standing_batcher.submit(demands)
+            reasons += ledger_standing.admit(standing.seller.retailer_id, demands)
         return tuple(sorted(reasons, key=lambda reason: reason[0]))
 
     # --- claim --------------------------------------------------------------------------
 
-    async def claim(self, till: Till, idempotency_key: str, checkout: Checkout) -> Outcome:
-        """Grant the checkout, or say why not; the same key has the same claim for ever.
+    async def claim(
+        self, standing: SellerStanding, idempotency_key: str, checkout: Checkout
+    ) -> Outcome:
+        """Grant the checkout, or refuse it with reasons. A key has one claim for ever.
 
-        Raises LedgerAway, GateAway or Overloaded; a retry with the same key is then safe.
+        Raises LedgerAway, GateAway or Overloaded. A retry with the same key is then safe.
         """
-        request = _Request(till, idempotency_key, self._digester.fingerprint(checkout), checkout)
-        flight = (till.seller.retailer_id, idempotency_key)
+        request = _Request(
+            standing, idempotency_key, self._digester.fingerprint(checkout), checkout
+        )
+        flight = (standing.seller.retailer_id, idempotency_key)
         first = self._under_way.get(flight)
         if first is None:
             return await self._patience.wait_for(self._begin(request, flight))
         return await self._patience.wait_for(asyncio.create_task(self._join(request, flight)))
 
     async def claim_of_key(self, retailer_id: str, idempotency_key: str) -> Claim | None:
-        """The claim that came of this key, as it stands. Raises LedgerAway or Overloaded."""
+        """The key's claim in its present state, or None. Raises LedgerAway or Overloaded."""
         async with answered_within(self._answer_within_s):
-            stored = await self._keys.submit((retailer_id, idempotency_key))
+            stored = await self._key_batcher.submit((retailer_id, idempotency_key))
         return stored.claim if stored else None
 
     def under_way(self, retailer_id: str, idempotency_key: str) -> bool:
@@ -162,17 +173,17 @@ class ClaimPath:
         return (retailer_id, idempotency_key) in self._under_way
 
     def queues(self) -> dict[str, int]:
-        """How many wait for the next trip, by what for."""
+        """The length of each queue."""
         return {
-            "admit": len(self._admissions),
-            "commit": len(self._commits),
-            "standing": len(self._looks),
-            "keys": len(self._keys),
+            "admit": len(self._admit_batcher),
+            "commit": len(self._commit_batcher),
+            "standing": len(self._standing_batcher),
+            "keys": len(self._key_batcher),
         }
 
     def _begin(self, request: "_Request", flight: tuple[str, str]) -> asyncio.Task[Outcome]:
-        # A task of its own: a till that hangs up, or has waited long enough, does not stop its
-        # claim halfway. The retry joins it, or finds what came of it.
+        # A task of its own: if the till hangs up or the wait times out, the claim goes on. A retry
+        # joins the task, or finds its outcome in the ledger.
         answer = asyncio.create_task(self._decide_alone(request, flight))
         self._under_way[flight] = _UnderWay(request.fingerprint, answer)
         return answer
@@ -191,40 +202,44 @@ class ClaimPath:
         try:
             return await self._decide(request)
         finally:
-            # Here, not in a callback a tick later: whoever met the finished task in between
-            # would ask it again and again without ever letting the loop run.
+            # Here, not in a callback a tick later: `_join` would spin on the finished task, and the
+            # event loop would never run that callback.
             del self._under_way[flight]
 
     async def _decide(self, request: "_Request") -> Outcome:
-        for look in range(LOOKS_MAX):
+        for retry in range(RETRIES_MAX):
             # 1. Price: policy and checkout make amounts, or reasons.
             now = self._clock.now()
             priced = quote(self._book, request.checkout, now)
-            doubt = ruled_out = _Doubt(_rule_reasons(request.till, priced))
-            if not ruled_out.reasons:
-                claim = self._pending(request, priced, now)
-                # 2. Admit; 3. commit; 4. settle the gate (beside the answer).
-                found = await self.admit_and_commit(claim)
-                if not isinstance(found, _Doubt):
-                    return found  # 5. Answer.
-                doubt = found
-            # No refusal before it is sure that the key has no claim.
-            if doubt.ask and (replay := await self._replay(request)) is not None:
+            if _rule_reasons(request.standing, priced):
+                return await self._refuse_by_rules(request, priced)
+            claim = self._pending(request, priced, now)
+            # 2. Admit; 3. commit; 4. settle the gate (in the background).
+            outcome = await self.admit_and_commit(claim)
+            if not isinstance(outcome, _Doubt):
+                return outcome  # 5. Answer.
+            # No refusal before it is certain that the key has no claim.
+            if outcome.ask and (replay := await self._replay(request)) is not None:
                 return replay
-            if doubt is ruled_out:  # told with the other lines' reasons: all is mended at once
-                return Refused(await self._all_reasons(request.till, request.checkout, priced))
-            if doubt.reasons:
-                return Refused(doubt.reasons)
-            if doubt.stale:
-                await self._gate_forgets(claim, doubt.stale)
-            await asyncio.sleep(LOOK_AGAIN_S * look)
+            if outcome.reasons:
+                return Refused(outcome.reasons)
+            if outcome.stale:
+                await self._gate_forgets(claim, outcome.stale)
+            await asyncio.sleep(RETRY_S * retry)
         raise Overloaded
 
+    async def _refuse_by_rules(self, request: "_Request", priced: Quote) -> Outcome:
+        """The key's claim if it has one, whatever the rules say now; else a refusal with every
+        reason, so that the till can correct all lines at once."""
+        if (replay := await self._replay(request)) is not None:
+            return replay
+        return Refused(await self._all_reasons(request.standing, request.checkout, priced))
+
     async def admit_and_commit(self, claim: PendingClaim) -> "Granted | Refused | _Doubt":
-        """The two hops of a claim that the rules allow; without the ledger's word on its key, a
-        refusal is only a doubt. Raises as `claim` does."""
+        """The two hops of a claim that the rules allow: gate, then ledger. A doubt if the ledger
+        must first be asked for the key's claim, or nothing is certain. Raises as `claim` does."""
         try:
-            admission = await self._admissions.submit(self._candidate(claim))
+            admission = await self._admit_batcher.submit(self._candidate(claim))
         except GateAway:
             admission = Unknown()
         match admission:
@@ -239,21 +254,21 @@ class ClaimPath:
                 reasons = over_budget(claim.lines, left_fen, self._openings)
                 return Refused(reasons) if sure else _Doubt(reasons)
             case Taken():
-                standing = await self._looks.submit(claim.lines)
+                standing = await self._standing_batcher.submit(claim.lines)
                 reasons = standing.admit(claim.seller.retailer_id, claim.lines)
                 return _Doubt(reasons, stale=admission)
             case Seen():
                 return _Doubt(stale=admission)
             case Contested():
-                return _Doubt()  # of a key in flight the ledger may know already
+                return _Doubt()  # the ledger may have the key's claim already
         assert_never(admission)
 
     async def _commit(
         self, claim: PendingClaim, *, bypassed: bool = False
     ) -> "Granted | Refused | _Doubt":
         try:
-            verdict = await self._commits.submit((claim, bypassed))
-        except (Overloaded, NeverSent):  # it never left
+            verdict = await self._commit_batcher.submit((claim, bypassed))
+        except (Overloaded, NeverSent):  # nothing was sent
             self._settle_gate(undone=[claim])
             raise
         match verdict:
@@ -268,8 +283,8 @@ class ClaimPath:
         assert_never(verdict)
 
     async def _replay(self, request: "_Request") -> Replayed | KeyReused | None:
-        key = (request.till.seller.retailer_id, request.idempotency_key)
-        stored = await self._keys.submit(key)
+        key = (request.standing.seller.retailer_id, request.idempotency_key)
+        stored = await self._key_batcher.submit(key)
         if stored is None:
             return None
         if not self._digester.matches(request.checkout, stored.fingerprint):
@@ -277,13 +292,13 @@ class ClaimPath:
         return Replayed(stored.claim.as_first_answered())
 
     def _candidate(self, claim: PendingClaim) -> Candidate:
-        # No claim of this body can have been made earlier than the till may date it ahead.
+        # `sold_at` may lie ahead by this much, so no claim of this body can be older than the age.
         age = claim.created_at - claim.checkout.sold_at + SOLD_AHEAD_MAX
         return Candidate(claim, max(0, age // timedelta(milliseconds=1)))
 
     def _pending(self, request: "_Request", priced: Quote, now: datetime) -> PendingClaim:
         return pending_claim(
-            request.till.seller,
+            request.standing.seller,
             request.idempotency_key,
             request.fingerprint,
             request.checkout,
@@ -311,27 +326,27 @@ class ClaimPath:
 
     def _settle_gate(
         self,
-        views: Sequence[PoolState] = (),
+        pools: Sequence[PoolState] = (),
         *,
         done: Sequence[UUID] = (),
         undone: Sequence[PendingClaim] = (),
     ) -> None:
         """In the background: an answer does not wait for the gate."""
-        self._background(self._settle(views, done, undone))
+        self._background(self._settle(pools, done, undone))
 
     async def _settle(
-        self, views: Sequence[PoolState], done: Sequence[UUID], undone: Sequence[PendingClaim]
+        self, pools: Sequence[PoolState], done: Sequence[UUID], undone: Sequence[PendingClaim]
     ) -> None:
         try:
-            await self._gate.settle(views, done=done, undone=undone)
+            await self._gate.settle(pools, done=done, undone=undone)
         except GateAway:
-            pass  # the refresh brings the views, the sweeper ends the admissions
+            pass  # the sweeper updates the gate and ends the admissions
 
-    async def _gate_forgets(self, claim: PendingClaim, found: Seen | Taken) -> None:
+    async def _gate_forgets(self, claim: PendingClaim, stale: Seen | Taken) -> None:
         try:
-            await self._gate.forget(claim, found)
+            await self._gate.forget(claim, stale)
         except GateAway:
-            pass  # it has nothing to forget, or will be asked again
+            pass  # without the gate its memory does not matter
 
     async def drain(self) -> None:
         """Wait until everything under way is answered."""
@@ -341,9 +356,9 @@ class ClaimPath:
 
 @value
 class _Request:
-    """One claim as it was asked for."""
+    """One request for a claim."""
 
-    till: Till
+    standing: SellerStanding
     idempotency_key: str
     fingerprint: bytes
     checkout: Checkout
@@ -351,7 +366,7 @@ class _Request:
 
 @value
 class _UnderWay:
-    """A claim that is being decided in this process, and the body it came with."""
+    """A claim that is being decided in this process. `fingerprint`: of its body."""
 
     fingerprint: bytes
     answer: asyncio.Task[Outcome]
@@ -359,20 +374,25 @@ class _UnderWay:
 
 @value
 class _Doubt:
-    """Not decided yet. `reasons` against the claim, if any; whether to `ask` the ledger first
-    what its key has; what of the gate's memory is `stale` if the ledger knows of nothing.
-    Without reasons, look again."""
+    """Not decided yet. `reasons`: against the claim; without any, it is tried again. `ask`: whether
+    the ledger must first be asked for the key's claim. `stale`: the gate's answer, which is out of
+    date if the ledger has no such claim."""
 
     reasons: LineReasons = ()
     ask: bool = True
     stale: Seen | Taken | None = None
 
 
-def _rule_reasons(till: Till, priced: Quote) -> LineReasons:
-    """What the rules, and the store's standing, say against each line."""
+def _rule_reasons(standing: SellerStanding, priced: Quote) -> LineReasons:
+    """The reasons of the rules, and of the store's standing, against each line."""
     barred = (
-        [Reason(ReasonCode.STORE_NOT_ENROLLED, "" if till.barred == "unknown" else till.barred)]
-        if till.barred
+        [
+            Reason(
+                ReasonCode.STORE_NOT_ENROLLED,
+                "" if standing.barred == "unknown" else standing.barred,
+            )
+        ]
+        if standing.barred
         else []
     )
     return tuple(

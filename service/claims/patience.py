@@ -1,4 +1,4 @@
-"""Waiting for an answer, but not for ever: one timer for all who wait."""
+"""Bounds how long a request waits for its answer."""
 
 import asyncio
 from collections import deque
@@ -13,8 +13,8 @@ Result = TypeVar("Result")
 
 @asynccontextmanager
 async def answered_within(seconds: float) -> AsyncIterator[None]:
-    """Raises LedgerAway when it takes longer: whoever queues behind a trip that hangs would wait
-    for that one and then for its own. A trip that is under way goes on."""
+    """Raises LedgerAway if the block takes longer. Without this, a request that queues behind a
+    hanging round trip waits for that one and then for its own. A round trip under way goes on."""
     try:
         async with asyncio.timeout(seconds):
             yield
@@ -23,48 +23,49 @@ async def answered_within(seconds: float) -> AsyncIterator[None]:
 
 
 class Patience:
-    """Waits for tasks, `seconds` for each, and lets them go on. What becomes of one that nobody
-    waits for any more is nobody's concern.
+    """Waits `seconds` for each task, and never cancels one. The result of a task that took longer
+    is dropped.
 
-    `asyncio.timeout` around `asyncio.shield` does the same, and costs a twentieth of a claim.
+    One timer serves all tasks. `asyncio.timeout` around `asyncio.shield` does the same, and costs a
+    twentieth of a claim.
     """
 
     def __init__(self, seconds: float, fault: Callable[[], Exception]) -> None:
         self._seconds = seconds
         self._fault = fault
-        # All wait equally long, so the first to come is the first whose time is up.
+        # All wait equally long, so the oldest is the next whose time is up.
         self._waiting: deque[tuple[float, asyncio.Future[Any]]] = deque()
-        self._looking = False
+        self._timer_set = False
 
     async def wait_for(self, task: asyncio.Task[Result]) -> Result:
-        """The task's result. Raises `fault()` when the time is up."""
+        """The task's result. Raises `fault()` if it takes longer."""
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Result] = loop.create_future()
         task.add_done_callback(lambda done: _pass_on(done, answer))
         self._waiting.append((loop.time() + self._seconds, answer))
-        if not self._looking:
-            self._looking = True
-            loop.call_later(self._seconds, self._look)
+        if not self._timer_set:
+            self._timer_set = True
+            loop.call_later(self._seconds, self._expire)
         return await answer
 
-    def _look(self) -> None:
+    def _expire(self) -> None:
         now = asyncio.get_running_loop().time()
         while self._waiting:
             until, answer = self._waiting[0]
             if not answer.done():
                 if until > now:
-                    asyncio.get_running_loop().call_later(until - now, self._look)
+                    asyncio.get_running_loop().call_later(until - now, self._expire)
                     return
                 answer.set_exception(self._fault())
             self._waiting.popleft()
-        self._looking = False
+        self._timer_set = False
 
 
 def _pass_on(done: asyncio.Task[Result], answer: asyncio.Future[Result]) -> None:
     if done.cancelled():
         answer.cancel()
         return
-    fault = done.exception()  # asked for even if nobody waits: else asyncio complains
+    fault = done.exception()  # read even if nobody waits: else asyncio logs it as never retrieved
     if answer.done():
         return
     if fault is None:

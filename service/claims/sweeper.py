@@ -1,4 +1,4 @@
-"""Keeps the gate true, opens tranches, lets holds expire, ends what a dead process left behind."""
+"""Opens tranches, expires holds, corrects the gate, and ends the admissions of dead processes."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -10,7 +10,7 @@ import structlog
 
 from service import metrics
 from service.background import Passes
-from service.claims.gate.gate import OVERDUE_MAX, Gate, Look, drift_fen
+from service.claims.gate.gate import OVERDUE_MAX, Gate, GateView, drift_fen
 from service.claims.ledger.finish import FinishReport
 from service.claims.ledger.ledger import Ledger
 from service.claims.outcomes import GateAway
@@ -18,11 +18,11 @@ from service.clock import Clock
 from service.db.engine import LedgerAway
 from service.pools.state import PoolState
 
-# An empty gate is back in service, and a budget that was raised is seen, within this time.
+# Within this time an empty gate is back in service, and a raised budget is spent from.
 EVERY_S = 0.5
 
-# How many holds one statement lets expire, and how many statements a pass may take: what is
-# left waits for the next pass, or for another worker's.
+# Holds that one statement expires, and statements of a kind in one pass. The rest waits for the
+# next pass, or for another worker's.
 EXPIRE_MAX = 200
 ROUNDS_MAX = 10
 
@@ -31,8 +31,8 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """What one pass did: overdue admissions that turned out committed, those given up, and the
-    holds that expired."""
+    """What one pass did: overdue admissions that had committed, those that it gave up, and holds
+    that expired."""
 
     committed: int
     given_up: int
@@ -40,7 +40,7 @@ class Sweep:
 
 
 class Sweeper:
-    """One in each worker: passes may overlap, for each step is harmless to repeat."""
+    """One in each worker. Passes of several workers may overlap: each step is idempotent."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class Sweeper:
         self._set_aside = set_aside
         self._openings = openings
         self._without_gate = without_gate
-        self._gate_told_away = False
+        self._gate_logged_away = False
         self._passes = Passes("sweep", EVERY_S, (GateAway, LedgerAway))
 
     def stop(self) -> None:
@@ -72,12 +72,12 @@ class Sweeper:
         await self._passes.run(self.run_once)
 
     async def run_once(self) -> Sweep:
-        """Open tranches, let holds expire, tell the gate how the pools stand, resolve overdue
-        admissions, set money aside for the pools' parts.
+        """Open tranches, expire holds, copy the pools to the gate, resolve overdue admissions, set
+        money aside for the pools' slices.
 
-        Raises LedgerAway, or GateAway when all is done that needs no gate.
+        Raises LedgerAway; GateAway, after all steps that need no gate.
         """
-        # Set aside last: that waits for the pools' own rows, and nothing else shall.
+        # Setting money aside is last because it waits for the lock of the pools' own rows.
         try:
             swept = await self._sweep()
         except GateAway:
@@ -93,13 +93,13 @@ class Sweeper:
             committed, given_up = await self._heal()
         except GateAway:
             self._show_gate(up=False)
-            if not self._gate_told_away:
-                self._gate_told_away = True
+            if not self._gate_logged_away:
+                self._gate_logged_away = True
                 log.warning("gate_away")
             raise
         self._show_gate(up=True)
-        if self._gate_told_away:
-            self._gate_told_away = False
+        if self._gate_logged_away:
+            self._gate_logged_away = False
             log.info("gate_back")
         return Sweep(committed, given_up, expired)
 
@@ -129,27 +129,27 @@ class Sweeper:
         try:
             await self._gate.settle(report.pools, freed=report.freed)
         except GateAway:
-            pass  # it will follow when it is back, and what it remembers is only a hint
+            pass  # it is updated when it is back, and its memory of serials is only a hint
 
     async def _heal(self) -> tuple[int, int]:
-        """(overdue admissions that were committed, those given up)."""
+        """(overdue admissions that had committed, those given up)."""
         committed = given_up = 0
         for _ in range(ROUNDS_MAX):
-            # In this order: a ledger that is older than a gate seen before was restored.
-            look = await self._gate.look(time.time())
+            # The gate is read first. A ledger that is then older than the gate was restored.
+            view = await self._gate.view(time.time())
             pools = await self._ledger.pools()
-            self._show(look, pools)
-            await self._gate.follow(pools, look.versions)
-            if not look.overdue:
+            self._show(view, pools)
+            await self._gate.follow(pools, view.versions)
+            if not view.overdue:
                 break
-            # Fenced first: what is given up here can never commit later.
-            found = await self._ledger.give_up(look.overdue)
+            # Fenced before the gate releases the money: a fenced claim can never commit.
+            had_committed = await self._ledger.give_up(view.overdue)
             await self._gate.settle(
-                await self._ledger.pools(), done=[attempt.claim_id for attempt in look.overdue]
+                await self._ledger.pools(), done=[attempt.claim_id for attempt in view.overdue]
             )
-            committed += len(found)
-            given_up += len(look.overdue) - len(found)
-            if len(look.overdue) < OVERDUE_MAX:
+            committed += len(had_committed)
+            given_up += len(view.overdue) - len(had_committed)
+            if len(view.overdue) < OVERDUE_MAX:
                 break
         if committed or given_up:
             metrics.admissions_released.labels("committed").inc(committed)
@@ -162,10 +162,10 @@ class Sweeper:
         metrics.gate_mode.labels("guarding").set(up)
         metrics.gate_mode.labels(self._without_gate).set(not up)
 
-    def _show(self, look: Look, pools: list[PoolState]) -> None:
-        metrics.admissions_in_flight.set(look.in_flight)
-        metrics.admissions_overdue.set(look.overdue_count)
-        # While something is on its way between them nothing can be said.
-        if look.in_flight == 0:
-            for pool, fen in drift_fen(look, pools).items():
+    def _show(self, view: GateView, pools: list[PoolState]) -> None:
+        metrics.admissions_in_flight.set(view.in_flight)
+        metrics.admissions_overdue.set(view.overdue_count)
+        # While a claim is in flight, the two balances may differ.
+        if view.in_flight == 0:
+            for pool, fen in drift_fen(view, pools).items():
                 metrics.gate_drift_fen.labels(pool).set(fen)

@@ -1,4 +1,4 @@
-"""What became of claims, for the metrics. On the claim path: every child is found beforehand."""
+"""Counts outcomes of claims. Metric children are looked up once: this is on the claim path."""
 
 from typing import assert_never
 
@@ -8,7 +8,7 @@ from service.core.checkout import Checkout
 from service.core.policy import PolicyBook
 from service.core.reasons import ReasonCode
 
-# A category is whatever a till sends: what no policy knows is counted as one.
+# A till may send any category. Those that no policy has are counted together.
 UNKNOWN = "unknown"
 
 

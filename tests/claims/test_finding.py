@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from loadtests.seed import seed
-from service.claims.ledger.finding import Wanted, page_query
+from service.claims.ledger.finding import ClaimFilter, page_query
 from tests.builders import item_json, resident_id, serial
 from tests.conftest import NOW, House
 
@@ -159,13 +159,13 @@ async def test_every_list_runs_on_an_index_with_a_million_claims(empty_database_
     connection = await asyncpg.connect(empty_database_url)
     order_no, serial_no = await connection.fetchrow(A_CLAIM)
     each_kind = [
-        Wanted(),
-        Wanted(order_no=order_no),
-        Wanted(serial_no=serial_no),
-        Wanted(state="confirmed"),
-        Wanted(state="cancelled"),
-        Wanted(state="reserved"),
-        Wanted(state="expired", order_no=order_no),
+        ClaimFilter(),
+        ClaimFilter(order_no=order_no),
+        ClaimFilter(serial_no=serial_no),
+        ClaimFilter(state="confirmed"),
+        ClaimFilter(state="cancelled"),
+        ClaimFilter(state="reserved"),
+        ClaimFilter(state="expired", order_no=order_no),
     ]
     for wanted in each_kind:
         statement, arguments = page_query("330402", "seed01", wanted, UUID(int=2**127), 51)

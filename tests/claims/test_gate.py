@@ -125,7 +125,7 @@ async def test_an_overdue_admission_is_fenced_and_its_money_is_free_again(house:
     assert house.gate_left() == await left_in_ledger(house)
     fenced = await house.sql("SELECT fenced FROM idempotency_key WHERE idempotency_key = 'lost'")
     assert fenced[0][0] == [UUID(lost)]
-    assert (await gate.look(time.time() + ADMISSION_S + 1)).overdue == []
+    assert (await gate.view(time.time() + ADMISSION_S + 1)).overdue == []
     assert await path.claim_of_key("sandbox", "lost") is None
 
 

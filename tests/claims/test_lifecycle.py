@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from service.api.wrong_state import Wish, wrong_state
-from service.claims.claim import State
+from service.claims.claim import ClaimState
 from service.claims.sweeper import Sweep
 from tests.builders import item_json, resident_id, serial
 from tests.conftest import House
@@ -406,8 +406,10 @@ async def test_a_claim_that_was_no_hold_is_confirmed_already(house: House) -> No
 
 
 @pytest.mark.parametrize("wish", get_args(Wish))
-@pytest.mark.parametrize("state", get_args(State))
-def test_every_wish_that_a_state_does_not_allow_has_a_sentence(wish: Wish, state: State) -> None:
+@pytest.mark.parametrize("state", get_args(ClaimState))
+def test_every_wish_that_a_state_does_not_allow_has_a_sentence(
+    wish: Wish, state: ClaimState
+) -> None:
     fulfilled = {("confirm", "confirmed"), ("cancel", "cancelled")}
     if (wish, state) not in fulfilled:
         assert wrong_state(wish, state, "zh", (1,)) != wrong_state(wish, state, "en", (1,))

@@ -111,7 +111,7 @@ async def test_a_stopped_redis_freezes_nobody_and_is_used_again(
     await shop.service.sweeper.run_once()
     async with shop.client("bureau") as client:
         left = (await client.get("/v1/budgets/appliances")).json()["remaining_fen"]
-    look = await shop.service.gate.look(time.time() + 3600)
+    look = await shop.service.gate.view(time.time() + 3600)
     assert look.left_fen["appliances"] + sum_in_flight(look) == left
     async with shop.client() as client:
         metrics = (await client.get("/metrics")).text
@@ -126,11 +126,11 @@ async def test_one_connection_to_redis_that_is_dead_speaks_for_all_of_before(
     proxy.upstream_port = valkey.port
     await proxy.start()
     gate = Gate(f"redis://127.0.0.1:{proxy.port}/0", "330402", ["cars"])
-    await asyncio.gather(*(gate.look(time.time()) for _ in range(5)))
+    await asyncio.gather(*(gate.view(time.time()) for _ in range(5)))
     proxy.strand()
     with pytest.raises(GateAway):
-        await gate.look(time.time())
-    await asyncio.gather(*(gate.look(time.time()) for _ in range(5)))
+        await gate.view(time.time())
+    await asyncio.gather(*(gate.view(time.time()) for _ in range(5)))
     await gate.close()
     proxy.cut()
 

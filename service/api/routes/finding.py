@@ -14,7 +14,7 @@ from service.api.models import ClaimPage, InFlight
 from service.api.problems import documented
 from service.api.query import End, Start, only
 from service.claims.claim import Claim
-from service.claims.ledger.finding import PAGE_MAX, Wanted, find_claims
+from service.claims.ledger.finding import PAGE_MAX, ClaimFilter, find_claims
 from service.claims.outcomes import GateAway
 from service.db.engine import driver
 
@@ -94,7 +94,7 @@ async def list_claims(
     """Your own claims, newest first."""
     if from_ is not None and to is not None and from_ >= to:
         raise RequestValidationError([{"type": "days_reversed", "loc": ("query",)}])
-    wanted = Wanted(
+    wanted = ClaimFilter(
         order_no=order_no,
         serial_no=serial_no,
         state=state,

@@ -1,31 +1,31 @@
--- Admits a batch of claims, each wholly or not at all, in the order given.
+-- Admits a batch of claims, in the order given. A claim is admitted with all its lines, or not.
 --
--- KEYS[1]            admissions: hash, claim id -> {"until": ms, "fen": {pool: fen},
---                    "retailer": id, "key": idempotency key}
--- KEYS[2]            memory: hash of run (the server's run id) and since (Unix ms): every claim
---                    committed from then on went through this gate, in this run of the server
--- KEYS[3..P+2]       pools: hash of allocated, spent (the ledger's view; settle.lua says what
---                    else is in it) and flying (fen of the admissions in flight)
--- KEYS[P+3..]        what the claims name below, by index: their idempotency key, serials, rights
--- ARGV[1]            JSON {"pools": [name, ...], "ttl_s": seconds that a key, serial or right is
---                    remembered, "until_ms": deadline of these admissions, Unix ms,
---                    "claims": [claim, ...]}, each {"id", "seen": index of its key,
---                    "serials": [index, ...], "rights": [[index, field, amount, limit], ...],
---                    "fen": {pool: fen}, "retailer", "key",
---                    "age_ms": how long ago its key may first have been used}
+-- KEYS[1]       admissions in flight: hash, claim id -> JSON {"until": deadline in Unix ms,
+--               "fen": {pool: fen}, "retailer": id, "key": idempotency key}
+-- KEYS[2]       memory: hash of `run` (the server's run id) and `since` (Unix ms). Every claim
+--               that was committed since then passed this gate, in this run of the server
+-- KEYS[3..P+2]  pools: hash of `allocated` and `spent` (the ledger's figures), `flying` (fen of the
+--               admissions in flight), and the fields that settle.lua describes
+-- KEYS[P+3..]   idempotency keys, serials and quotas, which the claims below name by index
+-- ARGV[1]       JSON {"pools": [name, ...], "ttl_s": how long to remember keys, serials and quotas,
+--               "until_ms": deadline of these admissions in Unix ms, "claims": [claim, ...]}
+--               A claim is {"id", "seen": index of its key, "serials": [index, ...],
+--               "quotas": [[index, field, amount, limit], ...], "fen": {pool: fen}, "retailer",
+--               "key", "age_ms": how long ago its key was used first, at the earliest}
 --
--- Returns [answer a claim ..., "left", fen a pool ...]; an answer is
+-- Returns [one answer a claim ..., "left", fen of each pool ...]. `left` is allocated - spent, or
+-- -1 if the gate does not have the pool. The answers:
 --   "admitted"
---   "seen <id>"  the idempotency key was used before, by this claim, which is not in flight
---   "taken"      a serial or a right is known to be taken; the ledger knows for sure
---   "short"      the ledger itself has less left in a pool than this takes, and the key has no
---                claim: it would be remembered
---   "doubtful"   short, but a claim of this key might be forgotten by now
---   "contested"  the key, or what is left, is in flight: ask again in a moment
---   "unknown"    the gate does not know the pools yet
--- Left is allocated - spent; -1 for a pool that the gate does not know. The balance that a claim
--- must find is left - flying. An admission whose commit is in a newer view already may still
--- fly for a moment, so a claim that only the flying keep out is never refused for it.
+--   "seen <id>"  the claim <id> used this idempotency key, and is no longer in flight
+--   "taken"      a serial or a quota seems to be taken; the ledger must confirm it
+--   "short"      a pool's `left` is less than the claim takes, and the key surely has no claim:
+--                the gate would remember it
+--   "doubtful"   like "short", but the gate may have forgotten a claim of this key
+--   "contested"  the key is in flight, or `left` suffices but `left` - `flying` does not
+--   "unknown"    the gate does not have the pool yet
+--
+-- `flying` can overstate: a commit may be in `spent` already while its admission is not ended yet.
+-- So a claim that is short only because of `flying` is "contested" and retries, and is not refused.
 local order = cjson.decode(ARGV[1])
 local left, balance = {}, {}
 for i, name in ipairs(order.pools) do
@@ -45,17 +45,17 @@ local function taken(claim)
     for _, at in ipairs(claim.serials) do
         if redis.call('EXISTS', KEYS[at]) == 1 then return true end
     end
-    local asked = {}
-    for _, right in ipairs(claim.rights) do
-        local at, amount, limit = right[1], right[3], right[4]
-        if not asked[at] then
-            asked[at] = 0
-            for _, used in ipairs(redis.call('HVALS', KEYS[at])) do
-                asked[at] = asked[at] + tonumber(used)
+    local used = {}
+    for _, quota in ipairs(claim.quotas) do
+        local at, amount, limit = quota[1], quota[3], quota[4]
+        if not used[at] then
+            used[at] = 0
+            for _, line_amount in ipairs(redis.call('HVALS', KEYS[at])) do
+                used[at] = used[at] + tonumber(line_amount)
             end
         end
-        asked[at] = asked[at] + amount
-        if asked[at] > limit then return true end
+        used[at] = used[at] + amount
+        if used[at] > limit then return true end
     end
     return false
 end
@@ -84,9 +84,9 @@ local function record(claim)
     for _, at in ipairs(claim.serials) do
         redis.call('SET', KEYS[at], claim.id, 'EX', order.ttl_s)
     end
-    for _, right in ipairs(claim.rights) do
-        redis.call('HSET', KEYS[right[1]], right[2], whole(right[3]))
-        redis.call('EXPIRE', KEYS[right[1]], order.ttl_s)
+    for _, quota in ipairs(claim.quotas) do
+        redis.call('HSET', KEYS[quota[1]], quota[2], whole(quota[3]))
+        redis.call('EXPIRE', KEYS[quota[1]], order.ttl_s)
     end
     for i, name in ipairs(order.pools) do
         local fen = claim.fen[name]

@@ -1,12 +1,13 @@
--- Forgets what the gate remembers of a key, serial or right, unless it is in flight.
--- Called when the ledger knows of none of it: the gate's memory is then out of date. But it may
--- have been renewed since the ledger was asked: of the key only what was seen then is forgotten,
--- or a claim that has just been made under it would look as if there were none.
+-- Forgets a claim's idempotency key, serials and quotas, except those of claims in flight.
 --
--- KEYS[1]  admissions (see admit.lua)
--- KEYS[2]  the idempotency key (a string that holds a claim id)
--- KEYS[3..] serials (such strings too) and rights (hashes whose fields begin with a claim id)
--- ARGV[1]  JSON {"holder": the claim that was seen to have used the key; empty: none was}
+-- It is called when the gate remembers what the ledger does not have, so the memory is stale. But
+-- another claim may have used the key since the ledger was read. The key is therefore forgotten
+-- only if the claim that the gate named then still holds it; else the new claim would be invisible.
+--
+-- KEYS[1]    admissions in flight (see admit.lua)
+-- KEYS[2]    the idempotency key: a string, the id of the claim that used it
+-- KEYS[3..]  serials (strings, likewise) and quotas (hashes whose fields begin with a claim id)
+-- ARGV[1]    JSON {"holder": id of the claim that the gate named; empty if it named none}
 local holder = cjson.decode(ARGV[1]).holder
 if redis.call('GET', KEYS[2]) == holder and redis.call('HEXISTS', KEYS[1], holder) == 0 then
     redis.call('DEL', KEYS[2])

@@ -1,12 +1,17 @@
-"""The gate: Redis in front of the ledger. It says no fast.
+"""The gate: Redis in front of the ledger. It refuses fast, and grants nothing.
 
-It is a view of the ledger that heals itself: each pool's `(allocated, spent)` as of the
-newest version told, minus the admissions in flight. It remembers idempotency keys, serials
-and rights for a while; what it has forgotten, the ledger still refuses, and a "taken" of
-its own is only a hint that the ledger is asked about.
+The gate holds a copy of each pool's rows (`allocated`, `spent`), each at the newest version that it
+has heard of, and the admissions in flight: claims that are on their way to the ledger. A claim is
+admitted if its money fits in allocated - spent - in flight; if a pool's rows alone have too little,
+it is refused here. The gate also remembers idempotency keys, serials and quotas for a time. That
+memory is only a hint: what it objects to is checked in the ledger, and what it has forgotten is
+refused there.
 
-When Redis is away or slow, every method raises GateAway within `TIMEOUT_S`; from then on all
-but the sweeper's raise it at once, until the sweeper has got through.
+So a gate that lost its data, or is behind, costs speed and never money. It is corrected by every
+commit (`settle`) and by the sweeper (`follow`).
+
+If Redis does not answer within `TIMEOUT_S`, the method raises GateAway. From then on every method
+raises it at once, except the sweeper's, until the sweeper's call has succeeded.
 """
 
 import json
@@ -36,22 +41,22 @@ from service.claims.outcomes import GateAway
 from service.core.value import value
 from service.pools.state import PoolState, pools_left
 
-# Longer than any healthy answer (a script call takes a millisecond), short enough that a
-# stopped Redis holds nobody up.
+# Longer than any healthy answer (a script call takes a millisecond), and so short that a stopped
+# Redis hardly delays a claim.
 TIMEOUT_S = 0.25
 
-# How long a key, serial or right is remembered. Long enough to catch a till that retries or
-# a serial that goes round; at 100 claims a second this is some 60 MB.
+# How long a key, serial or quota is remembered. Long enough for a till's retries and for a serial
+# that is tried at several tills. At 100 claims a second it takes some 60 MB.
 MEMORY_S = 600
 
-# An admission that is older has lost its process: commits take milliseconds. Too short would
-# cost a claim or two, never money: the sweeper fences before it releases.
+# Commits take milliseconds, so the process of an older admission is dead. If this were too short, a
+# claim or two would fail, but no money would be lost: the sweeper fences before it releases.
 ADMISSION_S = 10
 
-# Some seconds' worth of claims without Redis.
+# The claims of some seconds without Redis.
 OWED_MAX = 20_000
 
-# How many overdue admissions one look brings: as many as one statement gives up quickly.
+# Overdue admissions in one view: as many as one statement gives up quickly.
 OVERDUE_MAX = 500
 
 _HERE = Path(__file__).parent
@@ -60,25 +65,25 @@ _RUN_ID = re.compile(rb"run_id:(\w+)")
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """Recorded in the gate; the claim must be committed or given up."""
+    """The admission is recorded. The claim must now be committed or given up."""
 
 
 @value
 class Seen:
-    """The idempotency key was used before, by this claim; the ledger knows what came of it."""
+    """This claim used the idempotency key before. The ledger knows its outcome."""
 
     claim_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """A serial or a right is known to be taken; the ledger knows for sure."""
+    """A serial or a quota seems to be taken. The ledger must confirm it."""
 
 
 @value
 class Short:
-    """The ledger itself has less left than the claim takes. `left_fen` by pool. `sure`: the
-    gate remembers every claim that this key may have, and there is none."""
+    """A pool has less left than the claim takes, by the ledger's own rows. `left_fen` by pool.
+    `sure`: the gate remembers every claim that this key can have, and there is none."""
 
     left_fen: dict[str, int]
     sure: bool
@@ -86,18 +91,18 @@ class Short:
 
 @dataclass(frozen=True, slots=True)
 class Contested:
-    """The key, or the money that is left, is in flight: ask again in a moment."""
+    """Another admission in flight has the key, or the money. Retry in a moment."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """The gate does not know the pools yet; the ledger decides."""
+    """The gate does not have the pools yet. The ledger decides."""
 
 
 @value
 class Candidate:
-    """A claim that asks to be admitted. `age_ms`: how long ago, in milliseconds, a claim under
-    its key may first have been made."""
+    """A claim to admit. `age_ms`: how long ago, in milliseconds, the first claim under its key can
+    have been made at the earliest."""
 
     claim: PendingClaim
     age_ms: int
@@ -107,10 +112,10 @@ Admission = Admitted | Seen | Taken | Short | Contested | Unknown
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """What the gate has: the versions of the rows that it knows, by pool and part, and the fen it
-    takes each pool to have left. `overdue` are the first few of `overdue_count` admissions whose
-    process is gone."""
+class GateView:
+    """What the gate has: the version of each row, by pool and slice, and the balance of each pool
+    (allocated - spent - in flight). `overdue`: at most OVERDUE_MAX of the `overdue_count`
+    admissions that are past their deadline."""
 
     versions: dict[tuple[str, int], int]
     left_fen: dict[str, int]
@@ -119,21 +124,19 @@ class Look:
     overdue: list[Attempt]
 
 
-def drift_fen(look: Look, pools: Sequence[PoolState]) -> dict[str, int]:
-    """How much more the gate takes each pool to have left than the ledger does, of those of which
-    it knows every row as it stands."""
-    behind = {
-        one.pool for one in pools if look.versions.get((one.pool, one.slice_no)) != one.version
-    }
+def drift_fen(view: GateView, pools: Sequence[PoolState]) -> dict[str, int]:
+    """Gate balance minus ledger balance, for pools whose rows the gate has at their current
+    version."""
+    behind = {row.pool for row in pools if view.versions.get((row.pool, row.slice_no)) != row.version}
     return {
-        pool: look.left_fen[pool] - fen
+        pool: view.left_fen[pool] - fen
         for pool, fen in pools_left(pools).items()
         if pool not in behind
     }
 
 
 class Gate:
-    """The gate of one jurisdiction. All its keys share a hash tag, so it runs on a cluster."""
+    """The gate of one jurisdiction. All its keys share a hash tag, so it can run on a cluster."""
 
     def __init__(self, redis_url: str, jurisdiction: str, pools: Sequence[str]) -> None:
         self._prefix = f"butie:{{{jurisdiction}}}:"
@@ -143,14 +146,14 @@ class Gate:
             for name in ("admissions", "memory", *(f"pool:{pool}" for pool in self._pools))
         ]
         self._away = False
-        # Admissions that Redis may hold for nothing: it was asked to make or to end them, and
-        # did not answer. What does not fit here ends by its deadline.
+        # Admissions that Redis may still hold although they are over: a call that made or ended
+        # them failed. Those that do not fit here end at their deadline.
         self._owed: deque[UUID] = deque(maxlen=OWED_MAX)
         pool = redis.ConnectionPool.from_url(
             redis_url,
             socket_timeout=TIMEOUT_S,
             socket_connect_timeout=TIMEOUT_S,
-            # A command that is sent twice may count twice: the path decides what to repeat.
+            # A command that is sent twice may count twice, so the client repeats none.
             retry=Retry(NoBackoff(), 0),
             redis_connect_func=self._greet,
         )
@@ -159,12 +162,12 @@ class Gate:
         self._admit = self._client.register_script((_HERE / "admit.lua").read_text())
         self._settle = self._client.register_script((_HERE / "settle.lua").read_text())
         self._forget = self._client.register_script((_HERE / "forget.lua").read_text())
-        self._look = self._client.register_script((_HERE / "look.lua").read_text())
+        self._view = self._client.register_script((_HERE / "view.lua").read_text())
         self._times = {
             self._admit: metrics.gate_seconds.labels("admit"),
             self._settle: metrics.gate_seconds.labels("settle"),
             self._forget: metrics.gate_seconds.labels("forget"),
-            self._look: metrics.gate_seconds.labels("look"),
+            self._view: metrics.gate_seconds.labels("look"),  # a label that dashboards know
         }
 
     async def close(self) -> None:
@@ -172,22 +175,22 @@ class Gate:
 
     @property
     def away(self) -> bool:
-        """Whether the last call failed, and the sweeper has not got through since."""
+        """Whether a call failed and the sweeper's has not succeeded since."""
         return self._away
 
     async def admit(self, batch: Sequence[Candidate]) -> list[Admission]:
-        """Admit each claim of the batch wholly or not at all, in one call."""
+        """Admit each claim of the batch, or refuse it, in one call. The answers are in order."""
         keys = Keys(self._prefix, self._fixed_keys)
         order = {
             "pools": self._pools,
             "ttl_s": MEMORY_S,
             "until_ms": int((time.time() + ADMISSION_S) * 1000),
-            "claims": [to_admit(one.claim, one.age_ms, keys) for one in batch],
+            "claims": [to_admit(candidate.claim, candidate.age_ms, keys) for candidate in batch],
         }
         try:
             answer = await self._call(self._admit, keys.names, order)
         except GateAway:
-            self._owed.extend(one.claim.claim_id for one in batch)
+            self._owed.extend(candidate.claim.claim_id for candidate in batch)
             raise
         words = [word.decode() for word in answer[: len(batch)]]
         left_fen = dict(zip(self._pools, map(int, answer[len(batch) + 1 :]), strict=True))
@@ -195,23 +198,24 @@ class Gate:
 
     async def settle(
         self,
-        views: Iterable[PoolState] = (),
+        rows: Iterable[PoolState] = (),
         *,
         done: Iterable[UUID] = (),
         undone: Iterable[PendingClaim] = (),
         freed: Iterable[Footprint] = (),
     ) -> int:
-        """Take over the ledger's view of the pools and end admissions; harmless to repeat.
+        """Copy newer rows of pools from the ledger and end admissions. Idempotent.
 
-        `done` were committed; `undone` came to nothing, and what they put down is forgotten;
-        `freed` gave serials and rights back. Returns how many admissions were dropped.
+        `done`: claims that were committed. `undone`: claims that failed; the gate forgets their
+        key, serials and quotas. `freed`: serials and quotas that were given back. Returns how many
+        admissions were ended.
         """
         keys = Keys(self._prefix, self._fixed_keys)
         undone = list(undone)
-        undo = [to_undo(one.footprint(), keys, key_name(one)) for one in undone]
-        undo += [to_undo(one, keys) for one in freed]
-        order = self._order([(view, -1) for view in views])
-        ended = [*done, *(one.claim_id for one in undone)]
+        undo = [to_undo(claim.footprint(), keys, key_name(claim)) for claim in undone]
+        undo += [to_undo(footprint, keys) for footprint in freed]
+        order = self._order([(row, -1) for row in rows])
+        ended = [*done, *(claim.claim_id for claim in undone)]
         order["done"] = ended
         order["undo"] = undo
         try:
@@ -220,67 +224,64 @@ class Gate:
             self._owed.extend(ended)
             raise
 
-    async def forget(self, claim: PendingClaim, found: Seen | Taken) -> None:
-        """Forget what is remembered of the claim's key, serials and rights, but not what is in
-        flight: the ledger, asked after this was `found`, knows of none of it."""
+    async def forget(self, claim: PendingClaim, stale: Seen | Taken) -> None:
+        """Forget the claim's key, serials and quotas, except what is in flight. To be called when
+        the ledger, read after the gate answered `stale`, has none of them."""
         keys = Keys(self._prefix, self._fixed_keys[:1])
         to_undo(claim.footprint(), keys, key_name(claim))
-        holder = found.claim_id if isinstance(found, Seen) else ""
+        holder = stale.claim_id if isinstance(stale, Seen) else ""
         await self._call(self._forget, keys.names, {"holder": holder})
 
     async def in_flight(self, retailer_id: str, idempotency_key: str) -> bool:
-        """Whether a claim of this key has been admitted and not yet settled."""
+        """Whether a claim of this key is admitted and not settled yet."""
         if self._away:
             raise GateAway
         name = f"{self._prefix}key:{retailer_id}:{idempotency_key}"
-        with _tells_away():
+        with _as_gate_away():
             holder: Any = await self._client.get(name)
             flies: Any = holder and await self._client.hexists(self._fixed_keys[0], holder)
             return bool(flies)
 
     # --- the sweeper's ------------------------------------------------------------------
 
-    async def look(self, now_s: float) -> Look:
-        """What the gate has. `now_s`: real Unix seconds. Asked even of a gate that was away."""
+    async def view(self, now_s: float) -> GateView:
+        """What the gate has. `now_s`: real time, in Unix seconds. Works on a gate that was away."""
         order = {
             "pools": self._pools,
             "now_ms": int(now_s * 1000),
             "overdue_max": OVERDUE_MAX,
         }
-        answer = await self._call(self._look, self._fixed_keys, order, probe=True)
-        known, in_flight, overdue_count, *overdue = answer
-        pools = json.loads(known)
-        return Look(
+        answer = await self._call(self._view, self._fixed_keys, order, probe=True)
+        pools_json, in_flight, overdue_count, *overdue = answer
+        pools = json.loads(pools_json)
+        return GateView(
             versions={
-                (pool, int(part)): int(version)
-                for pool, told in pools.items()
-                for part, version in told["versions"].items()
+                (name, int(slice_no)): int(version)
+                for name, pool in pools.items()
+                for slice_no, version in pool["versions"].items()
             },
-            left_fen={pool: int(told["left"]) for pool, told in pools.items()},
+            left_fen={name: int(pool["left"]) for name, pool in pools.items()},
             in_flight=int(in_flight),
             overdue_count=int(overdue_count),
             overdue=[_attempt(overdue[n], overdue[n + 1]) for n in range(0, len(overdue), 2)],
         )
 
-    async def follow(self, views: Sequence[PoolState], seen: dict[tuple[str, int], int]) -> None:
-        """Take over the ledger's view, read after the gate was seen at the versions `seen`.
+    async def follow(
+        self, rows: Sequence[PoolState], gate_versions: dict[tuple[str, int], int]
+    ) -> None:
+        """Copy every row of every pool from the ledger, and put the gate in service again.
 
-        A version below the one seen can only mean that the ledger was restored, as can a part
-        that the ledger does not have. Admissions whose end Redis has not heard of end now, and the
-        gate is in service again.
+        `gate_versions`: what the gate had before `rows` were read. A row that is older now, or a
+        slice that is missing, means that the ledger was restored from a backup: the gate then takes
+        the older row. Admissions whose end Redis did not hear of are ended too.
         """
-        told = {(view.pool, view.slice_no) for view in views}
-        gone = [PoolState(*row, 0, 0, 0, 0) for row in seen if row[1] and row not in told]
-        instead = [
-            (
-                view,
-                before
-                if (before := seen.get((view.pool, view.slice_no), -1)) > view.version
-                else -1,
-            )
-            for view in [*views, *gone]
-        ]
-        order = self._order(instead)
+        known = {(row.pool, row.slice_no) for row in rows}
+        gone = [PoolState(*key, 0, 0, 0, 0) for key in gate_versions if key[1] and key not in known]
+        replacing = []
+        for row in [*rows, *gone]:
+            gate_version = gate_versions.get((row.pool, row.slice_no), -1)
+            replacing.append((row, gate_version if gate_version > row.version else -1))
+        order = self._order(replacing)
         owed = list(self._owed)
         order["done"] = owed
         await self._call(self._settle, self._fixed_keys, order, probe=True)
@@ -290,25 +291,19 @@ class Gate:
 
     async def ping(self) -> None:
         """Raises GateAway when Redis does not answer."""
-        with _tells_away():
+        with _as_gate_away():
             await self._client.ping()
 
     # ------------------------------------------------------------------------------------
 
-    def _order(self, views: Iterable[tuple[PoolState, int]]) -> dict[str, object]:
+    def _order(self, rows: Iterable[tuple[PoolState, int]]) -> dict[str, object]:
+        """settle.lua's order for these rows, each with the version that it may replace though it is
+        newer (-1: none)."""
         return {
             "pools": self._pools,
-            "views": [
-                [
-                    v.pool,
-                    v.slice_no,
-                    v.allocated_fen,
-                    v.spent_fen,
-                    v.version,
-                    v.bypasses,
-                    instead_of,
-                ]
-                for v, instead_of in views
+            "rows": [
+                [r.pool, r.slice_no, r.allocated_fen, r.spent_fen, r.version, r.bypasses, replaces]
+                for r, replaces in rows
             ],
             "done": [],
             "undo": [],
@@ -317,15 +312,15 @@ class Gate:
     async def _call(
         self, script: AsyncScript, keys: list[str], order: object, *, probe: bool = False
     ) -> Any:
-        """What the script says to this order, which it gets as JSON."""
+        """The script's answer to this order, which it gets as JSON."""
         if self._away and not probe:
             raise GateAway
         try:
-            with _tells_away(), self._times[script].time():
+            with _as_gate_away(), self._times[script].time():
                 return await script(keys=keys, args=[to_json(order)])
         except GateAway:
             self._away = True
-            # Others of before are dead like this one, and each would be found so in its turn.
+            # The pool's other connections are probably dead too, and each would fail in turn.
             with suppress(RedisError, OSError, TimeoutError):
                 await self._client.connection_pool.disconnect(inuse_connections=False)
             raise
@@ -341,8 +336,8 @@ class Gate:
 
 
 def _packing_in_c(kind: type[AbstractConnection]) -> type[AbstractConnection]:
-    """The same connection, but commands are packed by hiredis, which redis-py leaves to its
-    synchronous client. Some hundred keys a call in Python cost a hundredth of the claim path."""
+    """The same connection class, packing commands with hiredis. redis-py does so in its synchronous
+    client only. In Python, packing some hundred keys a call costs a hundredth of the claim path."""
 
     class Packing(kind):  # type: ignore[valid-type, misc]
         def pack_command(self, *args: Any) -> list[bytes]:
@@ -353,7 +348,7 @@ def _packing_in_c(kind: type[AbstractConnection]) -> type[AbstractConnection]:
 
 
 @contextmanager
-def _tells_away() -> Iterator[None]:
+def _as_gate_away() -> Iterator[None]:
     try:
         yield
     except (RedisError, OSError, TimeoutError) as error:
@@ -361,8 +356,8 @@ def _tells_away() -> Iterator[None]:
 
 
 def _attempt(claim_id: bytes, record: bytes) -> Attempt:
-    told = json.loads(record)
-    return Attempt(told["retailer"], told["key"], UUID(claim_id.decode()))
+    admission = json.loads(record)
+    return Attempt(admission["retailer"], admission["key"], UUID(claim_id.decode()))
 
 
 def _admission(answer: str, left_fen: dict[str, int]) -> Admission:

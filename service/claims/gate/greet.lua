@@ -1,5 +1,5 @@
--- The first words on a new connection: has the server been restarted, or is it another one?
--- Then it may have forgotten claims, and its memory of keys begins anew.
+-- Runs first on every new connection. A new run id means that the server was restarted or replaced
+-- and may have lost data, so the time from which it remembers every claim begins again.
 --
 -- KEYS[1]  memory (see admit.lua)
 -- ARGV[1]  the server's run id

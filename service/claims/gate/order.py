@@ -1,10 +1,10 @@
-"""What the gate's scripts are asked, in their own terms: names as indexes of the call's keys."""
+"""The orders that the gate sends to its Lua scripts. They name Redis keys by index."""
 
-from service.claims.claim import Footprint, PendingClaim
+from service.claims.claim import Footprint, PendingClaim, QuotaKey
 
 
 class Keys:
-    """The keys that a script call names, each once; Lua refers to them by index from 1."""
+    """The Redis keys of a script call, each once. Lua refers to them by index, from 1."""
 
     def __init__(self, prefix: str, fixed: list[str]) -> None:
         self._prefix = prefix
@@ -20,48 +20,49 @@ class Keys:
 
 
 def key_name(claim: PendingClaim) -> str:
-    """Under which the gate remembers the claim's idempotency key."""
+    """The Redis key, without its prefix, under which the claim's idempotency key is remembered."""
     return f"key:{claim.seller.retailer_id}:{claim.idempotency_key}"
 
 
 def to_admit(claim: PendingClaim, age_ms: int, keys: Keys) -> dict[str, object]:
-    """One of admit.lua's `claims`. `age_ms`: as a Candidate has it."""
+    """One of admit.lua's `claims`. `age_ms`: as in Candidate."""
     claim_id = str(claim.claim_id)
     return {
         "id": claim_id,
         "seen": keys.at(key_name(claim)),
         "retailer": claim.seller.retailer_id,
         "key": claim.idempotency_key,
-        "serials": [keys.at(f"serial:{one}") for line in claim.lines for one in line.serials],
-        "rights": [
-            # Each line's use of a right is a field of its own.
+        "serials": [keys.at(f"serial:{serial}") for line in claim.lines for serial in line.serials],
+        "quotas": [
+            # Each line has a field of its own in the quota's hash.
             (
-                keys.at(_right_name(right.key)),
+                keys.at(_quota_name(quota.key)),
                 f"{claim_id}:{line.line_no}",
-                right.amount,
-                right.limit,
+                quota.amount,
+                quota.limit,
             )
             for line in claim.lines
-            for right in line.rights
+            for quota in line.quotas
         ],
         "fen": claim.fen_by_pool(),
         "age_ms": age_ms,
     }
 
 
-def _right_name(right: tuple[bytes, str, str]) -> str:
-    subject, quota, period = right
-    return f"right:{subject.hex()}:{quota}:{period}"
+def _quota_name(key: QuotaKey) -> str:
+    subject, quota, period = key
+    return f"right:{subject.hex()}:{quota}:{period}"  # the former release uses this name too
 
 
 def to_undo(footprint: Footprint, keys: Keys, *more: str) -> list[object]:
-    """One of settle.lua's `undo`: what the claim put down, and `more` names that it may hold."""
+    """One of settle.lua's `undo`: the claim's serials and quotas, and `more` keys that it may
+    hold."""
     claim_id = str(footprint.claim_id)
     return [
         claim_id,
-        [*map(keys.at, more), *(keys.at(f"serial:{one}") for one in footprint.serials)],
+        [*map(keys.at, more), *(keys.at(f"serial:{serial}") for serial in footprint.serials)],
         [
-            [keys.at(_right_name(right)), f"{claim_id}:{line_no}"]
-            for line_no, right in footprint.rights
+            [keys.at(_quota_name(quota)), f"{claim_id}:{line_no}"]
+            for line_no, quota in footprint.quotas
         ],
     ]

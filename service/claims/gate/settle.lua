@@ -1,26 +1,29 @@
--- Brings the gate up to the ledger's view and ends admissions. Harmless to repeat.
+-- Copies newer rows of pools from the ledger to the gate, and ends admissions. Idempotent.
 --
--- KEYS[1]       admissions, KEYS[2] memory (see admit.lua)
+-- KEYS[1]       admissions in flight; KEYS[2] memory (see admit.lua)
 -- KEYS[3..P+2]  pools
--- KEYS[P+3..]   what `undo` names below, by index
+-- KEYS[P+3..]   idempotency keys, serials and quotas, which `undo` names by index
 -- ARGV[1]       JSON {"pools": [name, ...],
---                     "views": [[name, part, allocated, spent, version, bypasses, instead_of],
---                               ...],
---                     "done": [claim id, ...],   ended: committed, or given up
+--                     "rows": [[pool, slice, allocated, spent, version, bypasses, replaces], ...],
+--                     "done": [claim id, ...],   admissions to end: committed, or given up
 --                     "undo": [[claim id, [index of key or serial, ...],
---                               [[index of right, field], ...]], ...]}
+--                               [[index of quota, field], ...]], ...]}
+-- Returns how many admissions were ended.
 --
--- A view is of one row of a pool: its own (part 0) or a part's, of which the pool's hash keeps
--- version:N, bypasses:N and spent:N; its `spent` is the sum over all rows, and `parts` what of it
--- the parts have spent. Each row goes its own way: the sum may lag behind the ledger, as one row
--- may. It is above what is spent only by what has come back and is not told yet, as with one row: so
--- only grants are taken from parts, and what comes back comes to the pool's own row.
--- A view is stored if its version is newer than the gate's, or if the gate's is the very version
--- `instead_of`: the ledger was since seen to be older, so it was restored. A view that tells of
--- claims that bypassed the gate, or the pool's first one, ends what the gate may say of keys alone.
--- An admission is dropped exactly once, and its fen leave `flying` with it. `undo` forgets what a
--- claim had put down, unless another claim has put its own there since.
--- Returns how many admissions were dropped.
+-- Rows. Slice 0 is the pool's own row. Of slice N the pool's hash has `version:N`, `bypasses:N` and
+-- `spent:N`. Its field `parts` is the sum of `spent:N`, and `spent` the sum over all rows, so
+-- admit.lua reads one field. A row is stored if its version is newer than the gate's. It is also
+-- stored if the gate's version is exactly `replaces`: the ledger was restored to an older state.
+--
+-- The gate tracks a version per row and sums them, so the sum may lag behind the ledger. It can
+-- overstate spending only by refunds that it has not heard of yet: claims are spent from slices and
+-- from the pool's own row, but refunds and ended holds are booked on the pool's own row only.
+--
+-- A changed number of `bypasses` means that claims were committed without the gate. Then, and when
+-- a pool is new, the time from which the gate remembers every claim begins again.
+--
+-- Admissions. Each is ended once, and its fen are subtracted from `flying` then. `undo` forgets
+-- a claim's key, serials and quotas, unless another claim has taken them since.
 local order = cjson.decode(ARGV[1])
 local pool_key = {}
 for i, name in ipairs(order.pools) do pool_key[name] = KEYS[2 + i] end
@@ -32,10 +35,10 @@ local function remember_from_now()
     redis.call('HSET', KEYS[2], 'since', whole(clock[1] * 1000 + math.ceil(clock[2] / 1000)))
 end
 
-local function follow_pool(key, allocated, spent, version, bypasses, instead_of)
+local function follow_pool(key, allocated, spent, version, bypasses, replaces)
     local known = redis.call('HMGET', key, 'version', 'bypasses', 'parts')
     local known_version = tonumber(known[1] or '-1')
-    if known_version < version or known_version == instead_of then
+    if known_version < version or known_version == replaces then
         if tonumber(known[2] or '-1') ~= bypasses then remember_from_now() end
         redis.call('HSET', key, 'allocated', whole(allocated),
             'spent', whole(spent + tonumber(known[3] or '0')),
@@ -43,11 +46,11 @@ local function follow_pool(key, allocated, spent, version, bypasses, instead_of)
     end
 end
 
-local function follow_part(key, part, spent, version, bypasses, instead_of)
-    local field = function(name) return name .. ':' .. part end
+local function follow_slice(key, slice_no, spent, version, bypasses, replaces)
+    local field = function(name) return name .. ':' .. slice_no end
     local known = redis.call('HMGET', key, field('version'), field('bypasses'), field('spent'))
     local known_version = tonumber(known[1] or '-1')
-    if known_version < version or known_version == instead_of then
+    if known_version < version or known_version == replaces then
         if tonumber(known[2] or '0') ~= bypasses then remember_from_now() end
         local more = whole(spent - tonumber(known[3] or '0'))
         redis.call('HINCRBY', key, 'parts', more)
@@ -57,13 +60,13 @@ local function follow_part(key, part, spent, version, bypasses, instead_of)
     end
 end
 
-for _, view in ipairs(order.views) do
-    local name, part, allocated, spent, version, bypasses, instead_of = unpack(view)
+for _, row in ipairs(order.rows) do
+    local name, slice_no, allocated, spent, version, bypasses, replaces = unpack(row)
     local key = pool_key[name]  -- none: a pool that no policy of this release knows
-    if key and part == 0 then
-        follow_pool(key, allocated, spent, version, bypasses, instead_of)
+    if key and slice_no == 0 then
+        follow_pool(key, allocated, spent, version, bypasses, replaces)
     elseif key then
-        follow_part(key, part, spent, version, bypasses, instead_of)
+        follow_slice(key, slice_no, spent, version, bypasses, replaces)
     end
 end
 
@@ -85,8 +88,8 @@ for _, undo in ipairs(order.undo) do
     for _, at in ipairs(undo[2]) do
         if redis.call('GET', KEYS[at]) == undo[1] then redis.call('DEL', KEYS[at]) end
     end
-    for _, right in ipairs(undo[3]) do
-        redis.call('HDEL', KEYS[right[1]], right[2])
+    for _, quota in ipairs(undo[3]) do
+        redis.call('HDEL', KEYS[quota[1]], quota[2])
     end
 end
 return dropped

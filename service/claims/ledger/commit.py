@@ -1,8 +1,8 @@
-"""The commit of a batch of claims: one statement (`commit.sql`), and what to do when it fails.
+"""Commits a batch of claims with one statement (`commit.sql`), and handles its failure.
 
-When a claim of the batch breaks a constraint, nothing is kept; where every claim stands is
-then read, those that cannot stand are refused with their reasons, and the rest go again:
-one more trip, and after that each alone.
+If one claim of the batch violates a constraint, the statement fails and nothing is kept. The
+standing of every claim is then read. Claims that cannot commit are refused with their reasons. The
+rest are tried once more together, and after that one by one.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from uuid import UUID
 import asyncpg
 from pydantic_core import to_json
 
-from service.claims.claim import PendingClaim, WantedLine
+from service.claims.claim import LineDemand, PendingClaim
 from service.claims.ledger.retry import retried
 from service.claims.ledger.standing import read_standing
 from service.claims.outcomes import LineReasons
@@ -26,24 +26,24 @@ COMMIT_SQL = (Path(__file__).parent / "commit.sql").read_text()
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """Durable."""
+    """The claim is durable."""
 
 
 @dataclass(frozen=True, slots=True)
 class KeyTaken:
-    """The key has a claim already, or this very claim was given up."""
+    """The key has a claim already, or this attempt is fenced."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unfit:
-    """The constraints do not allow it. No reasons: what stood in the way has gone meanwhile."""
+    """The constraints do not allow the claim. No reasons: the obstacle has gone meanwhile."""
 
     reasons: LineReasons
 
 
 @dataclass(frozen=True, slots=True)
 class GivenUp:
-    """The way to the ledger broke, and this claim is fenced: it may be asked for anew."""
+    """The connection broke, and this attempt is fenced. A new attempt is safe."""
 
 
 Verdict = Committed | KeyTaken | Unfit | GivenUp
@@ -51,18 +51,19 @@ Verdict = Committed | KeyTaken | Unfit | GivenUp
 
 @dataclass(slots=True)
 class Commit:
-    """One batch on its way into the ledger. `verdicts` has what is decided so far."""
+    """One batch on its way into the ledger. `verdicts`: those decided so far, by claim id. `pools`:
+    the newest state of each pool row that it changed, by pool and slice."""
 
     jurisdiction: str
-    bypassed: bool  # whether a claim of the batch has not passed the gate
+    bypassed: bool  # some claims have not passed the gate
     verdicts: dict[UUID, Verdict] = field(default_factory=dict)
     pools: dict[tuple[str, int], PoolState] = field(default_factory=dict)
-    _short: bool = False  # the last try failed for want of money in a pool's own row
+    _short: bool = False  # the last try failed because a pool's own row had too little money
     _connection: asyncpg.Connection = field(init=False)
 
     async def run(self, connection: asyncpg.Connection, batch: Sequence[PendingClaim]) -> None:
-        """Give each claim its verdict. Raises asyncpg's errors; then the outcome of the claims
-        without a verdict is unknown."""
+        """Give each claim its verdict. Raises asyncpg's errors: the outcome of the claims without a
+        verdict is then unknown."""
         self._connection = connection
         waiting = list(batch)
         while waiting:
@@ -80,8 +81,8 @@ class Commit:
                 self.verdicts[claim.claim_id] = Unfit(())
 
     async def _try(self, claims: list[PendingClaim], *, recall: bool = False) -> bool:
-        """Commit all of them, or (False) none because of a constraint. `recall`: from the pools'
-        own rows, with all the money that their parts have left."""
+        """Commit all claims; False: none, because of a constraint. `recall`: first move the money
+        that the pools' slices have left into the pools' own rows, and spend from these."""
         args = [self.jurisdiction, *_rows(claims), self.bypassed, recall]
         try:
             row = await retried(lambda: self._connection.fetchrow(COMMIT_SQL, *args))
@@ -97,9 +98,9 @@ class Commit:
         return True
 
     async def _refuse_unfit(self, claims: list[PendingClaim]) -> list[PendingClaim]:
-        """Give the claims that cannot stand their verdict; return the others."""
-        wanted = (line for claim in claims for line in claim.lines)
-        standing = await read_standing(self._connection, self.jurisdiction, wanted)
+        """Give the claims that cannot commit their verdict. Returns the others."""
+        demands = (line for claim in claims for line in claim.lines)
+        standing = await read_standing(self._connection, self.jurisdiction, demands)
         fit = []
         for claim in claims:
             reasons = standing.admit(claim.seller.retailer_id, claim.lines)
@@ -113,40 +114,40 @@ class Commit:
 def split_collisions(
     claims: Sequence[PendingClaim],
 ) -> tuple[list[PendingClaim], list[PendingClaim]]:
-    """(claims that share no key, serial or right with an earlier one, the others).
+    """(claims that share no key, serial or quota with an earlier claim, the others).
 
-    Two claims of one statement that want the same thing would refuse each other; a trip
-    later, the second meets what the first has left.
+    Two claims of one statement that need the same one would both fail. In a later statement, the
+    second finds what the first has left.
     """
     seen: set[object] = set()
     together: list[PendingClaim] = []
     later: list[PendingClaim] = []
     for claim in claims:
-        wants = set(_unique_wants(claim))
-        (later if wants & seen else together).append(claim)
-        seen |= wants
+        contended = set(_contended(claim))
+        (later if contended & seen else together).append(claim)
+        seen |= contended
     return together, later
 
 
-def _unique_wants(claim: PendingClaim) -> list[object]:
+def _contended(claim: PendingClaim) -> list[object]:
     return [
         (claim.seller.retailer_id, claim.idempotency_key),
         *(serial for line in claim.lines for serial in line.serials),
-        *(right.key for line in claim.lines for right in line.rights),
+        *(quota.key for line in claim.lines for quota in line.quotas),
     ]
 
 
 def _rows(claims: Sequence[PendingClaim]) -> list[list[tuple[object, ...]]]:
-    """What `commit.sql` takes: claims, lines, serials, rights, as in migrations 0011 and 0014."""
+    """What `commit.sql` takes: claims, lines, serials, quotas, as in migrations 0011 and 0014."""
     lines = [(claim.claim_id, line) for claim in claims for line in claim.lines]
     return [
         [_claim_row(claim) for claim in claims],
         [row for claim in claims for row in _line_rows(claim)],
         [(claim_id, serial, line.line_no) for claim_id, line in lines for serial in line.serials],
         [
-            (claim_id, *right.key, right.amount, right.limit)
+            (claim_id, *quota.key, quota.amount, quota.limit)
             for claim_id, line in lines
-            for right in line.rights
+            for quota in line.quotas
         ],
     ]
 
@@ -194,10 +195,10 @@ def _line_rows(claim: PendingClaim) -> list[tuple[object, ...]]:
             item.brand,
             item.model,
             _trade_in_json(item.trade_in),
-            _quotas_json(wanted),
+            _quotas_json(demand),
             _facts_json(item),
         )
-        for line, item, wanted in zip(
+        for line, item, demand in zip(
             claim.quote.lines, claim.checkout.items, claim.lines, strict=True
         )
     ]
@@ -212,15 +213,15 @@ def _facts_json(item: Item) -> str | None:
     return to_json(facts).decode() if facts else None
 
 
-def _quotas_json(line: WantedLine) -> str:
+def _quotas_json(line: LineDemand) -> str:
     uses = [
         {
-            "subject": right.subject.hex(),
-            "quota": right.quota,
-            "period": right.period,
-            "amount": right.amount,
-            "restored": right.restored,
+            "subject": quota.subject.hex(),
+            "quota": quota.quota,
+            "period": quota.period,
+            "amount": quota.amount,
+            "restored": quota.restored,
         }
-        for right in line.rights
+        for quota in line.quotas
     ]
     return to_json(uses).decode()

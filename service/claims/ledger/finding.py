@@ -1,7 +1,7 @@
-"""Finding claims: newest first, in pages that stay right while claims arrive.
+"""Finds claims, newest first, in pages that stay correct while claims arrive.
 
-A page ends at a claim's id, and the next one begins below it. Ids are UUIDv7, so their order
-is that of time, and a time is a range of ids.
+A page ends at a claim's id, and the next page begins below it. Ids are UUIDv7: their order is the
+order of time, and a period is a range of ids.
 """
 
 from collections.abc import Sequence
@@ -19,8 +19,9 @@ LAST_ID = UUID(int=2**128 - 1)
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """Which claims: all that is given must fit. `from_at` counts in, `until_at` does not."""
+class ClaimFilter:
+    """Which claims to find: every given condition must hold. `from_at` is included, `until_at` is
+    not."""
 
     order_no: str | None = None
     serial_no: str | None = None
@@ -30,8 +31,8 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
-    """Some claims, newest first; `next_before` is where the next page begins, if there is one."""
+class ClaimPage:
+    """Claims, newest first. `next_before`: where the next page begins; None on the last page."""
 
     claims: list[Claim]
     next_before: UUID | None
@@ -41,59 +42,59 @@ async def find_claims(
     connection: asyncpg.Connection,
     jurisdiction: str,
     retailer_id: str,
-    wanted: Wanted,
+    filters: ClaimFilter,
     *,
     before: UUID | None,
     limit: int,
-) -> Page:
+) -> ClaimPage:
     """A page of the retailer's own claims. Raises asyncpg's errors."""
-    statement, arguments = page_query(jurisdiction, retailer_id, wanted, before, limit + 1)
+    statement, arguments = page_query(jurisdiction, retailer_id, filters, before, limit + 1)
     ids = [row["claim_id"] for row in await connection.fetch(statement, *arguments)]
-    shown = ids[:limit]
-    found = await claims_by_id(
-        connection, jurisdiction, [(retailer_id, claim_id) for claim_id in shown]
+    page_ids = ids[:limit]
+    by_id = await claims_by_id(
+        connection, jurisdiction, [(retailer_id, claim_id) for claim_id in page_ids]
     )
-    claims = [found[retailer_id, claim_id] for claim_id in shown]
-    return Page(claims, shown[-1] if len(ids) > limit else None)
+    claims = [by_id[retailer_id, claim_id] for claim_id in page_ids]
+    return ClaimPage(claims, page_ids[-1] if len(ids) > limit else None)
 
 
 def page_query(
-    jurisdiction: str, retailer_id: str, wanted: Wanted, before: UUID | None, rows_max: int
+    jurisdiction: str, retailer_id: str, filters: ClaimFilter, before: UUID | None, rows_max: int
 ) -> tuple[str, Sequence[object]]:
-    """The statement that finds the ids, and its arguments. A filter that is not given does not
-    stand in it, so that each combination has its own plan and index."""
+    """The statement that finds the ids, and its arguments. It holds only the given conditions, so
+    each combination has its own plan and index."""
     conditions = ["c.jurisdiction = $1", "c.retailer_id = $2"]
     arguments: list[object] = [jurisdiction, retailer_id]
 
-    def given(condition: str, value: object) -> None:
+    def add(condition: str, value: object) -> None:
         arguments.append(value)
         conditions.append(condition.format(f"${len(arguments)}"))
 
-    if wanted.order_no is not None:
-        given("c.order_no = {}", wanted.order_no)
-    if wanted.serial_no is not None:
-        # UNION, not OR: each half goes by its own index.
-        given(
+    if filters.order_no is not None:
+        add("c.order_no = {}", filters.order_no)
+    if filters.serial_no is not None:
+        # UNION, not OR: each half uses its own index.
+        add(
             "c.claim_id IN (SELECT claim_id FROM claim_line WHERE serial_no = {0}"
             " UNION SELECT claim_id FROM claim_line WHERE imei = {0})",
-            wanted.serial_no.upper(),
+            filters.serial_no.upper(),
         )
-    if wanted.state is not None:
-        # The state stands in the text, not in an argument: the index of those that are not
-        # confirmed is partial, and a plan must know which it is.
-        assert wanted.state.isalpha(), "Bug! A state that nobody checked."
-        conditions.append(f"c.state = '{wanted.state}'")
-    if wanted.from_at is not None:
-        given("c.claim_id >= {}", first_id(wanted.from_at))
-    until = [wanted.until_at and first_id(wanted.until_at), before]
-    given("c.claim_id < {}", min((one for one in until if one), default=LAST_ID))
-    # Only our own words are in it.
+    if filters.state is not None:
+        # Text, not an argument: a partial index covers the claims that are not confirmed, and the
+        # planner uses it only if it sees the state.
+        assert filters.state.isalpha(), "Bug! An unchecked state."
+        conditions.append(f"c.state = '{filters.state}'")
+    if filters.from_at is not None:
+        add("c.claim_id >= {}", first_id(filters.from_at))
+    until = [filters.until_at and first_id(filters.until_at), before]
+    add("c.claim_id < {}", min((claim_id for claim_id in until if claim_id), default=LAST_ID))
+    # The text holds no input.
     statement = f"SELECT c.claim_id FROM claim AS c WHERE {' AND '.join(conditions)}"  # noqa: S608
     statement += f" ORDER BY c.claim_id DESC LIMIT {rows_max:d}"
     return statement, arguments
 
 
 def first_id(instant: datetime) -> UUID:
-    """The lowest claim id of an instant: a UUIDv7 begins with its milliseconds."""
+    """The lowest claim id of an instant. A UUIDv7 begins with its milliseconds."""
     since_epoch = instant - datetime.fromtimestamp(0, tz=instant.tzinfo)
     return UUID(int=(since_epoch // timedelta(milliseconds=1)) << 80)

@@ -1,4 +1,4 @@
-"""The end of holds: confirmed, cancelled or expired, many in one statement (`finish.sql`)."""
+"""Ends holds: confirmed, cancelled or expired, many in one statement (`finish.sql`)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ FINISH_SQL = with_give_back("finish.sql")
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """What a retailer asks for one of its holds."""
+    """A retailer's request to end one of its holds."""
 
     retailer_id: str
     claim_id: UUID
@@ -28,7 +28,7 @@ class Ending:
 
 @dataclass(frozen=True, slots=True)
 class FinishReport:
-    """The claims that this very statement ended, what they gave back, and the pools after it."""
+    """The claims that this statement itself ended, what they gave back, and the pools after it."""
 
     ended: frozenset[tuple[str, UUID]]  # retailer id, claim id
     expired: int
@@ -44,7 +44,7 @@ async def finish(
     *,
     due_max: int = 0,
 ) -> FinishReport:
-    """End these holds where they are still held, and let up to `due_max` expire that are due.
+    """End those of the holds that are still reserved, and up to `due_max` that are due to expire.
 
     Raises asyncpg's errors.
     """

@@ -5,7 +5,7 @@ from uuid import UUID
 
 import asyncpg
 
-from service.claims.claim import Footprint
+from service.claims.claim import Footprint, QuotaKey
 
 _FOLDER = Path(__file__).parent
 
@@ -21,7 +21,7 @@ def footprints(row: asyncpg.Record) -> list[Footprint]:
     serials: dict[UUID, list[str]] = {}
     for claim_id, serial in zip(row["serial_claims"] or (), row["serial_nos"] or (), strict=True):
         serials.setdefault(claim_id, []).append(serial)
-    quotas: dict[UUID, list[tuple[int, tuple[bytes, str, str]]]] = {}
+    quotas: dict[UUID, list[tuple[int, QuotaKey]]] = {}
     names = ("quota_claims", "quota_lines", "quota_subjects", "quota_names", "quota_periods")
     for claim_id, line_no, *key in zip(*(row[name] or () for name in names), strict=True):
         quotas.setdefault(claim_id, []).append((line_no, (key[0], key[1], key[2])))

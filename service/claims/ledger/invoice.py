@@ -6,7 +6,7 @@ from uuid import UUID
 
 import asyncpg
 
-# A corrected invoice takes the place of the claim's former one.
+# A corrected invoice replaces the claim's former one.
 _RECORD_SQL = """
 INSERT INTO invoice
     (jurisdiction, number, code, claim_id, dated_on, buyer, total_fen, recorded_at)
@@ -23,7 +23,7 @@ WHERE jurisdiction = $1 AND claim_id = $2
 
 @dataclass(frozen=True, slots=True)
 class Invoice:
-    """An invoice as issued; `code` is empty for a fully digital one, the total is in fen."""
+    """An invoice as issued. `code` is empty for a fully digital one."""
 
     number: str
     code: str
@@ -44,7 +44,7 @@ async def record_invoice(
     invoice: Invoice,
     now: datetime,
 ) -> Invoice | InvoiceTaken:
-    """Keep the claim's invoice. Raises asyncpg's errors."""
+    """Store the claim's invoice. Raises asyncpg's errors."""
     try:
         await connection.execute(
             _RECORD_SQL,
@@ -65,6 +65,6 @@ async def record_invoice(
 async def read_invoice(
     connection: asyncpg.Connection, jurisdiction: str, claim_id: UUID
 ) -> Invoice | None:
-    """The claim's invoice, if it has one. Raises asyncpg's errors."""
+    """The claim's invoice, or None. Raises asyncpg's errors."""
     row = await connection.fetchrow(_READ_SQL, jurisdiction, claim_id)
     return Invoice(*row) if row else None

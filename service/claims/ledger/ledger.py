@@ -1,4 +1,4 @@
-"""The ledger: PostgreSQL, the truth. It says yes durably, and its constraints say no."""
+"""The ledger: PostgreSQL. A claim is granted by its commit here; constraints refuse the rest."""
 
 import asyncio
 import random
@@ -10,28 +10,28 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service import metrics
-from service.claims.claim import Attempt, Claim, PendingClaim, WantedLine
+from service.claims.claim import Attempt, Claim, LineDemand, PendingClaim
 from service.claims.ledger.commit import Commit, Committed, GivenUp, Verdict
 from service.claims.ledger.finish import Ending, FinishReport, finish
 from service.claims.ledger.invoice import Invoice, InvoiceTaken, read_invoice, record_invoice
-from service.claims.ledger.refund import Refund, RefundReport, RefundWanted, refund, refund_by_key
+from service.claims.ledger.refund import Refund, RefundReport, RefundRequest, refund, refund_by_key
 from service.claims.ledger.standing import Standing, read_standing
 from service.claims.ledger.stored import ClaimKey, KeyedClaim, OwnClaim, claims_by_id, claims_by_key
 from service.db.engine import LedgerAway, NeverSent, driver
 from service.pools.budgets import read_budgets
 from service.pools.state import PoolState, read_pools
 
-# Nobody waits that long for an answer; but a commit that is cut off must be fenced, so a slow
-# one is given the time to end by itself.
+# Longer than a till waits. A commit that is cut off must be fenced, so a slow one gets the time to
+# end by itself.
 COMMIT_S = 2
 
-# How often, and how far apart, the ledger is asked what became of a commit. In all less than a
-# till waits; what is unknown then, the sweeper asks.
+# How often, and how far apart, the ledger is asked for the outcome of a commit. The sum is less
+# than a till waits. The sweeper resolves what is still unknown then.
 RESOLVE_TRIES = 4
 RESOLVE_S = 0.05
 
 _FATE_SQL = "SELECT claim_id FROM claim WHERE claim_id = ANY ($1::uuid[])"
-# The fence stands in the row that the commit itself must write: whichever comes first wins.
+# The fence is written into the row that the commit must write, so one of the two wins.
 _FENCE_SQL = """
 INSERT INTO idempotency_key AS k (jurisdiction, retailer_id, idempotency_key, fenced)
 SELECT $1, f.retailer_id, f.idempotency_key, array_agg(f.claim_id)
@@ -46,25 +46,26 @@ ON CONFLICT (jurisdiction, retailer_id, idempotency_key) DO UPDATE
 
 @dataclass(frozen=True, slots=True)
 class CommitReport:
-    """A verdict for each claim of the batch, in order, and the pools as they stand after it."""
+    """A verdict for each claim of the batch, in order, and the pools after it."""
 
     verdicts: list[Verdict]
     pools: list[PoolState]
 
 
 class Ledger:
-    """The ledger of one jurisdiction. Every method raises LedgerAway when it does not answer."""
+    """The ledger of one jurisdiction. Every method raises LedgerAway if it does not answer."""
 
     def __init__(self, engine: AsyncEngine, jurisdiction: str) -> None:
         self._engine = engine
         self._jurisdiction = jurisdiction
 
     async def commit(self, batch: Sequence[PendingClaim], *, bypassed: bool) -> CommitReport:
-        """Commit what can stand of the batch. `bypassed`: not all of it has passed the gate.
+        """Commit the claims of the batch that the constraints allow. `bypassed`: some claims have
+        not passed the gate.
 
-        A connection that breaks on the way leaves the outcome unknown: then the claims are
-        given up, and those that turn out to have been committed all the same are reported so.
-        Raises NeverSent when nothing was sent, LedgerAway when the outcome stays unknown.
+        If the connection breaks, the outcome is unknown. The claims are then given up, and those
+        that had committed before are reported as committed. Raises NeverSent if nothing was sent,
+        LedgerAway if the outcome stays unknown.
         """
         commit = Commit(self._jurisdiction, bypassed)
         try:
@@ -93,7 +94,8 @@ class Ledger:
         raise AssertionError("Bug! The last try returns or raises.")
 
     async def give_up(self, attempts: Sequence[Attempt]) -> set[UUID]:
-        """Fence these attempts, so that none can commit from now on; return those that had."""
+        """Fence these attempts, so that none can commit from now on. Returns the ids of those that
+        had committed before."""
         async with driver(self._engine) as connection:
             await connection.execute(
                 _FENCE_SQL,
@@ -116,59 +118,58 @@ class Ledger:
             budgets = await read_budgets(connection, self._jurisdiction)
         return {one.pool: one.next_opens_at for one in budgets if one.next_opens_at is not None}
 
-    async def standing(self, batch: Sequence[Sequence[WantedLine]]) -> list[Standing]:
-        """For each claim of the batch: what it would meet, as things stand."""
+    async def standing(self, batch: Sequence[Sequence[LineDemand]]) -> list[Standing]:
+        """For each claim of the batch a standing of its own."""
         with metrics.ledger_seconds.labels("standing").time():
             async with driver(self._engine) as connection:
-                lines = [line for wanted in batch for line in wanted]
+                lines = [line for claim in batch for line in claim]
                 standing = await read_standing(connection, self._jurisdiction, lines)
             return [standing.copy() for _ in batch]
 
-    async def claims(self, wanted: Sequence[OwnClaim]) -> list[Claim | None]:
-        """Each retailer's own claim as it stands; None also where it is another's."""
+    async def claims(self, own_claims: Sequence[OwnClaim]) -> list[Claim | None]:
+        """Each retailer's own claim; None if it does not exist or is another retailer's."""
         async with driver(self._engine) as connection:
-            found = await claims_by_id(connection, self._jurisdiction, wanted)
-        return [found.get(one) for one in wanted]
+            by_id = await claims_by_id(connection, self._jurisdiction, own_claims)
+        return [by_id.get(own_claim) for own_claim in own_claims]
 
     async def claims_by_key(self, keys: Sequence[ClaimKey]) -> list[KeyedClaim | None]:
-        """For each key the claim that came of it, if one did."""
+        """The claim of each key, or None."""
         with metrics.ledger_seconds.labels("keys").time():
             async with driver(self._engine) as connection:
-                found = await claims_by_key(connection, self._jurisdiction, keys)
-            return [found.get(key) for key in keys]
+                by_key = await claims_by_key(connection, self._jurisdiction, keys)
+            return [by_key.get(key) for key in keys]
 
     # --- after the grant ----------------------------------------------------------------
 
     async def finish(
         self, endings: Sequence[Ending], now: datetime, *, due_max: int = 0
     ) -> FinishReport:
-        """End these holds, and let up to `due_max` expire that are due."""
+        """End these holds, and up to `due_max` that are due to expire."""
         with metrics.ledger_seconds.labels("finish").time():
             async with driver(self._engine) as connection:
                 return await finish(connection, self._jurisdiction, endings, now, due_max=due_max)
 
-    async def refunds(self, batch: Sequence[RefundWanted]) -> list[RefundReport | None]:
-        """Take lines back, one refund after another; None for one of which not all lines can be,
-        or whose key was used before."""
+    async def refunds(self, batch: Sequence[RefundRequest]) -> list[RefundReport | None]:
+        """Refund lines, one request after another. None: not all lines of the request can be
+        refunded, or its key was used before."""
         with metrics.ledger_seconds.labels("refund").time():
             async with driver(self._engine) as connection:
-                return [await refund(connection, self._jurisdiction, wanted) for wanted in batch]
+                return [await refund(connection, self._jurisdiction, request) for request in batch]
 
     async def record_invoice(
         self, claim_id: UUID, invoice: Invoice, now: datetime
     ) -> Invoice | InvoiceTaken:
-        """Keep the claim's invoice."""
+        """Store the claim's invoice."""
         async with driver(self._engine) as connection:
             return await record_invoice(connection, self._jurisdiction, claim_id, invoice, now)
 
     async def invoice(self, claim_id: UUID) -> Invoice | None:
-        """The claim's invoice, if it has one."""
         async with driver(self._engine) as connection:
             return await read_invoice(connection, self._jurisdiction, claim_id)
 
     async def refund_by_key(
         self, retailer_id: str, idempotency_key: str
     ) -> tuple[Refund, bytes] | None:
-        """The refund that came of this key, and the fingerprint of its request."""
+        """The refund under this key, and the fingerprint of its request."""
         async with driver(self._engine) as connection:
             return await refund_by_key(connection, self._jurisdiction, retailer_id, idempotency_key)

@@ -1,4 +1,4 @@
-"""Refunds: lines of a confirmed claim are taken back, in one statement (`refund.sql`)."""
+"""Refunds lines of a confirmed claim, in one statement (`refund.sql`)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,8 +21,8 @@ FROM refund WHERE jurisdiction = $1 AND retailer_id = $2 AND idempotency_key = $
 
 
 @dataclass(frozen=True, slots=True)
-class RefundWanted:
-    """A refund as it was asked for. `fingerprint` tells this request from another."""
+class RefundRequest:
+    """A retailer's request to refund lines of a claim. A repeat has the same `fingerprint`."""
 
     refund_id: UUID
     retailer_id: str
@@ -36,7 +36,7 @@ class RefundWanted:
 
 @dataclass(frozen=True, slots=True)
 class Refund:
-    """A refund as the API returns it: `subsidy_fen` went back to the budget."""
+    """A refund as the API returns it. `subsidy_fen` went back to the budget."""
 
     refund_id: UUID
     claim_id: UUID
@@ -56,22 +56,22 @@ class RefundReport:
 
 
 async def refund(
-    connection: asyncpg.Connection, jurisdiction: str, wanted: RefundWanted
+    connection: asyncpg.Connection, jurisdiction: str, request: RefundRequest
 ) -> RefundReport | None:
-    """Take the lines back; None when not all of them can be, or the key was used before.
+    """Refund the lines. None: one of them cannot be refunded, or the key was used before.
 
     Raises asyncpg's errors.
     """
     arguments = (
-        wanted.retailer_id,
-        wanted.idempotency_key,
-        wanted.fingerprint,
-        wanted.refund_id,
-        wanted.claim_id,
-        wanted.lines,
-        wanted.reason,
-        wanted.now,
-        business_day(wanted.now),
+        request.retailer_id,
+        request.idempotency_key,
+        request.fingerprint,
+        request.refund_id,
+        request.claim_id,
+        request.lines,
+        request.reason,
+        request.now,
+        business_day(request.now),
     )
     try:
         row = await retried(lambda: connection.fetchrow(REFUND_SQL, jurisdiction, *arguments))
@@ -79,26 +79,26 @@ async def refund(
         if error.constraint_name in ("refund_is_whole", "refund_pkey"):
             return None
         raise
-    made = _refund(
-        wanted.refund_id,
-        wanted.claim_id,
-        wanted.lines,
-        wanted.reason,
+    made_refund = _refund(
+        request.refund_id,
+        request.claim_id,
+        request.lines,
+        request.reason,
         row["subsidy_fen"],
-        wanted.now,
+        request.now,
     )
-    return RefundReport(made, footprints(row), pool_states(row))
+    return RefundReport(made_refund, footprints(row), pool_states(row))
 
 
 async def refund_by_key(
     connection: asyncpg.Connection, jurisdiction: str, retailer_id: str, idempotency_key: str
 ) -> tuple[Refund, bytes] | None:
-    """The refund that came of this key, and the fingerprint of its request."""
+    """The refund under this key, and the fingerprint of its request."""
     row = await connection.fetchrow(_BY_KEY_SQL, jurisdiction, retailer_id, idempotency_key)
     if row is None:
         return None
-    *told, fingerprint = row
-    return _refund(*told), fingerprint
+    *columns, fingerprint = row
+    return _refund(*columns), fingerprint
 
 
 def _refund(

@@ -1,5 +1,5 @@
-"""Statements that the ledger asks us to send again: a deadlock, a serialization failure, a right
-that was booked after the statement had begun."""
+"""Sends a statement again after a deadlock, a serialization failure, or a quota row that appeared
+after the statement began."""
 
 import asyncio
 import random
@@ -15,16 +15,15 @@ Result = TypeVar("Result")
 
 
 async def retried(statement: Callable[[], Awaitable[Result]]) -> Result:
-    """The statement's result; nothing of a try that failed so was kept. Raises asyncpg's errors,
-    those of the last try included."""
+    """The statement's result. A failed try leaves nothing behind. Re-raises the last error."""
     for attempt in range(1, TRIES_MAX):
         try:
             return await statement()
         except (asyncpg.TransactionRollbackError, asyncpg.LockNotAvailableError):
             await asyncio.sleep(RETRY_S * attempt * random.uniform(0.5, 1.5))
         except asyncpg.CheckViolationError as error:
-            # PostgreSQL checks what it worked out from the row as it was, and only then looks
-            # whether somebody has changed it: while a key is replaced a right may be new there.
+            # An UPDATE computes from the row in its snapshot, and checks that, before it finds that
+            # the row has changed. During a key rotation the quota may be booked only since then.
             if error.constraint_name != "quota_not_negative":
                 raise
     return await statement()

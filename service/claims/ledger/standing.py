@@ -1,7 +1,7 @@
-"""Where things stand in the ledger: which serials, rights and budgets a claim would meet.
+"""Reads which serials and quotas are used, and what the budgets have left.
 
-This is how a quote knows them, and how a refusal gets its reasons. It decides nothing: the
-constraints do, at commit.
+Quotes and the reasons of refusals come from here. It decides nothing: the constraints decide, at
+commit.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,7 +11,7 @@ from uuid import UUID
 
 import asyncpg
 
-from service.claims.claim import RightUse, WantedLine
+from service.claims.claim import LineDemand, QuotaBooking, QuotaKey
 from service.claims.outcomes import LineReasons
 from service.core.calendar import SHANGHAI
 from service.core.reasons import Reason, ReasonCode
@@ -21,9 +21,9 @@ SELECT s.serial_no, s.claim_id, c.retailer_id
 FROM serial_claimed AS s JOIN claim AS c USING (claim_id)
 WHERE s.jurisdiction = $1 AND s.serial_no = ANY ($2::text[])
 """
-_RIGHTS_SQL = """
+_QUOTAS_SQL = """
 SELECT subject, quota, period, used
-FROM quota_use JOIN unnest($2::bytea[], $3::text[], $4::text[]) AS r (subject, quota, period)
+FROM quota_use JOIN unnest($2::bytea[], $3::text[], $4::text[]) AS asked (subject, quota, period)
     USING (subject, quota, period)
 WHERE jurisdiction = $1
 """
@@ -34,25 +34,25 @@ SELECT pool, allocated_fen - spent_fen AS left_fen,
 FROM pool_total AS p WHERE jurisdiction = $1
 """
 
-# When the next part of a pool opens, by pool; a pool that is sold out for good is not in it.
+# When the next tranche opens, by pool. A pool without a planned tranche is not in it.
 Openings = Mapping[str, datetime]
 
 
 @dataclass(slots=True)
 class Standing:
-    """Serials, rights and pools as read; `admit` takes from them, so that the next claim of a
-    batch sees what is left."""
+    """Serials, quotas and pools as the ledger had them. `admit` takes from this copy, so the next
+    claim of a batch sees what is left."""
 
     owners: dict[str, tuple[UUID | None, str]]  # serial -> (claim, its retailer)
-    used: dict[tuple[bytes, str, str], int]
+    used: dict[QuotaKey, int]
     left_fen: dict[str, int]
     openings: Openings
 
     def copy(self) -> "Standing":
         return Standing(dict(self.owners), dict(self.used), dict(self.left_fen), self.openings)
 
-    def admit(self, retailer_id: str, lines: Sequence[WantedLine]) -> LineReasons:
-        """The reasons against a claim of these lines; without any, it takes what it wants."""
+    def admit(self, retailer_id: str, lines: Sequence[LineDemand]) -> LineReasons:
+        """The reasons against a claim of these lines. Without any, takes what the lines demand."""
         before = self.copy()
         reasons = [
             (line.line_no, reason) for line in lines for reason in self._take(retailer_id, line)
@@ -61,18 +61,18 @@ class Standing:
             self.owners, self.used, self.left_fen = before.owners, before.used, before.left_fen
         return tuple(reasons)
 
-    def _take(self, retailer_id: str, line: WantedLine) -> list[Reason]:
+    def _take(self, retailer_id: str, line: LineDemand) -> list[Reason]:
         reasons = [
             *self._serials_taken(retailer_id, line.serials),
-            *self._rights_used(line.rights),
+            *self._quotas_used(line.quotas),
         ]
         left = self.left_fen.get(line.pool, 0)
         if line.subsidy_fen > left:
             reasons.append(budget_exhausted(line.pool, self.openings))
         if not reasons:
             self.owners.update((serial, (None, retailer_id)) for serial in line.serials)
-            for right in line.rights:
-                self.used[right.key] = self.used.get(right.key, 0) + right.amount
+            for quota in line.quotas:
+                self.used[quota.key] = self.used.get(quota.key, 0) + quota.amount
             self.left_fen[line.pool] = left - line.subsidy_fen
         return reasons
 
@@ -80,33 +80,33 @@ class Standing:
         for serial in serials:
             if serial in self.owners:
                 claim_id, owner = self.owners[serial]
-                # Another retailer's claim is nobody's business.
+                # Another retailer's claim is not named.
                 facts = {"claim_id": str(claim_id)} if claim_id and owner == retailer_id else {}
                 return [Reason(ReasonCode.SERIAL_ALREADY_CLAIMED, facts=dict(facts))]
         return []
 
-    def _rights_used(self, rights: Iterable[RightUse]) -> Iterable[Reason]:
-        """One reason for each right, though it may be booked under two digests."""
-        found: dict[tuple[str, str], Reason] = {}
-        for right in rights:
-            if reason := self._right_used(right):
-                found.setdefault((right.kind, right.quota), reason)
-        return found.values()
+    def _quotas_used(self, quotas: Iterable[QuotaBooking]) -> Iterable[Reason]:
+        """One reason a quota, which may be booked under two digests."""
+        reasons: dict[tuple[str, str], Reason] = {}
+        for quota in quotas:
+            if reason := self._quota_used(quota):
+                reasons.setdefault((quota.kind, quota.quota), reason)
+        return reasons.values()
 
-    def _right_used(self, right: RightUse) -> Reason | None:
-        left = right.limit - self.used.get(right.key, 0)
-        if right.amount <= left:
+    def _quota_used(self, quota: QuotaBooking) -> Reason | None:
+        left = quota.limit - self.used.get(quota.key, 0)
+        if quota.amount <= left:
             return None
-        if right.kind == "trade_in":
+        if quota.kind == "trade_in":
             return Reason(ReasonCode.QUOTA_USED, "trade_in")
-        if right.unit == "fen":
-            facts: dict[str, str | int] = {"left_fen": max(left, 0), "limit_fen": right.limit}
+        if quota.unit == "fen":
+            facts: dict[str, str | int] = {"left_fen": max(left, 0), "limit_fen": quota.limit}
             return Reason(ReasonCode.QUOTA_USED, "fen", facts)
-        return Reason(ReasonCode.QUOTA_USED, "", {"limit": right.limit})
+        return Reason(ReasonCode.QUOTA_USED, "", {"limit": quota.limit})
 
 
 def budget_exhausted(pool: str, openings: Openings) -> Reason:
-    """Sold out for good, or until the next part opens."""
+    """Exhausted for ever, or until the next tranche opens."""
     if pool not in openings:
         return Reason(ReasonCode.BUDGET_EXHAUSTED, facts={"pool": pool})
     opens_at = openings[pool].astimezone(SHANGHAI)
@@ -119,9 +119,9 @@ def budget_exhausted(pool: str, openings: Openings) -> Reason:
 
 
 def over_budget(
-    lines: Sequence[WantedLine], left_fen: dict[str, int], openings: Openings
+    lines: Sequence[LineDemand], left_fen: dict[str, int], openings: Openings
 ) -> LineReasons:
-    """The lines that the balances do not reach, counting from the first line on."""
+    """The lines that the balances do not cover, taken from the first line on."""
     left = dict(left_fen)
     reasons = []
     for line in lines:
@@ -133,19 +133,19 @@ def over_budget(
 
 
 async def read_standing(
-    connection: asyncpg.Connection, jurisdiction: str, lines: Iterable[WantedLine]
+    connection: asyncpg.Connection, jurisdiction: str, lines: Iterable[LineDemand]
 ) -> Standing:
-    """What the ledger says now of everything that these lines want. Raises asyncpg's errors."""
+    """The standing of all that these lines demand. Raises asyncpg's errors."""
     lines = list(lines)
     serials = list({serial for line in lines for serial in line.serials})
-    rights = list({right.key for line in lines for right in line.rights})
+    quotas = list({quota.key for line in lines for quota in line.quotas})
     owners = await connection.fetch(_SERIALS_SQL, jurisdiction, serials)
     used = await connection.fetch(
-        _RIGHTS_SQL,
+        _QUOTAS_SQL,
         jurisdiction,
-        [subject for subject, _, _ in rights],
-        [quota for _, quota, _ in rights],
-        [period for _, _, period in rights],
+        [subject for subject, _, _ in quotas],
+        [quota for _, quota, _ in quotas],
+        [period for _, _, period in quotas],
     )
     left = await connection.fetch(_POOLS_SQL, jurisdiction)
     return Standing(

@@ -1,4 +1,4 @@
-"""Claims as the ledger has them, read back by id or by idempotency key."""
+"""Reads claims from the ledger, by id or by idempotency key."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ _BY_ID_SQL = _READ_SQL.format(
 )
 _BY_KEY_SQL = _READ_SQL.format(
     more=", k.retailer_id, k.idempotency_key, k.fingerprint",
-    source="""unnest($2::text[], $3::text[]) AS w (retailer_id, idempotency_key)
+    source="""unnest($2::text[], $3::text[]) AS asked (retailer_id, idempotency_key)
     JOIN idempotency_key AS k USING (retailer_id, idempotency_key)
     JOIN claim AS c ON c.claim_id = k.claim_id""",
     condition="k.jurisdiction = $1",
@@ -38,18 +38,18 @@ ClaimKey = tuple[str, str]  # retailer id, idempotency key
 
 @dataclass(frozen=True, slots=True)
 class KeyedClaim:
-    """The claim that an idempotency key has, and the fingerprint of the body it came with."""
+    """The claim of an idempotency key, and the fingerprint of the body that made it."""
 
     claim: Claim
     fingerprint: bytes
 
 
 async def claims_by_id(
-    connection: asyncpg.Connection, jurisdiction: str, wanted: Sequence[OwnClaim]
+    connection: asyncpg.Connection, jurisdiction: str, own_claims: Sequence[OwnClaim]
 ) -> dict[OwnClaim, Claim]:
-    """Those of the claims that belong to the retailer that asks for them."""
+    """The claims that exist and belong to the named retailer. Raises asyncpg's errors."""
     rows = await connection.fetch(
-        _BY_ID_SQL, jurisdiction, list({claim_id for _, claim_id in wanted})
+        _BY_ID_SQL, jurisdiction, list({claim_id for _, claim_id in own_claims})
     )
     return {(lines[0]["owner"], claim_id): read_claim(lines) for claim_id, lines in by_claim(rows)}
 
@@ -57,9 +57,8 @@ async def claims_by_id(
 async def claims_by_key(
     connection: asyncpg.Connection, jurisdiction: str, keys: Sequence[ClaimKey]
 ) -> dict[ClaimKey, KeyedClaim]:
-    """The claims that came of these keys."""
-    wanted = sorted(set(keys))
-    retailers, idempotency_keys = zip(*wanted, strict=True)
+    """The claims of those keys that have one. Raises asyncpg's errors."""
+    retailers, idempotency_keys = zip(*sorted(set(keys)), strict=True)
     rows = await connection.fetch(_BY_KEY_SQL, jurisdiction, retailers, idempotency_keys)
     return {
         (lines[0]["retailer_id"], lines[0]["idempotency_key"]): KeyedClaim(
@@ -70,7 +69,7 @@ async def claims_by_key(
 
 
 def by_claim(rows: Sequence[asyncpg.Record]) -> list[tuple[UUID, list[asyncpg.Record]]]:
-    """The rows of each claim, which stand together."""
+    """(claim id, its rows). The rows must be sorted by claim."""
     return [
         (claim_id, list(lines))
         for claim_id, lines in groupby(rows, key=lambda row: row["claim_id"])
@@ -78,7 +77,7 @@ def by_claim(rows: Sequence[asyncpg.Record]) -> list[tuple[UUID, list[asyncpg.Re
 
 
 def read_claim(rows: Sequence[asyncpg.Record]) -> Claim:
-    """One claim from its rows, one a line."""
+    """A claim from its rows, one row a line."""
     head = rows[0]
     return Claim(
         claim_id=head["claim_id"],

@@ -1,12 +1,13 @@
--- What the gate has: for the sweeper. Counts `flying` anew from the admissions themselves.
+-- What the gate has, for the sweeper. It also recomputes each pool's `flying` from the admissions.
 --
--- KEYS[1]       admissions, KEYS[2] memory (see admit.lua)
+-- KEYS[1]       admissions in flight; KEYS[2] memory (see admit.lua)
 -- KEYS[3..P+2]  pools
 -- ARGV[1]       JSON {"pools": [name, ...], "now_ms": Unix ms, "overdue_max": how many to return}
 --
--- Returns [JSON {pool: {"versions": {part: version, ...}, "left": fen}} of the pools that the gate
---          knows, whole numbers as strings, admissions in flight, how many are overdue,
---          then of the overdue, at most overdue_max: claim id, record, ...]
+-- Returns [JSON {pool: {"versions": {slice: version, ...}, "left": fen}}, admissions in flight,
+--          overdue admissions, then at most overdue_max of these: claim id, record, ...]
+-- The JSON has only the pools that the gate has. Its whole numbers are strings. `left` is
+-- allocated - spent - flying. Slice 0 is the pool's own row.
 local order = cjson.decode(ARGV[1])
 local all = redis.call('HGETALL', KEYS[1])
 local flying, overdue, overdue_count = {}, {}, 0
@@ -27,8 +28,8 @@ for i, name in ipairs(order.pools) do
     local fields = redis.call('HGETALL', KEYS[2 + i])
     for n = 1, #fields, 2 do
         pool[fields[n]] = fields[n + 1]
-        local part = string.match(fields[n], '^version:(%d+)$')
-        if part then versions[part] = fields[n + 1] end
+        local slice_no = string.match(fields[n], '^version:(%d+)$')
+        if slice_no then versions[slice_no] = fields[n + 1] end
     end
     if pool.version then
         redis.call('HSET', KEYS[2 + i], 'flying', string.format('%.0f', flying[name] or 0))
@@ -39,5 +40,5 @@ for i, name in ipairs(order.pools) do
 end
 local answer = {next(pools) and cjson.encode(pools) or '{}', tostring(#all / 2),
     tostring(overdue_count)}
-for _, part in ipairs(overdue) do answer[#answer + 1] = part end
+for _, field in ipairs(overdue) do answer[#answer + 1] = field end
 return answer
