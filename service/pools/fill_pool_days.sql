@@ -39,4 +39,3 @@ added AS (
     RETURNING 1
 )
 SELECT (SELECT count(*) FROM missing) - (SELECT count(*) FROM filled)
-    + 0 * (SELECT count(*) FROM added)

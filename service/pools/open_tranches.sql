@@ -44,4 +44,4 @@ raised AS (
     WHERE pool.jurisdiction = $1 AND pool.pool = total.pool
     RETURNING 1
 )
-SELECT (SELECT count(*) FROM opened) + 0 * (SELECT count(*) FROM raised)
+SELECT count(*) FROM opened

@@ -126,7 +126,7 @@ async def test_fourth_air_conditioner_is_refused(house: House) -> None:
         ("taiwan_permit", "0123456701A", "01234567"),
     ],
 )
-async def test_a_renewed_permit_brings_no_new_right(
+async def test_a_renewed_permit_brings_no_new_quota(
     house: House, id_type: str, first: str, renewed: str
 ) -> None:
     def fridge(n: int) -> dict[str, object]:
@@ -164,7 +164,7 @@ async def test_old_car_counts_once_a_year_and_person_once_for_both_kinds(house: 
     assert same_person.json()["reasons"][0]["code"] == "quota_used"
 
 
-async def test_elderly_right_is_a_sum_and_the_sentence_says_what_is_left(house: House) -> None:
+async def test_elderly_quota_is_a_sum_and_the_sentence_says_what_is_left(house: House) -> None:
     def goods(n: int) -> dict[str, object]:
         return item_json(category="elderly_adaptation", price_fen=1_000_000, serial_no=serial(n))
 
@@ -254,7 +254,7 @@ async def test_a_claim_is_refused_for_the_reasons_that_its_quote_shows(house: Ho
     """All of them at once, whether a rule or the ledger is against a line."""
     await house.claim("k1", items=[item_json(category="refrigerator")])
     lines = [
-        item_json(line_no=1, category="refrigerator", serial_no=serial(2)),  # the right is used
+        item_json(line_no=1, category="refrigerator", serial_no=serial(2)),  # the quota is used
         item_json(line_no=2, serial_no=serial(1)),  # the serial is taken
         item_json(line_no=3, serial_no=serial(3), energy_grade="3"),
         item_json(line_no=4, serial_no=serial(4)),

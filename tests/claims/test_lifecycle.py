@@ -89,13 +89,25 @@ async def test_a_hold_takes_the_money_and_confirming_books_it(house: House) -> N
     assert [row[0] for row in grants] == [119_980]
 
 
-async def test_a_cancelled_hold_gives_back_money_serial_and_right(house: House) -> None:
+async def test_a_confirmed_hold_keeps_its_serial_and_its_quota(house: House) -> None:
+    refrigerator = item_json(category="refrigerator")
+    claim_id = await hold(house, items=[refrigerator])
+    confirmed = await post(house, f"/v1/claims/{claim_id}/confirm")
+    assert confirmed.status_code == 200
+    again = await house.claim("h2", items=[refrigerator])
+    codes = {reason["code"] for reason in again.json()["reasons"]}
+    assert codes == {"serial_already_claimed", "quota_used"}
+    assert len(await house.sql("SELECT FROM serial_claimed")) == 1
+    assert [row[0] for row in await house.sql("SELECT used FROM quota_use")] == [1]
+
+
+async def test_a_cancelled_hold_gives_back_money_serial_and_quota(house: House) -> None:
     claim_id = await hold(house, items=[item_json(category="refrigerator")])
     for _ in range(2):
         answer = await post(house, f"/v1/claims/{claim_id}/cancel")
         assert (answer.status_code, answer.json()["state"]) == (200, "cancelled")
     assert (await budget(house))["reserved_fen"] == 0
-    # A refrigerator is subsidised once a person: the right is free again, and so is the serial.
+    # A refrigerator is subsidised once a person: the quota is free again, and so is the serial.
     again = await house.claim("h2", items=[item_json(category="refrigerator")])
     assert again.status_code == 201
     await assert_books_tie(house)
@@ -260,7 +272,7 @@ async def test_a_refund_needs_no_open_budget_and_no_open_store(house: House) -> 
     assert (await refund(house, claim_id, "r1", 1)).status_code == 201
 
 
-async def test_a_right_stays_used_where_the_policy_says_so(house: House) -> None:
+async def test_a_quota_stays_used_where_the_policy_says_so(house: House) -> None:
     claim_id = (await house.claim("k1")).json()["claim_id"]
     await house.sql(
         "UPDATE claim_line SET quotas = jsonb_set(quotas, '{0,restored}', 'false'::jsonb)"

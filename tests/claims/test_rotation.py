@@ -1,4 +1,4 @@
-"""A new personal-data key while tills sell: nobody gets more than a right, nothing is lost."""
+"""A new personal-data key while tills sell: nobody gets more than a quota, nothing is lost."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -21,8 +21,8 @@ from tests.conftest import House
 pytestmark = pytest.mark.anyio
 
 NEW_KEY = "the-second-key-of-these-tests-0123456789"
-# Of one person in a year: three air conditioners.
-RIGHT = 3
+# Air conditioners of one person in a year.
+QUOTA = 3
 
 ROTATING = {
     "pii_key": SecretStr(NEW_KEY),
@@ -86,8 +86,8 @@ async def butie(house: House, *words: str, rotating: bool) -> Result:
 async def books_tie(house: House) -> None:
     await house.quiet()
     await house.service.sweeper.run_once()
-    told = await butie(house, "audit", rotating=True)
-    assert told.exit_code == 0, told.output
+    audit = await butie(house, "audit", rotating=True)
+    assert audit.exit_code == 0, audit.output
 
 
 async def test_a_key_is_replaced_step_by_step_while_tills_sell(house: House) -> None:
@@ -96,7 +96,7 @@ async def test_a_key_is_replaced_step_by_step_while_tills_sell(house: House) -> 
 
     # 1. Workers of both kinds: one person cannot get more by going to and fro between them.
     both = await house.open_worker(**ROTATING)
-    assert (await race(house, 100, 2, None, both)).count(201) == RIGHT
+    assert (await race(house, 100, 2, None, both)).count(201) == QUOTA
     assert (await sell(house, 2, person=1, worker=both)).status_code == 201
     for worker in (None, both):
         refused = await sell(house, 3, person=1, worker=worker)
@@ -115,7 +115,7 @@ async def test_a_key_is_replaced_step_by_step_while_tills_sell(house: House) -> 
         *(refund(house, answer, both) for answer in old),
     )
     assert rotated.exit_code == 0, rotated.output
-    assert others[0].count(201) == RIGHT
+    assert others[0].count(201) == QUOTA
     assert {answer.status_code for answer in others[1:]} == {201}
     await books_tie(house)
     with pytest.raises(Misconfigured, match="not the one"):
@@ -125,7 +125,7 @@ async def test_a_key_is_replaced_step_by_step_while_tills_sell(house: House) -> 
     newest = await house.open_worker(**ROTATED)
     assert (await sell(house, 4, person=1, worker=newest)).status_code == 409
     assert (await race(house, 400, 2, both, newest)).count(201) == 0
-    assert (await race(house, 500, 4, both, newest)).count(201) == RIGHT
+    assert (await race(house, 500, 4, both, newest)).count(201) == QUOTA
     assert (await refund(house, bought[0], newest)).status_code == 201
     assert (await race(house, 600, 1, both, newest)).count(201) == 1
     await books_tie(house)
@@ -172,7 +172,7 @@ async def test_steps_out_of_order_are_refused_in_a_sentence(
 
 async def test_a_refund_that_waits_for_the_rotation_gives_both_digests_back(house: House) -> None:
     """It began before the rotation changed its line, and goes on after: the one case in which
-    a statement sees the line as it is and the rights as they were."""
+    a statement sees the line as it is and the quotas as they were."""
     bought = await sell(house, 1, person=1)
     both = await house.open_worker(**ROTATING)
     digester = Digester(SANDBOX_PII_KEY, NEW_KEY, rotating=True)
@@ -195,11 +195,11 @@ async def test_a_refund_that_waits_for_the_rotation_gives_both_digests_back(hous
 
 
 async def test_another_ledgers_key_is_refused(house: House) -> None:
-    with pytest.raises(Misconfigured, match="rights would begin anew"):
+    with pytest.raises(Misconfigured, match="quotas would begin anew"):
         await house.open_worker(pii_key=SecretStr(NEW_KEY))
 
 
-async def test_a_right_in_money_is_told_once_while_a_key_is_replaced(house: House) -> None:
+async def test_a_quota_in_money_is_reported_once_while_a_key_is_replaced(house: House) -> None:
     both = await house.open_worker(**ROTATING)
     item = {"category": "elderly_adaptation", "price_fen": 1_000_000, "energy_grade": None}
     items = [item_json(**item, line_no=n + 1, serial_no=serial(n)) for n in range(8)]

@@ -106,7 +106,7 @@ async def check_keys(engine: AsyncEngine, jurisdiction: str, digester: Digester)
     ):
         raise Misconfigured(
             "BUTIE_PII_KEY is not the one that this ledger's digests are made with: with another, "
-            "everybody's rights would begin anew. The runbook says how a key is replaced."
+            "everybody's quotas would begin anew. The runbook says how a key is replaced."
         )
 
 
