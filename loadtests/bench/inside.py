@@ -23,12 +23,11 @@ from loadtests.bench.contest import Row, Sample
 from loadtests.bench.over_http import check_durable, execute
 from loadtests.bench.servers import sandbox
 from loadtests.bench.traffic import claim_body
-from service.claims.claim import PendingClaim, Seller
-from service.claims.gate.gate import Admitted, Candidate
+from service.claims.claim import PendingClaim, Seller, SellerStanding
+from service.claims.gate.answers import Admitted, Candidate
 from service.claims.ledger.commit import Committed
 from service.claims.ledger.ledger import Ledger
 from service.claims.outcomes import Granted
-from service.claims.path import SellerStanding
 from service.claims.people.digests import Digester
 from service.claims.prepare import pending_claim
 from service.config import SANDBOX_PII_KEY, Settings

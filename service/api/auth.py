@@ -7,8 +7,7 @@ from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from service.api.edge import Call
-from service.claims.claim import Seller
-from service.claims.path import SellerStanding
+from service.claims.claim import Seller, SellerStanding
 from service.core.sentences import Sentence
 from service.retailers.directory import Caller, Directory
 from service.retailers.keys import Scope

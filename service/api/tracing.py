@@ -27,7 +27,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from service.api.edge import QUIET_PATHS, Edge, Endpoint
 from service.claims.claim import PendingClaim
-from service.claims.gate.gate import Admission, Candidate
+from service.claims.gate.answers import Admission, Candidate
 from service.claims.ledger.commit import Verdict
 from service.claims.path import ClaimPath
 from service.config import TraceExporter

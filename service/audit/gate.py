@@ -9,7 +9,8 @@ import asyncio
 import time
 
 from service.audit.invariant import Finding
-from service.claims.gate.gate import Gate, drift_fen
+from service.claims.gate.gate import Gate
+from service.claims.gate.view import drift_fen
 from service.claims.ledger.ledger import Ledger
 from service.claims.outcomes import GateAway
 

@@ -24,6 +24,14 @@ class Seller:
     store_id: str
 
 
+@value
+class SellerStanding:
+    """A store, and why it may not sell under the subsidy now; empty if it may."""
+
+    seller: Seller
+    barred: Literal["", "unknown", "suspended", "retailer_suspended"]
+
+
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """One try to commit a claim under an idempotency key. It is fenced when it is given up."""

@@ -11,24 +11,24 @@ the ledger, and shares its round trip with the claims that queue at the same tim
 import asyncio
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Literal, assert_never
+from typing import assert_never
 from uuid import UUID
 
 from service import metrics
 from service.background import Background
 from service.batcher import MicroBatcher, Overloaded
-from service.claims.claim import Claim, LineDemand, PendingClaim, Seller
-from service.claims.gate.gate import (
+from service.claims.claim import Claim, LineDemand, PendingClaim, SellerStanding
+from service.claims.gate.answers import (
     Admission,
     Admitted,
     Candidate,
     Contested,
-    Gate,
     Seen,
     Short,
     Taken,
     Unknown,
 )
+from service.claims.gate.gate import Gate
 from service.claims.ledger.commit import Committed, GivenUp, KeyTaken, Unfit, Verdict
 from service.claims.ledger.ledger import Ledger
 from service.claims.ledger.standing import Openings, Standing, over_budget
@@ -65,14 +65,6 @@ QUEUE_MAX = 2048
 RETRIES_MAX = 12
 RETRY_S = 0.025
 assert RETRY_S * RETRIES_MAX * (RETRIES_MAX + 1) / 2 < 2
-
-
-@value
-class SellerStanding:
-    """A store, and why it may not sell under the subsidy now; empty if it may."""
-
-    seller: Seller
-    barred: Literal["", "unknown", "suspended", "retailer_suspended"]
 
 
 class ClaimPath:

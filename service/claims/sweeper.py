@@ -10,7 +10,8 @@ import structlog
 
 from service import metrics
 from service.background import Passes
-from service.claims.gate.gate import OVERDUE_MAX, Gate, GateView, drift_fen
+from service.claims.gate.gate import OVERDUE_MAX, Gate
+from service.claims.gate.view import GateView, drift_fen
 from service.claims.ledger.finish import FinishReport
 from service.claims.ledger.ledger import Ledger
 from service.claims.outcomes import GateAway

@@ -10,40 +10,30 @@ refused there.
 So a gate that lost its data, or is behind, costs speed and never money. It is corrected by every
 commit (`settle`) and by the sweeper (`follow`).
 
-If Redis does not answer within `TIMEOUT_S`, the method raises GateAway. From then on every method
-raises it at once, except the sweeper's, until the sweeper's call has succeeded.
+If Redis does not answer within TIMEOUT_S (connection.py), the method raises GateAway. From then on
+every method raises it at once, except the sweeper's, until the sweeper's call has succeeded.
 """
 
-import json
-import re
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import hiredis
-import redis.asyncio as redis
 from pydantic_core import to_json
-from redis.asyncio.connection import AbstractConnection
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.commands.core import AsyncScript
 from redis.exceptions import RedisError
 
 from service import metrics
-from service.claims.claim import Attempt, Footprint, PendingClaim
+from service.claims.claim import Footprint, PendingClaim
+from service.claims.gate.answers import Admission, Candidate, Seen, Taken, read_admission
+from service.claims.gate.connection import as_gate_away, open_client
 from service.claims.gate.order import Keys, key_name, to_admit, to_undo
+from service.claims.gate.view import GateView, read_view
 from service.claims.outcomes import GateAway
-from service.core.value import value
-from service.pools.state import PoolState, pools_left
-
-# Longer than any healthy answer (a script call takes a millisecond), and so short that a stopped
-# Redis hardly delays a claim.
-TIMEOUT_S = 0.25
+from service.pools.state import PoolState
 
 # How long a key, serial or quota is remembered. Long enough for a till's retries and for a serial
 # that is tried at several tills. At 100 claims a second it takes some 60 MB.
@@ -60,79 +50,6 @@ OWED_MAX = 20_000
 OVERDUE_MAX = 500
 
 _HERE = Path(__file__).parent
-_RUN_ID = re.compile(rb"run_id:(\w+)")
-
-
-@dataclass(frozen=True, slots=True)
-class Admitted:
-    """The admission is recorded. The claim must now be committed or given up."""
-
-
-@value
-class Seen:
-    """This claim used the idempotency key before. The ledger knows its outcome."""
-
-    claim_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """A serial or a quota seems to be taken. The ledger must confirm it."""
-
-
-@value
-class Short:
-    """A pool has less left than the claim takes, by the ledger's own rows. `left_fen` by pool.
-    `sure`: the gate remembers every claim that this key can have, and there is none."""
-
-    left_fen: dict[str, int]
-    sure: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Contested:
-    """Another admission in flight has the key, or the money. Retry in a moment."""
-
-
-@dataclass(frozen=True, slots=True)
-class Unknown:
-    """The gate does not have the pools yet. The ledger decides."""
-
-
-@value
-class Candidate:
-    """A claim to admit. `age_ms`: how long ago, in milliseconds, the first claim under its key can
-    have been made at the earliest."""
-
-    claim: PendingClaim
-    age_ms: int
-
-
-Admission = Admitted | Seen | Taken | Short | Contested | Unknown
-
-
-@dataclass(frozen=True, slots=True)
-class GateView:
-    """What the gate has: the version of each row, by pool and slice, and the balance of each pool
-    (allocated - spent - in flight). `overdue`: at most OVERDUE_MAX of the `overdue_count`
-    admissions that are past their deadline."""
-
-    versions: dict[tuple[str, int], int]
-    left_fen: dict[str, int]
-    in_flight: int
-    overdue_count: int
-    overdue: list[Attempt]
-
-
-def drift_fen(view: GateView, pools: Sequence[PoolState]) -> dict[str, int]:
-    """Gate balance minus ledger balance, for pools whose rows the gate has at their current
-    version."""
-    behind = {row.pool for row in pools if view.versions.get((row.pool, row.slice_no)) != row.version}
-    return {
-        pool: view.left_fen[pool] - fen
-        for pool, fen in pools_left(pools).items()
-        if pool not in behind
-    }
 
 
 class Gate:
@@ -149,16 +66,7 @@ class Gate:
         # Admissions that Redis may still hold although they are over: a call that made or ended
         # them failed. Those that do not fit here end at their deadline.
         self._owed: deque[UUID] = deque(maxlen=OWED_MAX)
-        pool = redis.ConnectionPool.from_url(
-            redis_url,
-            socket_timeout=TIMEOUT_S,
-            socket_connect_timeout=TIMEOUT_S,
-            # A command that is sent twice may count twice, so the client repeats none.
-            retry=Retry(NoBackoff(), 0),
-            redis_connect_func=self._greet,
-        )
-        pool.connection_class = _packing_in_c(pool.connection_class)
-        self._client = redis.Redis.from_pool(pool)
+        self._client = open_client(redis_url, memory_key=self._fixed_keys[1])
         self._admit = self._client.register_script((_HERE / "admit.lua").read_text())
         self._settle = self._client.register_script((_HERE / "settle.lua").read_text())
         self._forget = self._client.register_script((_HERE / "forget.lua").read_text())
@@ -194,7 +102,7 @@ class Gate:
             raise
         words = [word.decode() for word in answer[: len(batch)]]
         left_fen = dict(zip(self._pools, map(int, answer[len(batch) + 1 :]), strict=True))
-        return [_admission(word, left_fen) for word in words]
+        return [read_admission(word, left_fen) for word in words]
 
     async def settle(
         self,
@@ -237,7 +145,7 @@ class Gate:
         if self._away:
             raise GateAway
         name = f"{self._prefix}key:{retailer_id}:{idempotency_key}"
-        with _as_gate_away():
+        with as_gate_away():
             holder: Any = await self._client.get(name)
             flies: Any = holder and await self._client.hexists(self._fixed_keys[0], holder)
             return bool(flies)
@@ -251,20 +159,7 @@ class Gate:
             "now_ms": int(now_s * 1000),
             "overdue_max": OVERDUE_MAX,
         }
-        answer = await self._call(self._view, self._fixed_keys, order, probe=True)
-        pools_json, in_flight, overdue_count, *overdue = answer
-        pools = json.loads(pools_json)
-        return GateView(
-            versions={
-                (name, int(slice_no)): int(version)
-                for name, pool in pools.items()
-                for slice_no, version in pool["versions"].items()
-            },
-            left_fen={name: int(pool["left"]) for name, pool in pools.items()},
-            in_flight=int(in_flight),
-            overdue_count=int(overdue_count),
-            overdue=[_attempt(overdue[n], overdue[n + 1]) for n in range(0, len(overdue), 2)],
-        )
+        return read_view(await self._call(self._view, self._fixed_keys, order, probe=True))
 
     async def follow(
         self, rows: Sequence[PoolState], gate_versions: dict[tuple[str, int], int]
@@ -291,7 +186,7 @@ class Gate:
 
     async def ping(self) -> None:
         """Raises GateAway when Redis does not answer."""
-        with _as_gate_away():
+        with as_gate_away():
             await self._client.ping()
 
     # ------------------------------------------------------------------------------------
@@ -316,7 +211,7 @@ class Gate:
         if self._away and not probe:
             raise GateAway
         try:
-            with _as_gate_away(), self._times[script].time():
+            with as_gate_away(), self._times[script].time():
                 return await script(keys=keys, args=[to_json(order)])
         except GateAway:
             self._away = True
@@ -324,55 +219,3 @@ class Gate:
             with suppress(RedisError, OSError, TimeoutError):
                 await self._client.connection_pool.disconnect(inuse_connections=False)
             raise
-
-    async def _greet(self, connection: Any) -> None:
-        await connection.on_connect()
-        await connection.send_command("INFO", "server")
-        run = _RUN_ID.search(await connection.read_response())
-        assert run is not None, "Bug! Every server has a run id."
-        greet = (_HERE / "greet.lua").read_text()
-        await connection.send_command("EVAL", greet, 1, self._fixed_keys[1], run[1])
-        await connection.read_response()
-
-
-def _packing_in_c(kind: type[AbstractConnection]) -> type[AbstractConnection]:
-    """The same connection class, packing commands with hiredis. redis-py does so in its synchronous
-    client only. In Python, packing some hundred keys a call costs a hundredth of the claim path."""
-
-    class Packing(kind):  # type: ignore[valid-type, misc]
-        def pack_command(self, *args: Any) -> list[bytes]:
-            words = args[0].split()  # "SCRIPT LOAD" is two
-            return [hiredis.pack_command((*words, *args[1:]))]
-
-    return Packing
-
-
-@contextmanager
-def _as_gate_away() -> Iterator[None]:
-    try:
-        yield
-    except (RedisError, OSError, TimeoutError) as error:
-        raise GateAway from error
-
-
-def _attempt(claim_id: bytes, record: bytes) -> Attempt:
-    admission = json.loads(record)
-    return Attempt(admission["retailer"], admission["key"], UUID(claim_id.decode()))
-
-
-def _admission(answer: str, left_fen: dict[str, int]) -> Admission:
-    word, _, holder = answer.partition(" ")
-    match word:
-        case "admitted":
-            return Admitted()
-        case "seen":
-            return Seen(holder)
-        case "taken":
-            return Taken()
-        case "short" | "doubtful":
-            return Short(left_fen, sure=word == "short")
-        case "contested":
-            return Contested()
-        case "unknown":
-            return Unknown()
-    raise AssertionError(f"Bug! The gate answered {answer}.")
