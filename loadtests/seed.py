@@ -29,7 +29,7 @@ from loadtests.seed_rows import (
 )
 from service import sandbox
 from service.core.calendar import business_day
-from service.db.acts import Office
+from service.db.acts import ActContext
 from service.db.engine import connect, make_engine
 from service.embedded import engines
 from service.finance.journal.closing import CLOSE, SEAL, record_funding
@@ -106,15 +106,15 @@ async def enrol(database_url: str, span: Span, pools: Iterable[str]) -> None:
     async with connect(engine, within_s=60) as connection:
         for pool in pools:
             await open_pool(connection, span.jurisdiction, pool)
-        office = Office(connection, span.jurisdiction, "seed", span.opens_at)
+        context = ActContext(connection, span.jurisdiction, "seed", span.opens_at)
         for number in range(RETAILERS):
             name, code = f"seed{number:02d}", uscc(1_000 + number)
-            await add_retailer(office, retailer_id=name, uscc_number=code, name=f"零售 {number}")
+            await add_retailer(context, retailer_id=name, uscc_number=code, name=f"零售 {number}")
             stores = [
                 NewStore(f"S{number:02d}{one:02d}", f"门店 {one}", None)
                 for one in range(STORES_EACH)
             ]
-            await add_stores(office, name, stores)
+            await add_stores(context, name, stores)
     await engine.dispose()
 
 

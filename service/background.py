@@ -54,7 +54,7 @@ class Passes:
                 await asyncio.wait_for(self._stopping.wait(), self._every_s)
 
 
-class Closing:
+class ShutdownBudget:
     """Closes one thing after another, all of them within `within_s` of the first.
 
     What takes longer hangs on an engine that is lost, and the process ends without it: that is

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from service.config import Misconfigured
 from service.core.calendar import SHANGHAI
 from service.core.policy import PolicyBook
-from service.db.acts import Office
+from service.db.acts import ActContext
 from service.db.engine import connect
 from service.db.tables import api_key, claim, journal, pool, retailer
 from service.pools.budgets import Allocation, allocate
@@ -151,11 +151,11 @@ async def enrol(engine: AsyncEngine, book: PolicyBook, folder: Path, now: dateti
     Keys that `sandbox.json` still has stay good; lost ones are made anew.
     """
     async with connect(engine, within_s=START_S) as connection:
-        office = Office(connection, book.jurisdiction, "sandbox", now)
+        context = ActContext(connection, book.jurisdiction, "sandbox", now)
         if not await connection.scalar(_count(retailer, book.jurisdiction)):
-            await _add_shop(office)
+            await _add_shop(context)
         await _allocate_missing(connection, book, now)
-        keys = await _keys(office, _read(folder / "sandbox.json"))
+        keys = await _keys(context, _read(folder / "sandbox.json"))
     _write(folder / "sandbox.json", {"keys": keys})
 
 
@@ -173,11 +173,11 @@ def write_address(folder: Path, base_url: str, clock: str) -> dict[str, str]:
     return keys
 
 
-async def _add_shop(office: Office) -> None:
+async def _add_shop(context: ActContext) -> None:
     await add_retailer(
-        office, retailer_id=RETAILER_ID, uscc_number=RETAILER_USCC, name="演示商贸有限公司"
+        context, retailer_id=RETAILER_ID, uscc_number=RETAILER_USCC, name="演示商贸有限公司"
     )
-    await add_stores(office, RETAILER_ID, [NewStore(STORE_ID, "演示门店", "新嘉街道")])
+    await add_stores(context, RETAILER_ID, [NewStore(STORE_ID, "演示门店", "新嘉街道")])
 
 
 async def _allocate_missing(connection: AsyncConnection, book: PolicyBook, now: datetime) -> None:
@@ -192,7 +192,7 @@ async def _allocate_missing(connection: AsyncConnection, book: PolicyBook, now: 
         await allocate(connection, book.jurisdiction, allocation, now)
 
 
-async def _keys(office: Office, known: Mapping[str, object]) -> dict[str, str]:
+async def _keys(context: ActContext, known: Mapping[str, object]) -> dict[str, str]:
     kept = known.get("keys")
     keys = dict(kept) if isinstance(kept, dict) else {}
     for role in ROLES:
@@ -200,9 +200,9 @@ async def _keys(office: Office, known: Mapping[str, object]) -> dict[str, str]:
             api_key.c.secret_sha256 == hash_secret(str(keys.get(role, ""))),
             api_key.c.revoked_at.is_(None),
         )
-        if await office.connection.scalar(good) is None:
+        if await context.connection.scalar(good) is None:
             key = await create_key(
-                office,
+                context,
                 role=role,
                 retailer_id=RETAILER_ID if role == "pos" else None,
                 label=f"sandbox {role}",

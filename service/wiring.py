@@ -9,7 +9,7 @@ from functools import partial
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from service.background import Background, Closing
+from service.background import Background, ShutdownBudget
 from service.claims.gate.gate import Gate
 from service.claims.ledger.ledger import Ledger
 from service.claims.lifecycle import Lifecycle
@@ -25,7 +25,7 @@ from service.core.policy import PolicyBook
 from service.db.engine import make_engine
 from service.db.reports import CONNECTIONS_MAX as REPORT_CONNECTIONS
 from service.db.reports import Reports, open_reports
-from service.finance.journal.closing import Closer
+from service.finance.journal.closing import DayCloser
 from service.finance.journal.snapshot import Books
 from service.finance.journal.sums import sum_up
 from service.finance.reconcile.reconciliations import RUNNING_MAX as RECONCILIATIONS_MAX
@@ -86,7 +86,7 @@ async def open_service(
     `claim_path` makes the path from its parts: a traced one where traces are wanted."""
     clock = Clock(settings.clock_offset)
     book = read_book(settings.jurisdiction, settings.policies_dir)
-    closing = Closing(CLOSE_S)
+    closing = ShutdownBudget(CLOSE_S)
     async with AsyncExitStack() as stack:
         database_url = str(settings.database_url)
         engine = make_engine(database_url, connections_max=OTHER_CONNECTIONS)
@@ -142,7 +142,7 @@ async def open_service(
         stack.callback(books.close)
         reconciliations = ReconcileRunner(reports, database_url, standby_url, clock)
         stack.push_async_callback(reconciliations.close)
-        closer = Closer(reports, book, clock)
+        closer = DayCloser(reports, book, clock)
         closer_runs = asyncio.create_task(closer.run())
         stack.push_async_callback(closing, _stop, closer, closer_runs)
         watch = BudgetWatch(engine, reports, book, clock)
@@ -222,7 +222,7 @@ def read_confirmations(settings: Settings) -> str:
         raise Misconfigured(f"BUTIE_CONFIRMATIONS cannot be read: {error}") from None
 
 
-async def _stop(loop: Sweeper | Closer | BudgetWatch, running: asyncio.Task[None]) -> None:
+async def _stop(loop: Sweeper | DayCloser | BudgetWatch, running: asyncio.Task[None]) -> None:
     """Not by cancelling alone: a driver that times out just then may swallow that."""
     loop.stop()
     _, late = await asyncio.wait({running}, timeout=STOP_S)

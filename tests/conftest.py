@@ -23,7 +23,7 @@ from service.api.app import make_app
 from service.config import Settings
 from service.core.calendar import SHANGHAI
 from service.db import engine as db_engine
-from service.db.acts import Office
+from service.db.acts import ActContext
 from service.db.engine import connect, driver, make_engine, migrate
 from service.embedded import Engines, engines
 from service.policies import read_book
@@ -252,11 +252,11 @@ async def _furnish(settings: Settings, folder: Path) -> None:
     book = read_book(settings.jurisdiction, settings.policies_dir)
     await sandbox.enrol(engine, book, folder, NOW)
     async with connect(engine, within_s=20) as connection:
-        office = Office(connection, settings.jurisdiction, "test", NOW)
-        await add_retailer(office, retailer_id="other", uscc_number=OTHER_USCC, name="他店")
+        context = ActContext(connection, settings.jurisdiction, "test", NOW)
+        await add_retailer(context, retailer_id="other", uscc_number=OTHER_USCC, name="他店")
         for store_id, owner in (("OT0001", "other"), ("NH0002", sandbox.RETAILER_ID)):
-            await add_stores(office, owner, [NewStore(store_id, "店", None)])
-        key = await create_key(office, role="pos", retailer_id="other", label="other")
+            await add_stores(context, owner, [NewStore(store_id, "店", None)])
+        key = await create_key(context, role="pos", retailer_id="other", label="other")
     await engine.dispose()
     path = folder / "sandbox.json"
     known = json.loads(path.read_text())

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 import sqlalchemy as sa
 from fastapi import APIRouter, Depends, Query, Request
 
+from service.api.act_context import act_context
 from service.api.auth import Refusal, allowed
 from service.api.invalid import invalid_field
-from service.api.office import office_of
 from service.api.problems import documented
 from service.core.calendar import SHANGHAI
 from service.core.checkout import StoreId, Strict, Text
@@ -87,8 +87,8 @@ def _shaped(shape: Any, row: sa.Row[Any]) -> Any:
 async def set_state_of(
     service: Service, caller: Caller, kind: Kind, subject_id: str, state: State, reason: str
 ) -> None:
-    async with office_of(service, caller) as office:
-        found = await set_state(office, kind, path_id(subject_id), state, reason)
+    async with act_context(service, caller) as context:
+        found = await set_state(context, kind, path_id(subject_id), state, reason)
     if not found:
         raise Refusal("not_found")
 

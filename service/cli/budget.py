@@ -17,7 +17,7 @@ from service.cli.tables import print_table
 from service.config import Misconfigured, Settings
 from service.core.calendar import parse_instant
 from service.core.money import yuan
-from service.db.acts import Office
+from service.db.acts import ActContext
 from service.policies import read_book
 from service.pools.adjustments import (
     BUDGET_MAX_FEN,
@@ -78,11 +78,11 @@ def adjust_budget(
 ) -> None:
     """Raise or lower a budget."""
 
-    async def work(office: Office) -> Adjustment:
+    async def work(context: ActContext) -> Adjustment:
         if fen == 0 or abs(fen) > BUDGET_MAX_FEN:
             raise Misconfigured(f"--fen {fen}: an amount in fen, not 0.")
         allocation = Allocation(pool, fen, printable(document), printable(reason))
-        outcome = await adjust(office, key or f"cli-{uuid4()}", allocation, _pools())
+        outcome = await adjust(context, key or f"cli-{uuid4()}", allocation, _pools())
         match outcome:
             case Adjustment():
                 return outcome
@@ -109,10 +109,10 @@ def tranche_add(
 ) -> None:
     """Plan a tranche. If its time is past, it opens at once."""
 
-    async def work(office: Office) -> Tranche:
+    async def work(context: ActContext) -> Tranche:
         if not 0 < fen <= BUDGET_MAX_FEN:
             raise Misconfigured(f"--fen {fen}: an amount in fen, more than 0.")
-        planned = await plan(office, pool, _instant(at), fen, printable(document), _pools())
+        planned = await plan(context, pool, _instant(at), fen, printable(document), _pools())
         if planned is None:
             raise _no_such(pool)
         return planned
@@ -125,8 +125,8 @@ def tranche_add(
 def tranche_list() -> None:
     """Show all tranches in the order of their time."""
 
-    async def work(office: Office) -> Sequence[Tranche]:
-        return await list_tranches(office.connection, office.jurisdiction)
+    async def work(context: ActContext) -> Sequence[Tranche]:
+        return await list_tranches(context.connection, context.jurisdiction)
 
     rows = [
         (
@@ -148,8 +148,8 @@ def tranche_withdraw(
 ) -> None:
     """Withdraw a tranche that is still planned."""
 
-    async def work(office: Office) -> None:
-        tranche = await withdraw(office, pool, tranche_id)
+    async def work(context: ActContext) -> None:
+        tranche = await withdraw(context, pool, tranche_id)
         if tranche is None:
             raise Misconfigured(f"{pool} has no tranche {tranche_id}.")
         if tranche.state != "withdrawn":

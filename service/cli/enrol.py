@@ -13,7 +13,7 @@ from rich.progress import track
 from service.cli.arguments import printable
 from service.cli.ledger import act
 from service.cli.tables import print_table
-from service.db.acts import Office, read_acts
+from service.db.acts import ActContext, read_acts
 from service.db.tables import api_key
 from service.db.tables import retailer as retailer_table
 from service.db.tables import store as store_table
@@ -58,9 +58,9 @@ def retailer_add(
 ) -> None:
     """Enrol a retailer, and with --stores all its stores: all of it or nothing."""
 
-    async def work(office: Office) -> int:
-        await add_retailer(office, retailer_id=retailer_id, uscc_number=uscc, name=printable(name))
-        return await _import(office, retailer_id, stores_file) if stores_file else 0
+    async def work(context: ActContext) -> int:
+        await add_retailer(context, retailer_id=retailer_id, uscc_number=uscc, name=printable(name))
+        return await _import(context, retailer_id, stores_file) if stores_file else 0
 
     _say(f"Enrolled {retailer_id} with {_work(work, dry_run)} stores.")
 
@@ -92,9 +92,9 @@ def store_add(
 ) -> None:
     """Enrol a store."""
 
-    async def work(office: Office) -> None:
+    async def work(context: ActContext) -> None:
         await add_stores(
-            office, retailer, [NewStore(store_id, printable(name), town and printable(town))]
+            context, retailer, [NewStore(store_id, printable(name), town and printable(town))]
         )
 
     act(work)
@@ -109,8 +109,8 @@ def store_import(
 ) -> None:
     """Enrol all stores of a CSV file, or none."""
 
-    async def work(office: Office) -> int:
-        return await _import(office, retailer, file)
+    async def work(context: ActContext) -> int:
+        return await _import(context, retailer, file)
 
     _say(f"Enrolled {_work(work, dry_run)} stores.")
 
@@ -144,10 +144,10 @@ def key_create(
 ) -> None:
     """Make a key. Its secret is shown once."""
 
-    async def work(office: Office) -> NewKey:
+    async def work(context: ActContext) -> NewKey:
         if role not in ROLES:
             raise NotEnrolled("unknown_role", f"The role is one of {', '.join(ROLES)}.")
-        return await create_key(office, role=role, retailer_id=retailer, label=printable(label))
+        return await create_key(context, role=role, retailer_id=retailer, label=printable(label))
 
     _show_secret(act(work))
 
@@ -170,8 +170,8 @@ def key_rotate(
 ) -> None:
     """Make a key in the place of this one."""
 
-    async def work(office: Office) -> NewKey:
-        key = await rotate_key(office, key_id, timedelta(hours=overlap_hours))
+    async def work(context: ActContext) -> NewKey:
+        key = await rotate_key(context, key_id, timedelta(hours=overlap_hours))
         if key is None:
             raise NotEnrolled("not_found", f"There is no key {key_id}.")
         return key
@@ -183,8 +183,8 @@ def key_rotate(
 def key_revoke(key_id: KeyId, reason: Reason) -> None:
     """End a key, within seconds everywhere."""
 
-    async def work(office: Office) -> None:
-        if not await revoke_key(office, key_id, reason):
+    async def work(context: ActContext) -> None:
+        if not await revoke_key(context, key_id, reason):
             raise NotEnrolled("not_found", f"There is no key {key_id}.")
 
     act(work)
@@ -194,8 +194,10 @@ def key_revoke(key_id: KeyId, reason: Reason) -> None:
 def acts(limit: Annotated[int, typer.Option(min=1, max=1000)] = 50) -> None:
     """Show what was done to retailers, stores, keys and budgets, newest first."""
 
-    async def work(office: Office) -> Sequence[Any]:
-        return await read_acts(office.connection, office.jurisdiction, before_no=None, limit=limit)
+    async def work(context: ActContext) -> Sequence[Any]:
+        return await read_acts(
+            context.connection, context.jurisdiction, before_no=None, limit=limit
+        )
 
     rows = [
         (one.act_no, one.at, one.actor, one.act, one.subject_id, one.before, one.after)
@@ -207,13 +209,13 @@ def acts(limit: Annotated[int, typer.Option(min=1, max=1000)] = 50) -> None:
 # ----------------------------------------------------------------------------------------
 
 
-async def _import(office: Office, retailer_id: str, file: Path) -> int:
+async def _import(context: ActContext, retailer_id: str, file: Path) -> int:
     """Enrol the file's stores in chunks of one transaction; raises with every bad row told."""
     try:
         good, bad = read_stores(file)
     except UnreadableFile as error:
         raise NotEnrolled("unreadable", str(error)) from None
-    taken = await taken_store_ids(office, [one.store_id for _, one in good])
+    taken = await taken_store_ids(context, [one.store_id for _, one in good])
     bad += [
         BadStoreRow(line, f"store_id {one.store_id} is enrolled already")
         for line, one in good
@@ -225,7 +227,7 @@ async def _import(office: Office, retailer_id: str, file: Path) -> int:
     found = [one for _, one in good]
     chunks = [found[n : n + CHUNK] for n in range(0, len(found), CHUNK)]
     for chunk in track(chunks, "Enrolling", console=Console(stderr=True)):
-        await add_stores(office, retailer_id, chunk)
+        await add_stores(context, retailer_id, chunk)
     return len(found)
 
 
@@ -233,11 +235,11 @@ class _NothingWrong(Exception):
     """Ends a dry run, and with it the transaction: nothing of it is kept."""
 
 
-def _work(work: Callable[[Office], Awaitable[int]], dry_run: bool) -> int:
+def _work(work: Callable[[ActContext], Awaitable[int]], dry_run: bool) -> int:
     """The count of the stores that the work enrolled; a dry run ends the command here."""
 
-    async def and_end(office: Office) -> int:
-        raise _NothingWrong(f"Nothing is wrong: {await work(office)} stores. Nothing was kept.")
+    async def and_end(context: ActContext) -> int:
+        raise _NothingWrong(f"Nothing is wrong: {await work(context)} stores. Nothing was kept.")
 
     try:
         return act(and_end if dry_run else work)
@@ -247,8 +249,8 @@ def _work(work: Callable[[Office], Awaitable[int]], dry_run: bool) -> int:
 
 
 def _set_state(kind: Kind, subject_id: str, state: State, reason: str) -> None:
-    async def work(office: Office) -> None:
-        if not await set_state(office, kind, subject_id, state, printable(reason)):
+    async def work(context: ActContext) -> None:
+        if not await set_state(context, kind, subject_id, state, printable(reason)):
             raise NotEnrolled("not_found", f"There is no {kind} {subject_id}.")
 
     act(work)
@@ -256,13 +258,13 @@ def _set_state(kind: Kind, subject_id: str, state: State, reason: str) -> None:
 
 
 def _show(table: sa.Table, columns: Sequence[str], retailer_id: str | None = None) -> None:
-    async def work(office: Office) -> Sequence[Any]:
+    async def work(context: ActContext) -> Sequence[Any]:
         query = sa.select(*(table.c[name] for name in columns)).where(
-            table.c.jurisdiction == office.jurisdiction
+            table.c.jurisdiction == context.jurisdiction
         )
         if retailer_id is not None:
             query = query.where(table.c.retailer_id == retailer_id)
-        rows = await office.connection.execute(query.order_by(list(table.primary_key)[1]))
+        rows = await context.connection.execute(query.order_by(list(table.primary_key)[1]))
         return rows.all()
 
     print_table(columns, act(work))

@@ -14,7 +14,7 @@ from service.clock import Clock
 from service.config import Settings
 from service.core.money import yuan
 from service.db.reports import Reports, open_reports
-from service.finance.journal.closing import Closer, still_due
+from service.finance.journal.closing import DayCloser, still_due
 from service.finance.journal.verify import verify
 from service.policies import read_book
 
@@ -44,7 +44,7 @@ def verify_command(
 async def _close(settings: Settings) -> None:
     async with reports_of(settings) as (reports, clock):
         book = read_book(settings.jurisdiction, settings.policies_dir)
-        closed = await Closer(reports, book, clock).run_once()
+        closed = await DayCloser(reports, book, clock).run_once()
         async with reports.connection() as connection:
             waiting = await still_due(connection, settings.jurisdiction, clock.now())
     for day in closed:

@@ -11,7 +11,7 @@ from service import sandbox
 from service.cli.faults import told
 from service.clock import Clock
 from service.config import Misconfigured, Settings
-from service.db.acts import Office
+from service.db.acts import ActContext
 from service.db.engine import connect, make_engine
 from service.embedded import postgres, valkey
 
@@ -21,24 +21,24 @@ WITHIN_S = 120
 Result = TypeVar("Result")
 
 
-def act(work: Callable[[Office], Awaitable[Result]]) -> Result:
+def act(work: Callable[[ActContext], Awaitable[Result]]) -> Result:
     """Do the work in one transaction, as the person at the keyboard; faults are told plainly."""
     with told():
         return asyncio.run(_act(work))
 
 
-async def _act(work: Callable[[Office], Awaitable[Result]]) -> Result:
-    async with _office(Settings()) as office:
-        return await work(office)
+async def _act(work: Callable[[ActContext], Awaitable[Result]]) -> Result:
+    async with _act_context(Settings()) as context:
+        return await work(context)
 
 
 @asynccontextmanager
-async def _office(settings: Settings) -> AsyncIterator[Office]:
+async def _act_context(settings: Settings) -> AsyncIterator[ActContext]:
     database_url, _, clock = engines_of(settings)
     engine = make_engine(database_url, connections_max=1, statement_s=WITHIN_S)
     try:
         async with connect(engine, within_s=WITHIN_S) as connection:
-            yield Office(connection, settings.jurisdiction, f"cli:{_user()}", clock.now())
+            yield ActContext(connection, settings.jurisdiction, f"cli:{_user()}", clock.now())
     finally:
         await engine.dispose()
 

@@ -16,7 +16,7 @@ from service.db.tables import admin_act
 
 
 @dataclass(frozen=True, slots=True)
-class Office:
+class ActContext:
     """Who acts, where and when, in the transaction of `connection`."""
 
     connection: AsyncConnection

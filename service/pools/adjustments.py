@@ -7,7 +7,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from service.core.calendar import SHANGHAI
-from service.db.acts import Office
+from service.db.acts import ActContext
 from service.db.tables import adjustment, pool
 from service.pools.budgets import Allocation, allocate, open_pool
 from service.pools.slices import recall
@@ -54,23 +54,23 @@ class OtherBody:
 
 
 async def adjust(
-    office: Office, key: str, allocation: Allocation, known_pools: Collection[str]
+    context: ActContext, key: str, allocation: Allocation, known_pools: Collection[str]
 ) -> Adjustment | BelowSpent | AboveAll | NoSuchPool | OtherBody:
     """Change the budget, book the change and record the act, in one transaction."""
     if allocation.pool not in known_pools:
         return NoSuchPool()
-    await open_pool(office.connection, office.jurisdiction, allocation.pool)
+    await open_pool(context.connection, context.jurisdiction, allocation.pool)
     # A repeat that arrives at the same time waits here, also one for another pool, and then finds
     # the first adjustment.
-    await office.connection.execute(_LOCK_KEY, {"name": f"{office.jurisdiction}:{key}"})
+    await context.connection.execute(_LOCK_KEY, {"name": f"{context.jurisdiction}:{key}"})
     if allocation.delta_fen < 0:  # the unspent money of the slices can be taken as well
-        await recall(office.connection, office.jurisdiction, allocation.pool)
+        await recall(context.connection, context.jurisdiction, allocation.pool)
     committed_fen = (pool.c.spent_fen + pool.c.escrow_fen).label("committed_fen")
     query = sa.select(pool.c.allocated_fen, committed_fen).where(
-        pool.c.jurisdiction == office.jurisdiction, pool.c.pool == allocation.pool
+        pool.c.jurisdiction == context.jurisdiction, pool.c.pool == allocation.pool
     )
-    before = (await office.connection.execute(query.with_for_update())).one()
-    earlier = await _find(office, key)
+    before = (await context.connection.execute(query.with_for_update())).one()
+    earlier = await _find(context, key)
     if earlier is not None:
         return replace(earlier, replayed=True) if _orders(allocation, earlier) else OtherBody()
     after_fen = before.allocated_fen + allocation.delta_fen
@@ -78,7 +78,7 @@ async def adjust(
         return BelowSpent(before.allocated_fen - before.committed_fen)
     if after_fen > BUDGET_MAX_FEN:
         return AboveAll()
-    return await _book(office, key, allocation, before.allocated_fen)
+    return await _book(context, key, allocation, before.allocated_fen)
 
 
 def _orders(allocation: Allocation, earlier: Adjustment) -> bool:
@@ -87,29 +87,29 @@ def _orders(allocation: Allocation, earlier: Adjustment) -> bool:
     return order == (earlier.pool, earlier.delta_fen, earlier.reason, earlier.document_no)
 
 
-async def _book(office: Office, key: str, allocation: Allocation, before_fen: int) -> Adjustment:
+async def _book(context: ActContext, key: str, allocation: Allocation, before_fen: int) -> Adjustment:
     booked = Adjustment(
         pool=allocation.pool,
         delta_fen=allocation.delta_fen,
         reason=allocation.note,
         document_no=allocation.document_no,
         allocated_fen=before_fen + allocation.delta_fen,
-        made_at=office.now.astimezone(SHANGHAI),
+        made_at=context.now.astimezone(SHANGHAI),
     )
-    await allocate(office.connection, office.jurisdiction, allocation, office.now)
-    await office.connection.execute(
+    await allocate(context.connection, context.jurisdiction, allocation, context.now)
+    await context.connection.execute(
         sa.insert(adjustment).values(
-            jurisdiction=office.jurisdiction,
+            jurisdiction=context.jurisdiction,
             idempotency_key=key,
             pool=booked.pool,
             delta_fen=booked.delta_fen,
             reason=booked.reason,
             document_no=booked.document_no,
             allocated_fen=booked.allocated_fen,
-            made_at=office.now,
+            made_at=context.now,
         )
     )
-    await office.record(
+    await context.record(
         "budget.adjust",
         "pool",
         booked.pool,
@@ -123,15 +123,15 @@ async def _book(office: Office, key: str, allocation: Allocation, before_fen: in
     return booked
 
 
-async def _find(office: Office, key: str) -> Adjustment | None:
+async def _find(context: ActContext, key: str) -> Adjustment | None:
     columns = [
         adjustment.c[name]
         for name in ("pool", "delta_fen", "reason", "document_no", "allocated_fen", "made_at")
     ]
     query = sa.select(*columns).where(
-        adjustment.c.jurisdiction == office.jurisdiction, adjustment.c.idempotency_key == key
+        adjustment.c.jurisdiction == context.jurisdiction, adjustment.c.idempotency_key == key
     )
-    row = (await office.connection.execute(query)).one_or_none()
+    row = (await context.connection.execute(query)).one_or_none()
     if row is None:
         return None
     fields = dict(row._mapping)

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from service.core.calendar import SHANGHAI, business_day
-from service.db.acts import Office
+from service.db.acts import ActContext
 from service.db.engine import driver
 from service.db.tables import tranche
 from service.pools.budgets import open_pool
@@ -36,7 +36,7 @@ class Tranche:
 
 
 async def plan(
-    office: Office,
+    context: ActContext,
     pool: str,
     opens_at: datetime,
     amount_fen: int,
@@ -50,57 +50,57 @@ async def plan(
     """
     if pool not in known_pools:
         return None
-    await open_pool(office.connection, office.jurisdiction, pool)
-    await office.connection.execute(_LOCK, {"name": f"{office.jurisdiction}:tranche:{pool}"})
+    await open_pool(context.connection, context.jurisdiction, pool)
+    await context.connection.execute(_LOCK, {"name": f"{context.jurisdiction}:tranche:{pool}"})
     same = sa.select(*_COLUMNS).where(
-        tranche.c.jurisdiction == office.jurisdiction,
+        tranche.c.jurisdiction == context.jurisdiction,
         tranche.c.pool == pool,
         tranche.c.opens_at == opens_at,
         tranche.c.amount_fen == amount_fen,
         tranche.c.document_no == document_no,
         tranche.c.state != "withdrawn",
     )
-    if (row := (await office.connection.execute(same)).first()) is not None:
+    if (row := (await context.connection.execute(same)).first()) is not None:
         return _tranche(row)
     planned = Tranche(
         uuid4(), pool, opens_at.astimezone(SHANGHAI), amount_fen, document_no, "planned", None
     )
-    await office.connection.execute(
+    await context.connection.execute(
         sa.insert(tranche).values(
-            jurisdiction=office.jurisdiction,
+            jurisdiction=context.jurisdiction,
             tranche_id=planned.tranche_id,
             pool=pool,
             opens_at=opens_at,
             amount_fen=amount_fen,
             document_no=document_no,
             state="planned",
-            planned_at=office.now,
+            planned_at=context.now,
         )
     )
-    await office.record(
+    await context.record(
         "tranche.plan", "tranche", str(planned.tranche_id), after=_recorded(planned)
     )
     return planned
 
 
-async def withdraw(office: Office, pool: str, tranche_id: UUID) -> Tranche | None:
+async def withdraw(context: ActContext, pool: str, tranche_id: UUID) -> Tranche | None:
     """Withdraw a tranche if it is still planned. The returned state is `opened` if it was too
     late. None: the pool has no such tranche."""
     same = sa.and_(
-        tranche.c.jurisdiction == office.jurisdiction,
+        tranche.c.jurisdiction == context.jurisdiction,
         tranche.c.tranche_id == tranche_id,
         tranche.c.pool == pool,
     )
-    withdrawn = await office.connection.execute(
+    withdrawn = await context.connection.execute(
         sa.update(tranche)
         .where(same, tranche.c.state == "planned")
-        .values(state="withdrawn", ended_at=office.now)
+        .values(state="withdrawn", ended_at=context.now)
     )
-    row = (await office.connection.execute(sa.select(*_COLUMNS).where(same))).one_or_none()
+    row = (await context.connection.execute(sa.select(*_COLUMNS).where(same))).one_or_none()
     if row is None:
         return None
     if withdrawn.rowcount:
-        await office.record(
+        await context.record(
             "tranche.withdraw",
             "tranche",
             str(tranche_id),

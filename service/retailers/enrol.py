@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from stdnum.cn import uscc
 from stdnum.exceptions import ValidationError as InvalidNumber
 
-from service.db.acts import Office
+from service.db.acts import ActContext
 from service.db.tables import retailer, store
 
 State = Literal["active", "suspended"]
@@ -52,7 +52,9 @@ def _check_id(text: str) -> None:
         raise NotEnrolled("invalid_id", f"{text!r}: an id is {ID_WORDS}.")
 
 
-async def add_retailer(office: Office, *, retailer_id: str, uscc_number: str, name: str) -> None:
+async def add_retailer(
+    context: ActContext, *, retailer_id: str, uscc_number: str, name: str
+) -> None:
     """Enrol a retailer. Raises NotEnrolled when its id or USCC is taken, or the USCC is wrong."""
     _check_id(retailer_id)
     try:
@@ -61,48 +63,50 @@ async def add_retailer(office: Office, *, retailer_id: str, uscc_number: str, na
         raise NotEnrolled("invalid_uscc", f"The USCC is not valid: {error}.") from None
     row = {"retailer_id": retailer_id, "uscc": number, "name": name, "state": "active"}
     try:
-        async with office.connection.begin_nested():
-            await office.connection.execute(
+        async with context.connection.begin_nested():
+            await context.connection.execute(
                 sa.insert(retailer).values(
-                    jurisdiction=office.jurisdiction, created_at=office.now, **row
+                    jurisdiction=context.jurisdiction, created_at=context.now, **row
                 )
             )
     except IntegrityError:
         raise NotEnrolled(
             "already_exists", f"A retailer {retailer_id}, or one of this USCC, is enrolled already."
         ) from None
-    await office.record("retailer.add", "retailer", retailer_id, after=row)
+    await context.record("retailer.add", "retailer", retailer_id, after=row)
 
 
-async def add_stores(office: Office, retailer_id: str, stores: Sequence[NewStore]) -> None:
+async def add_stores(context: ActContext, retailer_id: str, stores: Sequence[NewStore]) -> None:
     """Enrol stores of a retailer, all or none. Raises NotEnrolled."""
     for one in stores:
         _check_id(one.store_id)
     rows = [asdict(one) | {"retailer_id": retailer_id, "state": "active"} for one in stores]
-    fixed = {"jurisdiction": office.jurisdiction, "created_at": office.now}
+    fixed = {"jurisdiction": context.jurisdiction, "created_at": context.now}
     try:
-        async with office.connection.begin_nested():
-            await office.connection.execute(sa.insert(store), [fixed | row for row in rows])
+        async with context.connection.begin_nested():
+            await context.connection.execute(sa.insert(store), [fixed | row for row in rows])
     except IntegrityError as error:
         if "store_retailer_fkey" in str(error.orig):
             raise NotEnrolled(
                 "unknown_retailer", f"No retailer {retailer_id} is enrolled."
             ) from None
         raise NotEnrolled("already_exists", "A store of this id is enrolled already.") from None
-    await office.record_each("store.add", "store", {row["store_id"]: row for row in rows})
+    await context.record_each("store.add", "store", {row["store_id"]: row for row in rows})
 
 
-async def set_state(office: Office, kind: Kind, subject_id: str, state: State, reason: str) -> bool:
+async def set_state(
+    context: ActContext, kind: Kind, subject_id: str, state: State, reason: str
+) -> bool:
     """Suspend or resume; repeats change nothing. False when there is no such one."""
     table, key = (retailer, "retailer_id") if kind == "retailer" else (store, "store_id")
-    this = sa.and_(table.c.jurisdiction == office.jurisdiction, table.c[key] == subject_id)
-    before = await office.connection.scalar(sa.select(table.c.state).where(this).with_for_update())
+    this = sa.and_(table.c.jurisdiction == context.jurisdiction, table.c[key] == subject_id)
+    before = await context.connection.scalar(sa.select(table.c.state).where(this).with_for_update())
     if before is None:
         return False
     if before != state:
-        await office.connection.execute(sa.update(table).where(this).values(state=state))
+        await context.connection.execute(sa.update(table).where(this).values(state=state))
         act = f"{kind}.{'suspend' if state == 'suspended' else 'resume'}"
-        await office.record(
+        await context.record(
             act,
             kind,
             subject_id,
@@ -112,12 +116,12 @@ async def set_state(office: Office, kind: Kind, subject_id: str, state: State, r
     return True
 
 
-async def taken_store_ids(office: Office, store_ids: Sequence[str]) -> set[str]:
+async def taken_store_ids(context: ActContext, store_ids: Sequence[str]) -> set[str]:
     """Those of the ids that are enrolled already."""
     query = sa.select(store.c.store_id).where(
-        store.c.jurisdiction == office.jurisdiction, store.c.store_id.in_(store_ids)
+        store.c.jurisdiction == context.jurisdiction, store.c.store_id.in_(store_ids)
     )
-    return {row.store_id for row in await office.connection.execute(query)}
+    return {row.store_id for row in await context.connection.execute(query)}
 
 
 def page(

@@ -6,36 +6,38 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from service.db.acts import Office
+from service.db.acts import ActContext
 from service.db.tables import api_key
 from service.retailers.enrol import NotEnrolled
 from service.retailers.keys import ROLES, NewKey, new_key
 
 
-async def create_key(office: Office, *, role: str, retailer_id: str | None, label: str) -> NewKey:
+async def create_key(
+    context: ActContext, *, role: str, retailer_id: str | None, label: str
+) -> NewKey:
     """Make a key of this role. Its secret is in the answer, and nowhere else. Raises NotEnrolled
     for a retailer that is not there, or a role that has none."""
     if (role == "pos") != (retailer_id is not None):
         raise NotEnrolled(
             "role_and_retailer", "A pos key belongs to a retailer, the others to none."
         )
-    return await _insert(office, "key.create", list(ROLES[role]), retailer_id, label)
+    return await _insert(context, "key.create", list(ROLES[role]), retailer_id, label)
 
 
-async def rotate_key(office: Office, key_id: str, overlap: timedelta) -> NewKey | None:
+async def rotate_key(context: ActContext, key_id: str, overlap: timedelta) -> NewKey | None:
     """A new key in the place of this one, which stays good for `overlap`. None when there is no
     such key. Raises NotEnrolled when it is not good any more."""
-    old = await _locked(office, key_id)
+    old = await _locked(context, key_id)
     if old is None:
         return None
-    if old.revoked_at is not None or (old.expires_at and old.expires_at <= office.now):
+    if old.revoked_at is not None or (old.expires_at and old.expires_at <= context.now):
         raise NotEnrolled("key_ended", f"{key_id} has ended: create another.")
-    key = await _insert(office, "key.create", old.scopes, old.retailer_id, old.label)
-    ends_at = min(office.now + overlap, old.expires_at or office.now + overlap)
-    await office.connection.execute(
-        sa.update(api_key).where(_this(office, key_id)).values(expires_at=ends_at)
+    key = await _insert(context, "key.create", old.scopes, old.retailer_id, old.label)
+    ends_at = min(context.now + overlap, old.expires_at or context.now + overlap)
+    await context.connection.execute(
+        sa.update(api_key).where(_this(context, key_id)).values(expires_at=ends_at)
     )
-    await office.record(
+    await context.record(
         "key.rotate",
         "key",
         key_id,
@@ -45,54 +47,54 @@ async def rotate_key(office: Office, key_id: str, overlap: timedelta) -> NewKey 
     return key
 
 
-async def revoke_key(office: Office, key_id: str, reason: str) -> bool:
+async def revoke_key(context: ActContext, key_id: str, reason: str) -> bool:
     """End a key at once; a repeat changes nothing. False when there is no such key."""
-    old = await _locked(office, key_id)
+    old = await _locked(context, key_id)
     if old is None:
         return False
     if old.revoked_at is None:
-        await office.connection.execute(
-            sa.update(api_key).where(_this(office, key_id)).values(revoked_at=office.now)
+        await context.connection.execute(
+            sa.update(api_key).where(_this(context, key_id)).values(revoked_at=context.now)
         )
-        await office.record(
+        await context.record(
             "key.revoke",
             "key",
             key_id,
             before={"revoked_at": None},
-            after={"revoked_at": _text(office.now), "reason": reason},
+            after={"revoked_at": _text(context.now), "reason": reason},
         )
     return True
 
 
 async def _insert(
-    office: Office, act: str, scopes: list[str], retailer_id: str | None, label: str
+    context: ActContext, act: str, scopes: list[str], retailer_id: str | None, label: str
 ) -> NewKey:
     key = new_key()
     shown = {"retailer_id": retailer_id, "label": label, "scopes": scopes}
     try:
-        async with office.connection.begin_nested():
-            await office.connection.execute(
+        async with context.connection.begin_nested():
+            await context.connection.execute(
                 sa.insert(api_key).values(
-                    jurisdiction=office.jurisdiction,
+                    jurisdiction=context.jurisdiction,
                     key_id=key.key_id,
                     secret_sha256=key.secret_sha256,
-                    created_at=office.now,
+                    created_at=context.now,
                     **shown,
                 )
             )
     except IntegrityError:
         raise NotEnrolled("unknown_retailer", f"No retailer {retailer_id} is enrolled.") from None
-    await office.record(act, "key", key.key_id, after=shown)
+    await context.record(act, "key", key.key_id, after=shown)
     return key
 
 
-async def _locked(office: Office, key_id: str) -> sa.Row[Any] | None:
-    query = sa.select(api_key).where(_this(office, key_id)).with_for_update()
-    return (await office.connection.execute(query)).one_or_none()
+async def _locked(context: ActContext, key_id: str) -> sa.Row[Any] | None:
+    query = sa.select(api_key).where(_this(context, key_id)).with_for_update()
+    return (await context.connection.execute(query)).one_or_none()
 
 
-def _this(office: Office, key_id: str) -> sa.ColumnElement[bool]:
-    return sa.and_(api_key.c.jurisdiction == office.jurisdiction, api_key.c.key_id == key_id)
+def _this(context: ActContext, key_id: str) -> sa.ColumnElement[bool]:
+    return sa.and_(api_key.c.jurisdiction == context.jurisdiction, api_key.c.key_id == key_id)
 
 
 def _text(instant: datetime | None) -> str | None:

@@ -30,7 +30,7 @@ import asyncpg
 import httpx
 import psutil
 
-from service.db.acts import Office
+from service.db.acts import ActContext
 from service.db.engine import connect, make_engine, migrate
 from service.pools.budgets import Allocation, allocate
 from service.retailers.enrol import NewStore, add_retailer, add_stores
@@ -158,13 +158,13 @@ class Storm:
     async def _enrol(self) -> str:
         engine = make_engine(self.database_url)
         async with connect(engine, within_s=10) as connection:
-            office = Office(connection, "330402", "storm", datetime.now(UTC))
-            await add_retailer(office, retailer_id="r1", uscc_number=uscc(1), name="风暴")
-            await add_stores(office, "r1", [NewStore("S1", "店", None)])
+            context = ActContext(connection, "330402", "storm", datetime.now(UTC))
+            await add_retailer(context, retailer_id="r1", uscc_number=uscc(1), name="风暴")
+            await add_stores(context, "r1", [NewStore("S1", "店", None)])
             for name in ("appliances", "cars", "digital", "home", "ebike", "elderly"):
                 budget = Allocation(name, BUDGET_FEN, "STORM", "storm")
-                await allocate(connection, "330402", budget, office.now)
-            key = await create_key(office, role="pos", retailer_id="r1", label="storm")
+                await allocate(connection, "330402", budget, context.now)
+            key = await create_key(context, role="pos", retailer_id="r1", label="storm")
         await engine.dispose()
         return key.secret
 

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from python_calamine import CalamineWorkbook
 
-from service.db.acts import Office
+from service.db.acts import ActContext
 from service.db.engine import connect
 from service.finance.settlements.settlement import SettlementState, WrongSettlementState
 from service.finance.settlements.statement import Statement, StatementLine, csv_file, xlsx_file
@@ -29,8 +29,8 @@ pytestmark = pytest.mark.anyio
 async def office(house: House) -> House:
     """A house with a second finance key."""
     async with connect(house.service.engine, within_s=20) as connection:
-        office = Office(connection, PLACE, "test", NOW)
-        key = await create_key(office, role="finance", retailer_id=None, label="second")
+        context = ActContext(connection, PLACE, "test", NOW)
+        key = await create_key(context, role="finance", retailer_id=None, label="second")
     house.keys["finance2"] = key.secret
     return house
 

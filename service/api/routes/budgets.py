@@ -10,12 +10,12 @@ from fastapi.responses import Response
 from pydantic import AfterValidator, Field, TypeAdapter
 from pydantic_core import PydanticCustomError
 
+from service.api.act_context import act_context
 from service.api.auth import Refusal, ServiceOf, allowed
 from service.api.bodies import json_body, takes
 from service.api.idempotency import REPLAYED, IdempotencyKey
 from service.api.invalid import invalid_field
 from service.api.models import Budgets, PoolOutlook
-from service.api.office import office_of
 from service.api.problems import documented, problem
 from service.core.calendar import SHANGHAI
 from service.core.checkout import Instant, Strict, Text
@@ -128,8 +128,8 @@ async def post_adjustment(
 ) -> Response:
     """Raise or lower a budget, never below what is spent, once for each Idempotency-Key."""
     allocation = Allocation(pool, body.delta_fen, body.document_no, body.reason)
-    async with office_of(service, caller) as office:
-        found = await adjust(office, idempotency_key, allocation, _pools(service))
+    async with act_context(service, caller) as context:
+        found = await adjust(context, idempotency_key, allocation, _pools(service))
     match found:
         case Adjustment():
             headers = {"Idempotency-Replayed": "true"} if found.replayed else {}
@@ -186,9 +186,9 @@ async def post_tranche(
 ) -> Any:
     """Plan a tranche. A repeat is harmless: one paper brings the same sum at one time only once."""
     _known(service, pool)
-    async with office_of(service, caller) as office:
+    async with act_context(service, caller) as context:
         return await plan(
-            office, pool, body.opens_at, body.amount_fen, body.document_no, _pools(service)
+            context, pool, body.opens_at, body.amount_fen, body.document_no, _pools(service)
         )
 
 
@@ -204,8 +204,8 @@ async def post_withdrawal(service: ServiceOf, caller: IsAdmin, pool: str, tranch
         wanted = UUID(tranche_id)
     except ValueError:
         raise Refusal("not_found") from None
-    async with office_of(service, caller) as office:
-        found = await withdraw(office, pool, wanted)
+    async with act_context(service, caller) as context:
+        found = await withdraw(context, pool, wanted)
     if found is None:
         raise Refusal("not_found")
     if found.state != "withdrawn":

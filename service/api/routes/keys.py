@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from fastapi import Depends, Query, Request
 from pydantic import Field
 
+from service.api.act_context import act_context
 from service.api.auth import Refusal, ServiceOf
 from service.api.bodies import json_body, takes
 from service.api.enrolled import (
@@ -22,7 +23,6 @@ from service.api.enrolled import (
     read_page,
     refused,
 )
-from service.api.office import office_of
 from service.api.problems import documented
 from service.api.query import only
 from service.core.checkout import StoreId, Strict, Text
@@ -91,9 +91,9 @@ async def post_key(
 ) -> Any:
     """Make a key. Its secret is in this answer, and nowhere else."""
     try:
-        async with office_of(service, caller) as office:
+        async with act_context(service, caller) as context:
             key = await create_key(
-                office, role=body.role, retailer_id=body.retailer_id, label=body.label
+                context, role=body.role, retailer_id=body.retailer_id, label=body.label
             )
     except NotEnrolled as error:
         return refused(request, error)
@@ -135,8 +135,8 @@ async def post_rotation(
     """A new key in the place of this one, which stays good for `overlap_hours`."""
     overlap = timedelta(hours=body.overlap_hours)
     try:
-        async with office_of(service, caller) as office:
-            key = await rotate_key(office, path_id(key_id), overlap)
+        async with act_context(service, caller) as context:
+            key = await rotate_key(context, path_id(key_id), overlap)
     except NotEnrolled as error:
         raise Refusal(error.code) from None
     if key is None:
@@ -157,8 +157,8 @@ async def post_revocation(
     body: Annotated[ReasonBody, Depends(json_body(ReasonBody))],
 ) -> Any:
     """End a key, everywhere within seconds. A repeat is harmless."""
-    async with office_of(service, caller) as office:
-        found = await revoke_key(office, path_id(key_id), body.reason)
+    async with act_context(service, caller) as context:
+        found = await revoke_key(context, path_id(key_id), body.reason)
     if not found:
         raise Refusal("not_found")
     return await read_one(service, api_key, Key, key_id)

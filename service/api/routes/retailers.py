@@ -9,6 +9,7 @@ from fastapi import Depends, Query, Request
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
+from service.api.act_context import act_context
 from service.api.auth import Refusal, ServiceOf
 from service.api.bodies import json_body, takes
 from service.api.enrolled import (
@@ -23,7 +24,6 @@ from service.api.enrolled import (
     refused,
     set_state_of,
 )
-from service.api.office import office_of
 from service.api.problems import documented
 from service.api.query import only
 from service.core.checkout import StoreId, Strict, Text
@@ -80,9 +80,9 @@ async def post_retailer(
 ) -> Any:
     """Enrol a retailer."""
     try:
-        async with office_of(service, caller) as office:
+        async with act_context(service, caller) as context:
             await add_retailer(
-                office, retailer_id=body.retailer_id, uscc_number=body.uscc, name=body.name
+                context, retailer_id=body.retailer_id, uscc_number=body.uscc, name=body.name
             )
     except NotEnrolled as error:
         raise Refusal(error.code) from None
@@ -187,8 +187,8 @@ async def post_store(
     """Enrol a store of an enrolled retailer."""
     new = NewStore(body.store_id, body.name, body.town)
     try:
-        async with office_of(service, caller) as office:
-            await add_stores(office, body.retailer_id, [new])
+        async with act_context(service, caller) as context:
+            await add_stores(context, body.retailer_id, [new])
     except NotEnrolled as error:
         return refused(request, error)
     return await read_one(service, store, Store, body.store_id)

@@ -1,6 +1,6 @@
 """Closes the days of the journal in order. The digest of a day includes the one before.
 
-Day D closes at 00:30 on D + 1 (Asia/Shanghai). Closing numbers the day's entries without gaps,
+Day D closes at 00:30 on D + 1 (Asia/Shanghai). ShutdownBudget numbers the day's entries without gaps,
 hashes each one (`journal_seal`) and stores the digest of the day (`journal_day`). A later entry is
 booked on the next open day: the SQL function `booking_day()` returns that day, and locks it against
 closing until the booking transaction ends.
@@ -65,7 +65,7 @@ def closes_at(day: date) -> datetime:
     return datetime.combine(day + timedelta(days=1), time(), SHANGHAI) + CLOSES_AFTER
 
 
-class Closer:
+class DayCloser:
     """One in each worker. The first worker closes a day; the others find it closed."""
 
     def __init__(self, reports: Reports, book: PolicyBook, clock: Clock) -> None:
