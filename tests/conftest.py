@@ -20,6 +20,7 @@ import redis as sync_redis
 
 from service import sandbox
 from service.api.app import make_app
+from service.background import Loop
 from service.config import Settings
 from service.core.calendar import SHANGHAI
 from service.db import engine as db_engine
@@ -195,12 +196,12 @@ class House:
         await self.sql(
             "UPDATE pool SET allocated_fen = $2, version = version + 1 WHERE pool = $1", pool, fen
         )
-        await self.service.sweeper.run_once()
+        await self.service.claims.sweeper.run_once()
 
     async def quiet(self) -> None:
         """Wait until everything is answered and the gate is told."""
-        await self.service.path.drain()
-        await self.service.background.drain()
+        await self.service.claims.path.drain()
+        await self.service.claims.background.drain()
 
     def gate_left(self, pool: str = "appliances") -> int:
         """What the pool has left by the gate, in fen."""
@@ -240,7 +241,7 @@ async def open_house(
         house.app = await house.open_worker()
         house.service = house.app.state.service
         try:
-            await house.service.sweeper.run_once()
+            await house.service.claims.sweeper.run_once()
         except Exception:  # a test without a gate
             pass
         yield house
@@ -269,6 +270,18 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """The patience of production with an engine that does not answer."""
     monkeypatch.setattr(db_engine, "CONNECT_S", HURRIED_S[0])
     monkeypatch.setattr(db_engine, "ANSWER_S", HURRIED_S[1])
+
+
+@pytest.fixture
+def sweeper_at_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No worker that opens afterwards sweeps by itself: the test says when."""
+    start = Loop.start
+
+    def start_others(loop: Loop) -> None:
+        if loop.name != "sweep":
+            start(loop)
+
+    monkeypatch.setattr(Loop, "start", start_others)
 
 
 @pytest.fixture

@@ -112,13 +112,13 @@ async def a_service(folder: Path, database_url: str, redis_url: str) -> AsyncIte
         answer_within_ms=60_000,  # the bench waits: nobody stands at a till
     )
     async with open_service(settings) as service:
-        while service.gate.away or not await _knows_pools(service):
+        while service.claims.gate.away or not await _knows_pools(service):
             await asyncio.sleep(0.1)
         yield service
 
 
 async def _knows_pools(service: Service) -> bool:
-    return bool((await service.gate.view(time.time())).versions)
+    return bool((await service.claims.gate.view(time.time())).versions)
 
 
 def checkouts(service: Service, wanted: int) -> list[tuple[str, Checkout]]:
@@ -167,7 +167,7 @@ def without_http(folder: Path, rounds: int, seconds: float) -> Row:
                 wanted = [pending(*one, service.book, now) for one in checkouts(service, claims)]
 
                 async def claim(one: PendingClaim) -> None:
-                    outcome = await service.path.admit_and_commit(one)
+                    outcome = await service.claims.path.admit_and_commit(one)
                     assert isinstance(outcome, Granted), outcome
 
                 return Sample(await _in_flight(claim, wanted))
@@ -228,21 +228,21 @@ def one_at_a_time(folder: Path, rounds: int, seconds: float) -> Row:
 
 
 async def _by_path(service: Service, key: str, checkout: Checkout) -> None:
-    outcome = await service.path.claim(TILL, key, checkout)
+    outcome = await service.claims.path.claim(TILL, key, checkout)
     assert isinstance(outcome, Granted), outcome
 
 
 async def _directly(service: Service, key: str, checkout: Checkout) -> None:
     claim = pending(key, checkout, service.book, service.clock.now())
-    (admission,) = await service.gate.admit([Candidate(claim, 0)])
+    (admission,) = await service.claims.gate.admit([Candidate(claim, 0)])
     assert isinstance(admission, Admitted), admission
-    report = await service.ledger.commit([claim], bypassed=False)
+    report = await service.claims.ledger.commit([claim], bypassed=False)
     assert isinstance(report.verdicts[0], Committed)
-    service.background(_settled(service, claim, report.pools))
+    service.claims.background(_settled(service, claim, report.pools))
 
 
 async def _settled(service: Service, claim: PendingClaim, pools: Any) -> None:
-    await service.gate.settle(pools, done=[claim.claim_id])
+    await service.claims.gate.settle(pools, done=[claim.claim_id])
 
 
 # --- many writers -----------------------------------------------------------------------

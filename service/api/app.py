@@ -35,7 +35,7 @@ from service.api.routes import (
 )
 from service.batcher import Overloaded
 from service.claims.outcomes import GateAway
-from service.claims.path import ClaimPath
+from service.claims.path import unobserved
 from service.config import Settings, trace_exporter
 from service.core.sentences import Sentence
 from service.db.engine import LedgerAway
@@ -79,8 +79,8 @@ def make_app(settings: Settings) -> FastAPI:
         async with AsyncExitStack() as stack:
             if tracing:
                 stack.callback(tracing.close)
-            claim_path = tracing.claim_path if tracing else ClaimPath
-            app.state.service = await stack.enter_async_context(open_service(settings, claim_path))
+            around = tracing.around if tracing else unobserved
+            app.state.service = await stack.enter_async_context(open_service(settings, around))
             app.state.serial_formats = app.state.service.book.serial_formats
             yield
 

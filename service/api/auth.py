@@ -57,14 +57,14 @@ async def caller_of(request: Call, service: Service, scope: Scope) -> Caller:
 
 async def check_key(request: Request, service: Service, secret: str | None, scope: Scope) -> Caller:
     """Whose key it is, if it is good and has the scope. Raises Refusal, TooMany or LedgerAway."""
-    found = await service.directory.caller(secret) if secret else None
+    found = await service.callers.directory.caller(secret) if secret else None
     if found is None:
         raise Refusal("unauthorized")
     if scope not in found.scopes:
         raise Refusal("missing_scope")
-    if service.limiter is not None:
+    if service.callers.limiter is not None:
         try:
-            request.scope["butie.rate_headers"] = await service.limiter.take(found.key_id)
+            request.scope["butie.rate_headers"] = await service.callers.limiter.take(found.key_id)
         except TooMany as error:
             request.scope["butie.rate_headers"] = error.headers
             raise

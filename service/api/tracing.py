@@ -13,7 +13,8 @@ Nothing of a person is in a span: ids, routes, codes and counts only.
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any
+from functools import wraps
+from typing import Any, assert_never, cast
 from uuid import UUID
 
 from opentelemetry.context import Context
@@ -27,9 +28,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from service.api.edge import QUIET_PATHS, Edge, Endpoint
 from service.claims.claim import PendingClaim
-from service.claims.gate.answers import Admission, Candidate
-from service.claims.ledger.commit import Verdict
-from service.claims.path import ClaimPath
+from service.claims.path import Hop, Work
 from service.config import TraceExporter
 
 # A collector that is away must not hold up the end.
@@ -45,16 +44,17 @@ class Tracing:
         self._provider = TracerProvider(resource=Resource.create())
         self._provider.add_span_processor(BatchSpanProcessor(_exporter(exporter)))
         self.tracer = self._provider.get_tracer("butie")
+        self._hops = Hops(self.tracer)
 
     def edge(self, **parts: Any) -> "TracedEdge":
         """The outermost layer, with a span around each request."""
-        made = TracedEdge(**parts)
-        made.tracer = self.tracer
-        return made
+        edge = TracedEdge(**parts)
+        edge.tracer = self.tracer
+        return edge
 
-    def claim_path(self, **parts: Any) -> "TracedPath":
-        """The claim path, with spans of its hops."""
-        return TracedPath(self.tracer, **parts)
+    def around(self, hop: Hop, work: Work, /) -> Work:
+        """What the claim path puts around its hops."""
+        return self._hops.around(hop, work)
 
     def close(self) -> None:
         """Send what is left, if that can be done soon."""
@@ -94,9 +94,13 @@ class TracedEdge(Edge):
             _tell(span, scope, response.status_code)
         return response
 
-    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["path"] in QUIET_PATHS:
-            await Edge._pass_on(self, scope, receive, send)
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if (
+            scope["type"] != "http"
+            or scope["path"] in QUIET_PATHS
+            or self.shortcut(scope) is not None  # `answer` makes its span
+        ):
+            await Edge.__call__(self, scope, receive, send)
             return
         status = 0
 
@@ -106,7 +110,7 @@ class TracedEdge(Edge):
             await send(message)
 
         with self._request(scope) as span:
-            await Edge._pass_on(self, scope, receive, noting)
+            await Edge.__call__(self, scope, receive, noting)
             _tell(span, scope, status)
 
     def _request(self, scope: Scope) -> Any:
@@ -135,48 +139,53 @@ def _tell(span: Span, scope: Scope, status: int) -> None:
         span.set_status(StatusCode.ERROR)
 
 
-class TracedPath(ClaimPath):
-    def __init__(self, tracer: Tracer, **parts: Any) -> None:
-        super().__init__(**parts)
+class Hops:
+    """Makes the spans of claims at the gate and in the ledger, and of the batches they share."""
+
+    def __init__(self, tracer: Tracer) -> None:
         self._tracer = tracer
-        self._spans: dict[UUID, SpanContext] = {}  # of the claims that are under way
+        self._claims: dict[UUID, SpanContext] = {}  # of the claims that are under way
 
-    async def admit_and_commit(self, claim: PendingClaim) -> Any:
-        with self._hop("claim.admit", claim):
-            return await super().admit_and_commit(claim)
+    def around(self, hop: Hop, work: Work, /) -> Work:
+        """The work with its span. See `service.claims.path.Around`."""
 
-    async def _commit(self, claim: PendingClaim, *, bypassed: bool = False) -> Any:
-        with self._hop("claim.commit", claim):
-            return await super()._commit(claim, bypassed=bypassed)
+        def span(item: Any) -> AbstractContextManager[Any]:
+            match hop:
+                case "claim.admit" | "claim.commit":
+                    return self._claim(hop, item)
+                case "gate.admit":
+                    return self._batch(hop, [candidate.claim for candidate in item])
+                case "ledger.commit":
+                    return self._batch(hop, [claim for claim, _ in item])
+            assert_never(hop)
 
-    async def _admit_batch(self, batch: Sequence[Candidate]) -> Sequence[Admission]:
-        with self._batch("gate.admit", [candidate.claim for candidate in batch]):
-            return await super()._admit_batch(batch)
+        @wraps(work)
+        async def observed(item: Any, *args: Any, **options: Any) -> Any:
+            with span(item):
+                return await work(item, *args, **options)
 
-    async def _commit_batch(self, batch: Sequence[tuple[PendingClaim, bool]]) -> Sequence[Verdict]:
-        with self._batch("ledger.commit", [claim for claim, _ in batch]):
-            return await super()._commit_batch(batch)
+        return cast(Work, observed)
 
     @contextmanager
-    def _hop(self, name: str, claim: PendingClaim) -> Iterator[None]:
+    def _claim(self, name: str, claim: PendingClaim) -> Iterator[None]:
         attributes = {"butie.claim_id": str(claim.claim_id)}
-        before = self._spans.get(claim.claim_id)
+        outer = self._claims.get(claim.claim_id)
         with _span(self._tracer, name, attributes=attributes) as span:
-            self._spans[claim.claim_id] = span.get_span_context()
+            self._claims[claim.claim_id] = span.get_span_context()
             try:
                 yield
             finally:
-                if before is None:
-                    del self._spans[claim.claim_id]
+                if outer is None:
+                    del self._claims[claim.claim_id]
                 else:
-                    self._spans[claim.claim_id] = before
+                    self._claims[claim.claim_id] = outer
 
     def _batch(self, name: str, claims: Sequence[PendingClaim]) -> AbstractContextManager[Span]:
-        spans = (self._spans.get(claim.claim_id) for claim in claims)
+        spans = (self._claims.get(claim.claim_id) for claim in claims)
         return _span(
             self._tracer,
             name,
-            context=Context(),  # whoever came first is not its parent
+            context=Context(),  # not a child of the claim that came first
             kind=SpanKind.CLIENT,
             links=[Link(span) for span in spans if span is not None],
             attributes={"butie.batch_size": len(claims)},

@@ -9,9 +9,9 @@ the ledger, and shares its round trip with the claims that queue at the same tim
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
-from typing import assert_never
+from typing import Any, Literal, Protocol, TypeVar, assert_never
 from uuid import UUID
 
 from service import metrics
@@ -67,6 +67,23 @@ RETRY_S = 0.025
 assert RETRY_S * RETRIES_MAX * (RETRIES_MAX + 1) / 2 < 2
 
 
+# A claim waits at the gate (`claim.admit`) and then in the ledger (`claim.commit`), and shares one
+# trip with others there (`gate.admit`, `ledger.commit`).
+Hop = Literal["claim.admit", "claim.commit", "gate.admit", "ledger.commit"]
+Work = TypeVar("Work", bound=Callable[..., Awaitable[Any]])
+
+
+class Around(Protocol):
+    """Wraps the work of a hop, once, when the path is made: a path that nobody observes pays
+    nothing. The work's first argument is the claim, or the batch."""
+
+    def __call__(self, hop: Hop, work: Work, /) -> Work: ...
+
+
+def unobserved(hop: Hop, work: Work, /) -> Work:
+    return work
+
+
 class ClaimPath:
     """Quotes and claims of one jurisdiction, in one worker process."""
 
@@ -83,6 +100,7 @@ class ClaimPath:
         answer_within_s: float,
         background: Background,
         openings: Openings,
+        around: Around = unobserved,
     ) -> None:
         self._book = book
         self._gate = gate
@@ -96,14 +114,16 @@ class ClaimPath:
         self._under_way: dict[tuple[str, str], _UnderWay] = {}
         self._background = background
         self._openings = openings
+        self._hop_to_gate = around("claim.admit", self.admit_and_commit)
+        self._hop_to_ledger = around("claim.commit", self._commit)
         self._admit_batcher = MicroBatcher[Candidate, Admission](
-            self._admit_batch,
+            around("gate.admit", self._admit_batch),
             batch_max=BATCH_MAX,
             queue_max=QUEUE_MAX,
             on_batch=metrics.gate_batch_size.observe,
         )
         self._commit_batcher = MicroBatcher[tuple[PendingClaim, bool], Verdict](
-            self._commit_batch,
+            around("ledger.commit", self._commit_batch),
             batch_max=BATCH_MAX,
             queue_max=QUEUE_MAX,
             on_batch=metrics.ledger_batch_size.observe,
@@ -207,7 +227,7 @@ class ClaimPath:
                 return await self._refuse_by_rules(request, priced)
             claim = self._pending(request, priced, now)
             # 2. Admit; 3. commit; 4. settle the gate (in the background).
-            outcome = await self.admit_and_commit(claim)
+            outcome = await self._hop_to_gate(claim)
             if not isinstance(outcome, _Doubt):
                 return outcome  # 5. Answer.
             # No refusal before it is certain that the key has no claim.
@@ -236,12 +256,12 @@ class ClaimPath:
             admission = Unknown()
         match admission:
             case Admitted():
-                return await self._commit(claim)
+                return await self._hop_to_ledger(claim)
             case Unknown():
                 if self._gate_required:
                     raise GateAway
                 metrics.gate_bypassed.inc()
-                return await self._commit(claim, bypassed=True)
+                return await self._hop_to_ledger(claim, bypassed=True)
             case Short(left_fen, sure):
                 reasons = over_budget(claim.lines, left_fen, self._openings)
                 return Refused(reasons) if sure else _Doubt(reasons)

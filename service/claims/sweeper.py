@@ -1,15 +1,15 @@
 """Opens tranches, expires holds, corrects the gate, and ends the admissions of dead processes."""
 
 import time
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
 import structlog
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service import metrics
-from service.background import Passes
+from service.background import Loop
 from service.claims.gate.gate import OVERDUE_MAX, Gate
 from service.claims.gate.view import GateView, drift_fen
 from service.claims.ledger.finish import FinishReport
@@ -17,7 +17,9 @@ from service.claims.ledger.ledger import Ledger
 from service.claims.outcomes import GateAway
 from service.clock import Clock
 from service.db.engine import LedgerAway
+from service.pools.slices import set_aside
 from service.pools.state import PoolState
+from service.pools.tranches import open_due
 
 # Within this time an empty gate is back in service, and a raised budget is spent from.
 EVERY_S = 0.5
@@ -48,29 +50,25 @@ class Sweeper:
         gate: Gate,
         ledger: Ledger,
         clock: Clock,
+        engine: AsyncEngine,
         *,
-        open_due: Callable[[datetime], Awaitable[int]],
-        set_aside: Callable[[], Awaitable[None]],
+        jurisdiction: str,
+        pool_parts: int,
         openings: dict[str, datetime],
         without_gate: Literal["bypassed", "refusing"],
     ) -> None:
         self._gate = gate
         self._ledger = ledger
         self._clock = clock
-        self._open_due = open_due
-        self._set_aside = set_aside
+        self._engine = engine
+        self._jurisdiction = jurisdiction
+        self._pool_parts = pool_parts
         self._openings = openings
         self._without_gate = without_gate
         self._gate_logged_away = False
-        self._passes = Passes("sweep", EVERY_S, (GateAway, LedgerAway))
 
-    def stop(self) -> None:
-        """Let `run` end after the pass it is in."""
-        self._passes.stop()
-
-    async def run(self) -> None:
-        """Sweep until stopped."""
-        await self._passes.run(self.run_once)
+    def loop(self) -> Loop:
+        return Loop("sweep", EVERY_S, self.run_once, expected=(GateAway, LedgerAway))
 
     async def run_once(self) -> Sweep:
         """Open tranches, expire holds, copy the pools to the gate, resolve overdue admissions, set
@@ -104,8 +102,11 @@ class Sweeper:
             log.info("gate_back")
         return Sweep(committed, given_up, expired)
 
+    async def _set_aside(self) -> None:
+        await set_aside(self._engine, self._jurisdiction, self._pool_parts)
+
     async def _open(self) -> None:
-        opened = await self._open_due(self._clock.now())
+        opened = await open_due(self._engine, self._jurisdiction, self._clock.now())
         if opened:
             log.info("tranches_opened", count=opened)
         openings = await self._ledger.openings()

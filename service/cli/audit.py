@@ -66,8 +66,7 @@ async def _audit(settings: Settings) -> list[Verdict]:
         if redis_url is not None:
             engine = make_engine(database_url, connections_max=1, pre_ping=False)
             stack.push_async_callback(engine.dispose)
-            pools = {scheme for policy in book.policies for scheme in policy.schemes}
-            gate = Gate(redis_url, settings.jurisdiction, sorted(pools))
+            gate = Gate(redis_url, settings.jurisdiction, sorted(book.pools))
             stack.push_async_callback(gate.close)
             watched = (gate, Ledger(engine, settings.jurisdiction))
         verdicts = [one async for one in audit(connection, settings.jurisdiction, book, watched)]

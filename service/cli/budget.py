@@ -159,10 +159,9 @@ def tranche_withdraw(
     typer.echo("Withdrawn.", err=True)
 
 
-def _pools() -> set[str]:
+def _pools() -> frozenset[str]:
     settings = Settings()
-    book = read_book(settings.jurisdiction, settings.policies_dir)
-    return {scheme for policy in book.policies for scheme in policy.schemes}
+    return read_book(settings.jurisdiction, settings.policies_dir).pools
 
 
 def _no_such(pool: str) -> Misconfigured:

@@ -114,6 +114,11 @@ class PolicyBook:
             if policy.in_force.to_on.value >= following.in_force.from_on.value:
                 raise ValueError(f"{policy.id} and {following.id} overlap or are out of order")
 
+    @property
+    def pools(self) -> frozenset[str]:
+        """Every pool that one of the policies takes money from."""
+        return frozenset(scheme for policy in self.policies for scheme in policy.schemes)
+
     def on(self, day: date) -> Policy | None:
         """The policy in force on a day in Asia/Shanghai."""
         return next((policy for policy in self.policies if policy.covers(day)), None)

@@ -87,7 +87,9 @@ def _orders(allocation: Allocation, earlier: Adjustment) -> bool:
     return order == (earlier.pool, earlier.delta_fen, earlier.reason, earlier.document_no)
 
 
-async def _book(context: ActContext, key: str, allocation: Allocation, before_fen: int) -> Adjustment:
+async def _book(
+    context: ActContext, key: str, allocation: Allocation, before_fen: int
+) -> Adjustment:
     booked = Adjustment(
         pool=allocation.pool,
         delta_fen=allocation.delta_fen,

@@ -14,7 +14,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service import metrics
-from service.background import Passes
+from service.background import Loop
 from service.clock import Clock
 from service.core.calendar import business_day, start_of_day
 from service.core.forecast import Forecast, Opening, Outset, forecast
@@ -76,19 +76,17 @@ class BudgetWatch:
         self._reports = reports
         self._book = book
         self._clock = clock
-        self._passes = Passes("watch", FORECAST_S, (LedgerAway, ReportsBusy))
         self._under_way: asyncio.Task[BudgetView] | None = None
         self._read_s = self._tried_s = -inf
         self._away = False
         self._noted_at: datetime | None = None
         self.last: BudgetView | None = None
 
-    def stop(self) -> None:
-        self._passes.stop()
+    def loop(self) -> Loop:
+        return Loop("watch", FORECAST_S, self.run_once, expected=(LedgerAway, ReportsBusy))
 
-    async def run(self) -> None:
-        """Update the metrics every FORECAST_S until stopped."""
-        await self._passes.run(self.run_once)
+    async def drain(self) -> None:
+        """Wait for the reading that is under way."""
         if self._under_way is not None:
             await asyncio.wait({self._under_way})
 

@@ -1,12 +1,12 @@
 """When each key was last used: noted in memory, written a few times a minute."""
 
-import asyncio
 from datetime import datetime
 
 import sqlalchemy as sa
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from service.background import Loop
 from service.db.engine import LedgerAway, connect
 
 EVERY_S = 10.0
@@ -32,11 +32,8 @@ class LastUsed:
     def note(self, key_id: str, now: datetime) -> None:
         self._used[key_id] = now
 
-    async def run(self) -> None:
-        """Write now and then, until cancelled."""
-        while True:
-            await asyncio.sleep(EVERY_S)
-            await self.write()
+    def loop(self) -> Loop:
+        return Loop("last_used", EVERY_S, self.write)
 
     async def write(self) -> None:
         """Write what was noted; what cannot be written now is kept for the next time."""

@@ -70,7 +70,7 @@ async def test_requests_over_the_limit_are_turned_away_early(house: House) -> No
     app = await house.open_worker(requests_max=5)
     service = app.state.service
     enough = asyncio.Event()
-    commit = service.ledger.commit
+    commit = service.claims.ledger.commit
 
     async def commit_later(*args: Any, **how: Any) -> Any:
         await enough.wait()
@@ -83,7 +83,7 @@ async def test_requests_over_the_limit_are_turned_away_early(house: House) -> No
         )
 
     assert (await claim(9)).status_code == 201  # key and store are known now
-    service.ledger.commit = commit_later
+    service.claims.ledger.commit = commit_later
     waiting = [asyncio.create_task(claim(n)) for n in range(5)]
     while app.middleware_stack._under_way < 5:
         await asyncio.sleep(0.01)
@@ -100,8 +100,8 @@ async def test_a_bug_is_a_problem_with_its_request_id_and_tells_nothing(house: H
     async def broken(*args: object) -> None:
         raise RuntimeError("a bug of ours")
 
-    house.service.path.claim = broken  # type: ignore[method-assign]
-    house.service.lifecycle.claim = broken  # type: ignore[method-assign]
+    house.service.claims.path.claim = broken  # type: ignore[method-assign]
+    house.service.claims.lifecycle.claim = broken  # type: ignore[method-assign]
     answers = [await house.claim("k1")]
     async with house.client() as client:
         answers.append(await client.get("/v1/claims/019780c3-c9da-76f1-8a29-36f05201f175"))

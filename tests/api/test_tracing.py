@@ -1,6 +1,7 @@
 """Traces, as a collector gets them: OTLP over HTTP, ids and links, and nothing of a person."""
 
 import asyncio
+import inspect
 import subprocess
 import sys
 import threading
@@ -15,6 +16,7 @@ from uuid import uuid4
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from service.api import tracing
 from service.config import Misconfigured, trace_exporter
 from tests.builders import item_json, resident_id, serial
 from tests.conftest import House, open_house
@@ -155,6 +157,20 @@ async def test_a_collector_that_is_away_holds_up_nobody(
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
     (answer,) = await traced("k1")
     assert answer.status_code == 201
+
+
+def test_traces_override_nothing_private() -> None:
+    """What tracing needs is offered by the path and the edge, so that both can change inside."""
+    overridden = [
+        f"{name}.{member}"
+        for name, cls in inspect.getmembers(tracing, inspect.isclass)
+        if cls.__module__ == tracing.__name__
+        for base in cls.__mro__[1:]
+        if base.__module__.startswith("service.")
+        for member in vars(cls).keys() & vars(base).keys()
+        if member.startswith("_") and not member.startswith("__")
+    ]
+    assert overridden == []
 
 
 def test_without_the_variables_nothing_of_it_is_loaded() -> None:

@@ -156,7 +156,7 @@ def watch_of(app: Any) -> BudgetWatch:
     """A watch that only the page looks through: the worker's own also reads when it is time to."""
     service = app.state.service
     watch = BudgetWatch(service.engine, service.reports, service.book, service.clock)
-    object.__setattr__(service, "watch", watch)
+    object.__setattr__(service.pools, "watch", watch)
     return watch
 
 
@@ -166,7 +166,7 @@ async def test_who_sees_what_is_a_setting(house: House) -> None:
     found: dict[str, list[str]] = {}
     for mode in ("open", "private", "public", "off"):
         app = await house.open_worker(board=mode)
-        await app.state.service.watch.run_once()
+        await app.state.service.pools.watch.run_once()
         for key in ("", house.keys["bureau"], house.keys["pos"]):
             for query in views:
                 for path in ("/board", "/board/figures"):
@@ -194,7 +194,7 @@ async def test_outside_the_sandbox_the_board_is_private_unless_told_otherwise(ho
 @pytest.mark.anyio
 async def test_a_browser_is_asked_for_a_key(house: House) -> None:
     app = await house.open_worker(board="private")
-    await app.state.service.watch.run_once()
+    await app.state.service.pools.watch.run_once()
     asked = await visit(app)
     assert (asked.status_code, asked.headers["www-authenticate"].split()[0]) == (401, "Basic")
     for wrong in ("Basic ###", "Basic YQ==", "Bearer no"):
@@ -266,7 +266,7 @@ async def test_without_a_ledger_the_page_shows_the_last_figures_and_says_so(
 
     monkeypatch.setattr(watch, "_read", away)
     monkeypatch.setattr(watch, "_tried_s", float("-inf"))
-    monkeypatch.setattr(app.state.service.directory, "caller", away)
+    monkeypatch.setattr(app.state.service.callers.directory, "caller", away)
     answer = await visit(app, **bureau)
     assert answer.status_code == 200
     assert WORDS["stale"].zh[:6] in answer.text and "2,000.00 万元" in answer.text

@@ -155,7 +155,7 @@ async def test_a_batch_of_colliding_claims_ends_as_if_each_had_come_alone(
     worlds = range(seed * 1000, seed * 1000 + 25)
     for world in worlds:
         claims = some_claims(gateless_house, luck, world)
-        report = await gateless_house.service.ledger.commit(claims, bypassed=True)
+        report = await gateless_house.service.claims.ledger.commit(claims, bypassed=True)
         granted = [verdict == Committed() for verdict in report.verdicts]
         assert granted == granted_one_by_one(claims), f"seed {seed}, world {world}"
 

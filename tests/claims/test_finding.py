@@ -51,7 +51,7 @@ async def test_a_lost_answer_is_found_by_its_key(house: House) -> None:
 
 async def test_a_claim_on_its_way_is_in_flight(house: House) -> None:
     seen = []
-    commit = house.service.ledger.commit
+    commit = house.service.claims.ledger.commit
 
     async def commit_and_look(batch, **how):  # type: ignore[no-untyped-def]
         seen.append((await get(house, "/v1/claims/by-key/k1")).json())
@@ -60,7 +60,7 @@ async def test_a_claim_on_its_way_is_in_flight(house: House) -> None:
             seen.append((await client.get("/v1/claims/by-key/k1")).json())
         return await commit(batch, **how)
 
-    house.service.ledger.commit = commit_and_look  # type: ignore[method-assign]
+    house.service.claims.ledger.commit = commit_and_look  # type: ignore[method-assign]
     await house.claim("k1")
     assert seen == [{"state": "in_flight"}] * 2
     assert (await get(house, "/v1/claims/by-key/k1")).json()["state"] == "confirmed"

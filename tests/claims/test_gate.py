@@ -10,21 +10,10 @@ import redis as sync_redis
 
 from service.claims.claim import Attempt
 from service.claims.gate.gate import ADMISSION_S
-from service.claims.sweeper import Sweeper
 from tests.builders import item_json, resident_id, serial
 from tests.conftest import House
 
-pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture(autouse=True)
-def sweeper_at_rest(monkeypatch: pytest.MonkeyPatch) -> None:
-    """These tests sweep when they say so."""
-
-    async def run(self: Sweeper) -> None:
-        pass
-
-    monkeypatch.setattr(Sweeper, "run", run)
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("sweeper_at_rest")]
 
 
 def gate_of(house: House) -> "sync_redis.Redis[bytes]":
@@ -58,10 +47,10 @@ async def test_all_keys_share_the_jurisdictions_hash_tag(house: House) -> None:
 
 
 async def test_an_older_view_never_overwrites_a_newer(house: House) -> None:
-    old = await house.service.ledger.pools()
+    old = await house.service.claims.ledger.pools()
     await house.claim("k1")
     await house.quiet()
-    await house.service.gate.settle(old)
+    await house.service.claims.gate.settle(old)
     assert house.gate_left() == await left_in_ledger(house)
 
 
@@ -69,7 +58,7 @@ async def test_an_emptied_gate_is_refilled_and_claims_go_on_meanwhile(house: Hou
     await house.claim("k1")
     gate_of(house).flushall()
     assert (await house.claim("k2", items=[item_json(serial_no=serial(2))])).status_code == 201
-    await house.service.sweeper.run_once()
+    await house.service.claims.sweeper.run_once()
     assert house.gate_left() == await left_in_ledger(house)
     taken = await house.claim("k3", items=[item_json(serial_no=serial(1))])
     assert taken.json()["reasons"][0]["code"] == "serial_already_claimed"
@@ -89,20 +78,20 @@ async def test_a_key_renewed_meanwhile_is_not_forgotten(
     await house.set_budget("appliances", 119_980)
     gate_of(house).set(key, "0" * 36)
     gate_of(house).hset("butie:{330402}:memory", "since", 0)  # so that it is sure of itself
-    forget, found, claimed = house.service.gate.forget, asyncio.Event(), asyncio.Event()
+    forget, found, claimed = house.service.claims.gate.forget, asyncio.Event(), asyncio.Event()
 
     async def forget_late(*claim: Any) -> None:
         found.set()
         await claimed.wait()
         await forget(*claim)
 
-    monkeypatch.setattr(house.service.gate, "forget", forget_late)
+    monkeypatch.setattr(house.service.claims.gate, "forget", forget_late)
     sold_at = "2025-06-18T10:19:59+08:00"
     late = asyncio.create_task(house.claim("k1", sold_at=sold_at))
     await found.wait()
     granted = await house.claim("k1", app=other, sold_at=sold_at)
     assert granted.status_code == 201
-    await other.state.service.path.drain()
+    await other.state.service.claims.path.drain()
     claimed.set()
     assert (await late).status_code == 201
     again = await house.claim("k1", app=other, sold_at=sold_at)
@@ -111,7 +100,7 @@ async def test_a_key_renewed_meanwhile_is_not_forgotten(
 
 async def test_an_overdue_admission_is_fenced_and_its_money_is_free_again(house: House) -> None:
     """A worker died between admission and commit."""
-    gate, path = house.service.gate, house.service.path
+    gate, path = house.service.claims.gate, house.service.claims.path
     lost = "019780c3-c9da-76f1-8a29-36f05201f175"
     record = (
         f'{{"until": {int(time.time() * 1000) - 1}, "fen": {{"appliances": 500}},'
@@ -120,7 +109,7 @@ async def test_an_overdue_admission_is_fenced_and_its_money_is_free_again(house:
     gate_of(house).hset("butie:{330402}:admissions", lost, record)
     gate_of(house).hincrby("butie:{330402}:pool:appliances", "flying", 500)
     assert house.gate_left() == await left_in_ledger(house) - 500
-    sweep = await house.service.sweeper.run_once()
+    sweep = await house.service.claims.sweeper.run_once()
     assert (sweep.committed, sweep.given_up) == (0, 1)
     assert house.gate_left() == await left_in_ledger(house)
     fenced = await house.sql("SELECT fenced FROM idempotency_key WHERE idempotency_key = 'lost'")
@@ -132,15 +121,15 @@ async def test_an_overdue_admission_is_fenced_and_its_money_is_free_again(house:
 async def test_a_claim_that_was_given_up_can_never_commit_later(house: House) -> None:
     """The commit is held back until after the fence; the till's retry is granted anew."""
     held: list[UUID] = []
-    commit = house.service.ledger.commit
+    commit = house.service.claims.ledger.commit
 
     async def commit_late(batch, **how):  # type: ignore[no-untyped-def]
         if not held:
             held.extend(claim.claim_id for claim in batch)
-            await house.service.ledger.give_up([claim.attempt for claim in batch])
+            await house.service.claims.ledger.give_up([claim.attempt for claim in batch])
         return await commit(batch, **how)
 
-    house.service.ledger.commit = commit_late  # type: ignore[method-assign]
+    house.service.claims.ledger.commit = commit_late  # type: ignore[method-assign]
     answer = await house.claim("k1")
     assert answer.status_code == 201
     assert answer.json()["claim_id"] != str(held[0])
@@ -150,14 +139,14 @@ async def test_a_claim_that_was_given_up_can_never_commit_later(house: House) ->
 
 async def test_two_attempts_under_one_key_are_given_up_together(house: House) -> None:
     lost = [UUID(int=n) for n in (1, 2)]
-    await house.service.ledger.give_up([Attempt("sandbox", "lost", one) for one in lost])
+    await house.service.claims.ledger.give_up([Attempt("sandbox", "lost", one) for one in lost])
     fenced = await house.sql("SELECT fenced FROM idempotency_key WHERE idempotency_key = 'lost'")
     assert sorted(fenced[0][0]) == lost
 
 
 async def test_a_pool_that_no_policy_knows_does_not_disable_the_gate(house: House) -> None:
     await house.sql("INSERT INTO pool VALUES ('330402', 'elsewhere', 100)")
-    await house.service.sweeper.run_once()
+    await house.service.claims.sweeper.run_once()
     await house.claim("k1")
     await house.quiet()
     assert house.gate_left() == await left_in_ledger(house)
@@ -165,7 +154,7 @@ async def test_a_pool_that_no_policy_knows_does_not_disable_the_gate(house: Hous
 
 async def test_giving_up_a_claim_that_committed_finds_it(house: House) -> None:
     claim_id = UUID((await house.claim("k1")).json()["claim_id"])
-    found = await house.service.ledger.give_up([Attempt("sandbox", "k1", claim_id)])
+    found = await house.service.claims.ledger.give_up([Attempt("sandbox", "k1", claim_id)])
     assert found == {claim_id}
     assert (await house.claim("k1")).headers["idempotency-replayed"] == "true"
 

@@ -128,12 +128,12 @@ async def test_confirm_and_cancel_do_not_undo_each_other(house: House) -> None:
 async def test_a_hold_expires_and_the_cashier_is_told_to_claim_again(house: House) -> None:
     claim_id = await hold(house)
     later(house, minutes=14, seconds=59)
-    assert (await house.service.sweeper.run_once()).expired == 0
+    assert (await house.service.claims.sweeper.run_once()).expired == 0
     later(house, seconds=2)
     late = await post(house, f"/v1/claims/{claim_id}/confirm", headers={"Accept-Language": "en"})
     assert (late.status_code, late.json()["code"]) == (409, "wrong_state")
     assert "claim again" in late.json()["detail"]
-    await house.service.sweeper.run_once()
+    await house.service.claims.sweeper.run_once()
     assert (await get(house, f"/v1/claims/{claim_id}")).json()["state"] == "expired"
     assert (await budget(house))["reserved_fen"] == 0
     assert (await house.claim("h2")).status_code == 201
@@ -150,7 +150,7 @@ async def test_many_sweepers_expire_each_hold_once(house: House) -> None:
     sweeps = [one.sweeper.run_once() for one in (house.service, other) * 4]
     found = await asyncio.gather(*sweeps, return_exceptions=True)
     done = [sweep for sweep in found if isinstance(sweep, Sweep)]  # a busy ledger stops a pass
-    done.append(await house.service.sweeper.run_once())
+    done.append(await house.service.claims.sweeper.run_once())
     rows = await house.sql("SELECT count(*) FROM claim WHERE state = 'expired'")
     assert rows[0][0] == 25
     assert sum(sweep.expired for sweep in done) <= 25
@@ -165,7 +165,7 @@ async def race(house: House, turn: int) -> set[str]:
         ids.append(
             await hold(house, f"h{n}", consumer=person, items=[item_json(serial_no=serial(n))])
         )
-    now, ledger = house.service.clock.now(), house.service.ledger
+    now, ledger = house.service.clock.now(), house.service.claims.ledger
 
     async def expire() -> None:
         await ledger.finish([], now + timedelta(hours=1), due_max=2)
@@ -190,7 +190,7 @@ async def test_confirm_racing_expiry_ends_in_one_of_them(house: House) -> None:
     for turn in range(10):  # one alone may be won by one side
         ended |= await race(house, turn)
     assert ended == {"confirmed", "expired"}
-    await house.service.sweeper.run_once()  # the ledger was asked past the gate
+    await house.service.claims.sweeper.run_once()  # the ledger was asked past the gate
     await assert_books_tie(house)
 
 

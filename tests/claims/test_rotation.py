@@ -85,7 +85,7 @@ async def butie(house: House, *words: str, rotating: bool) -> Result:
 
 async def books_tie(house: House) -> None:
     await house.quiet()
-    await house.service.sweeper.run_once()
+    await house.service.claims.sweeper.run_once()
     audit = await butie(house, "audit", rotating=True)
     assert audit.exit_code == 0, audit.output
 

@@ -64,7 +64,7 @@ async def test_a_kitchen_is_granted_from_its_pool_and_audited_by_its_area(
         database_url, engine_urls.redis_url, tmp_path, policies_dir=policies
     ) as house:
         await sandbox.enrol(house.service.engine, house.service.book, house.folder, NOW)
-        await house.service.sweeper.run_once()
+        await house.service.claims.sweeper.run_once()
         items = [kitchen(price_fen=4_000_000, area_dm2=650)]
         answer = await house.claim("k1", items=items)
         assert (answer.status_code, answer.json()["subsidy_fen"]) == (201, 390_000)

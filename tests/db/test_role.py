@@ -69,7 +69,7 @@ async def test_the_role_sells_holds_refunds_closes_and_exports(limited_house: Ho
     assert export.status_code == 200
     assert export.text.count(sold.json()["claim_id"]) == 2
     await _settles_and_voids(house)
-    await house.service.sweeper.run_once()
+    await house.service.claims.sweeper.run_once()
 
 
 async def _settles_and_voids(house: House) -> None:
@@ -96,7 +96,7 @@ async def test_the_role_spends_through_parts_of_a_pool(
                 headers={"Idempotency-Key": "less"},
             )
         assert less.status_code == 201, less.text
-        await house.service.sweeper.run_once()
+        await house.service.claims.sweeper.run_once()
 
 
 @pytest.mark.parametrize(

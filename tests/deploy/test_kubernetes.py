@@ -16,7 +16,7 @@ import yaml
 from service.config import Settings
 from service.db.reports import CONNECTIONS_MAX as REPORTS
 from service.server.run import DRAIN_S
-from service.wiring import CLAIM_CONNECTIONS, STOP_S
+from service.wiring import CLAIM_CONNECTIONS, CLOSE_S
 from tests.deploy.conftest import DEPLOY, ROOT, tool
 
 pytestmark = pytest.mark.long
@@ -150,8 +150,7 @@ def test_a_release_migrates_in_a_job_of_its_own_and_new_pods_wait_for_it(
 def test_a_pod_that_ends_has_time_to_answer_what_is_under_way(objects: list[Any]) -> None:
     pod = pods(objects)["Deployment"]
     before = pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
-    loops = 3  # stopped one after the other at worst
-    assert pod["terminationGracePeriodSeconds"] >= before + DRAIN_S + loops * STOP_S + 5
+    assert pod["terminationGracePeriodSeconds"] >= before + DRAIN_S + CLOSE_S + 5
 
 
 def test_the_service_selects_the_pods_and_so_do_monitor_budget_and_policy(

@@ -103,7 +103,7 @@ async def until_at_rest(house: House, cluster: Valkey) -> None:
 
 async def exercise(house: House) -> None:
     """Claims, a hold that is cancelled, a refund, a refusal, and a memory that is out of date."""
-    stale = house.service.gate._client
+    stale = house.service.claims.gate._client
     await stale.set(f"butie:{{330402}}:serial:{serial(9)}", "0" * 36)
     for n in (1, 2, 3, 9, 1):
         answer = await house.claim(

@@ -61,11 +61,11 @@ async def test_who_queues_behind_a_trip_that_hangs_is_answered_in_time_all_the_s
         raise AssertionError("nobody waits for this")
 
     batchers = {
-        "quote": service.path._standing_batcher,
-        "confirm": service.lifecycle._endings,
-        "refund": service.lifecycle._refunds,
-        "read": service.lifecycle._claims,
-        "by-key": service.path._key_batcher,
+        "quote": service.claims.path._standing_batcher,
+        "confirm": service.claims.lifecycle._endings,
+        "refund": service.claims.lifecycle._refunds,
+        "read": service.claims.lifecycle._claims,
+        "by-key": service.claims.path._key_batcher,
     }
     batchers[call]._send = hang
     claim_id = "019780c3-c9da-76f1-8a29-36f05201f175"

@@ -17,7 +17,6 @@ import pytest
 from service.claims import sweeper
 from service.claims.gate.gate import Gate
 from service.claims.outcomes import GateAway
-from service.claims.sweeper import Sweeper
 from tests.builders import item_json, resident_id, serial
 from tests.conftest import House, open_house
 from tests.faults.engines import Valkey
@@ -68,19 +67,19 @@ async def test_the_log_tells_once_that_redis_is_away_and_once_that_it_is_back(
         monkeypatch.setattr(sweeper.log, level, lambda event, **facts: events.append(event))
     valkey.freeze(True)
     assert (await claim(shop, 1)).status_code == 201
-    assert shop.service.gate.away
+    assert shop.service.claims.gate.away
     for _ in range(2):
         with pytest.raises(GateAway):
-            await shop.service.sweeper.run_once()
+            await shop.service.claims.sweeper.run_once()
     valkey.freeze(False)
     await gate_is_back(shop)
-    await shop.service.sweeper.run_once()
+    await shop.service.claims.sweeper.run_once()
     assert [event for event in events if event.startswith("gate")] == ["gate_away", "gate_back"]
 
 
 async def gate_is_back(house: House) -> None:
     deadline = time.monotonic() + RECOVERED_WITHIN_S
-    while house.service.gate.away:
+    while house.service.claims.gate.away:
         assert time.monotonic() < deadline, "the gate does not come back"
         await asyncio.sleep(0.05)
 
@@ -96,7 +95,7 @@ async def test_a_stopped_redis_freezes_nobody_and_is_used_again(
         assert (await claim(shop, n)).status_code == 201
         took.append(round(time.monotonic() - started, 3))
     print("claims while Redis is stopped took", took)
-    assert shop.service.gate.away
+    assert shop.service.claims.gate.away
     status, body = await ready(shop)
     assert (status, body["gate"]) == (200, "down")
     assert "ledger decides alone" in body["faults"][0]
@@ -108,10 +107,10 @@ async def test_a_stopped_redis_freezes_nobody_and_is_used_again(
     valkey.freeze(False)
     await gate_is_back(shop)
     await shop.quiet()
-    await shop.service.sweeper.run_once()
+    await shop.service.claims.sweeper.run_once()
     async with shop.client("bureau") as client:
         left = (await client.get("/v1/budgets/appliances")).json()["remaining_fen"]
-    look = await shop.service.gate.view(time.time() + 3600)
+    look = await shop.service.claims.gate.view(time.time() + 3600)
     assert look.left_fen["appliances"] + sum_in_flight(look) == left
     async with shop.client() as client:
         metrics = (await client.get("/metrics")).text
@@ -164,7 +163,7 @@ async def test_an_emptied_redis_is_filled_while_claims_go_on(shop: House, valkey
     statuses = [status for one in selling for status in await one]
     assert set(statuses) == {201}
     await shop.quiet()
-    await shop.service.sweeper.run_once()
+    await shop.service.claims.sweeper.run_once()
     rows = await shop.sql("SELECT allocated_fen - spent_fen FROM pool WHERE pool = 'appliances'")
     assert rows[0][0] == 2_000_000_000 - len(statuses) * 119_980
 
@@ -182,26 +181,21 @@ async def test_in_refuse_mode_claims_wait_for_redis(shop: House, valkey: Valkey)
     valkey.freeze(False)
     service = app.state.service
     deadline = time.monotonic() + RECOVERED_WITHIN_S
-    while service.gate.away and time.monotonic() < deadline:
+    while service.claims.gate.away and time.monotonic() < deadline:
         await asyncio.sleep(0.05)
     assert (await claim(shop, 1, app=app)).status_code == 201
 
 
 async def test_a_ledger_that_was_restored_to_an_older_state_is_followed(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    sweeper_at_rest: None, house: House
 ) -> None:
     """The gate's version is then ahead of the ledger's, and must not stay so."""
-
-    async def run(self: Sweeper) -> None:
-        pass
-
-    monkeypatch.setattr(Sweeper, "run", run)
     for n in range(3):
         await claim(house, n)
     await house.quiet()
     await house.sql("UPDATE pool SET confirmed_fen = 0, version = 1 WHERE pool = 'appliances'")
     assert house.gate_left() == 2_000_000_000 - 3 * 119_980
-    await house.service.sweeper.run_once()
+    await house.service.claims.sweeper.run_once()
     assert house.gate_left() == 2_000_000_000
 
 
@@ -217,9 +211,9 @@ async def test_a_sold_out_pool_is_refused_without_asking_the_ledger(
         raise AssertionError("the ledger was asked")
 
     for name in ("claims_by_key", "standing", "commit"):
-        monkeypatch.setattr(house.service.ledger, name, ask)
+        monkeypatch.setattr(house.service.claims.ledger, name, ask)
     # As if the gate had remembered every key for long enough.
-    gate = house.service.gate._client
+    gate = house.service.claims.gate._client
     await gate.hset("butie:{330402}:memory", "since", 0)
     answer = await claim(house, 1, sold_at=fresh["sold_at"].isoformat())
     assert answer.json()["reasons"][0]["code"] == "budget_exhausted"
@@ -231,13 +225,13 @@ async def test_a_claim_that_bypassed_the_gate_is_found_by_its_retry(
 ) -> None:
     """The gate has never seen its key, and the pool is empty now: the ledger must be asked."""
     await house.set_budget("appliances", 119_980)
-    gate = house.service.gate._client
+    gate = house.service.claims.gate._client
     await gate.hset("butie:{330402}:memory", "since", 0)
     sold_at = (datetime.now(UTC) + house.service.clock.offset).isoformat()
     other = await house.open_worker(redis_url="redis://127.0.0.1:1/0")
     granted = await claim(house, 1, app=other, sold_at=sold_at)
     assert granted.status_code == 201
-    await house.service.sweeper.run_once()
+    await house.service.claims.sweeper.run_once()
     again = await claim(house, 1, sold_at=sold_at)
     assert (again.status_code, again.json()) == (201, granted.json())
 

@@ -96,7 +96,7 @@ async def test_a_commit_held_back_past_its_deadline_cannot_commit_any_more(
     stuck = asyncio.create_task(claim(house, 2))
 
     async def fenced() -> bool:
-        await other.state.service.sweeper.run_once()
+        await other.state.service.claims.sweeper.run_once()
         query = "SELECT 1 FROM idempotency_key WHERE idempotency_key = 'k2' AND claim_id IS NULL"
         return bool(await connection.fetchval(query))
 

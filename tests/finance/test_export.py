@@ -201,7 +201,7 @@ async def test_a_row_dropped_by_hand_after_it_was_summed_cuts_the_file_off(house
     await house.sql("ALTER TABLE journal DISABLE TRIGGER ALL")
     await house.sql("DELETE FROM journal WHERE amount_fen = 7")
     await house.sql("ALTER TABLE journal ENABLE TRIGGER ALL")
-    download = Download(house.service.books, Selection(PLACE, TODAY, TODAY), Layout("csv"))
+    download = Download(house.service.finance.books, Selection(PLACE, TODAY, TODAY), Layout("csv"))
     await download.open()
     with pytest.raises(NotAsAnnounced):
         async for _ in download.pieces():
@@ -439,7 +439,9 @@ async def test_a_client_that_leaves_frees_its_connection_at_once(house: House) -
         return {}
 
     for _ in range(CONNECTIONS_MAX + 1):
-        download = Download(house.service.books, Selection(PLACE, TODAY, TODAY), Layout("ndjson"))
+        download = Download(
+            house.service.finance.books, Selection(PLACE, TODAY, TODAY), Layout("ndjson")
+        )
         await download.open()
         answer = ExportAnswer(download, "csv", {})
         scope = {"type": "http", "asgi": {"spec_version": "2.4"}}
@@ -483,7 +485,9 @@ async def _busy(house: House) -> int:
 async def test_too_many_exports_at_once_are_asked_to_come_again(house: House) -> None:
     downloads = []
     for _ in range(CONNECTIONS_MAX):
-        download = Download(house.service.books, Selection(PLACE, TODAY, TODAY), Layout("csv"))
+        download = Download(
+            house.service.finance.books, Selection(PLACE, TODAY, TODAY), Layout("csv")
+        )
         await download.open()
         downloads.append(download)
     answer = await export_of(house)

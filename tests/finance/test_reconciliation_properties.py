@@ -224,7 +224,7 @@ async def find_planted(
 
     async def stage(reconciling: ReconcileRun) -> None:
         period = Selection(PLACE, scope.from_on, scope.to_on)
-        async with house.service.books.snapshot(period) as (reading, selection):
+        async with house.service.finance.books.snapshot(period) as (reading, selection):
             await reconciling.stage_books(reading, selection.until or 0)
 
     items, summary = await run(mapping, rows, stage, scope)

@@ -351,7 +351,7 @@ async def test_a_run_that_is_killed_fails_and_leaves_nothing(
         )
         answer = await send(house, lines([(claim_id, 1, "成功")]), **{**COLUMNS, **WORDS})
         path = answer.headers["location"]
-        (process,) = house.service.reconciliations._processes.values()
+        (process,) = house.service.finance.reconciliations._processes.values()
         async with house.client("finance") as client:
             assert (await client.get(path)).json()["state"] == "running"
             assert (await client.get(f"{path}/items")).json()["code"] == "wrong_state"
@@ -374,7 +374,7 @@ async def test_a_run_that_is_done_ends_without_a_fault(house: House) -> None:
                 " VALUES ('330402', 'allocation', '2025-06-18', now(), 'cars', 1, 'SLOW')"
             )
             answer = await send(house, lines([(claim_id, 1, "成功")]), **{**COLUMNS, **WORDS})
-            (process,) = house.service.reconciliations._processes.values()
+            (process,) = house.service.finance.reconciliations._processes.values()
             await slow.rollback()
         assert (await ended(house, answer.headers["location"]))["state"] == "done"
         assert await process.wait() == 0
@@ -388,7 +388,7 @@ async def test_a_run_declared_dead_keeps_nothing(house: House) -> None:
             " document_no) VALUES ('330402', 'allocation', '2025-06-18', now(), 'cars', 1, 'SLOW')"
         )
         answer = await send(house, lines([(claim_id, 1, "成功")]), **{**COLUMNS, **WORDS})
-        (process,) = house.service.reconciliations._processes.values()
+        (process,) = house.service.finance.reconciliations._processes.values()
         await house.sql("UPDATE reconciliation SET beat_at = now() - interval '10 minutes'")
         shown = await ended(house, answer.headers["location"])
         await slow.rollback()

@@ -148,7 +148,7 @@ async def test_planned_tranches_and_the_gate_are_shown(house: House) -> None:
         opens_at,
     )
     await house.quiet()
-    await house.service.sweeper.run_once()
+    await house.service.claims.sweeper.run_once()
     scraped = await scrape(house)
     assert value(scraped, "butie_tranche_fen", pool="cars") == 2000
     shown = value(scraped, "butie_tranche_next_timestamp_seconds", pool="cars")
@@ -163,7 +163,7 @@ async def test_a_gate_that_differs_from_the_ledger_is_shown(house: House) -> Non
 
     gate = redis.from_url(str(house.settings.redis_url))
     gate.hincrby("butie:{330402}:pool:cars", "spent", 500)
-    await house.service.sweeper.run_once()
+    await house.service.claims.sweeper.run_once()
     assert value(await scrape(house), "butie_gate_drift_fen", pool="cars") == -500
 
 

@@ -132,7 +132,7 @@ async def test_sold_out_for_today_says_when_the_next_part_opens(house: House) ->
     assert "opens_at" not in for_good
     assert "用完" in for_good["detail"]
     await plan(house, "2025-07-01T00:00:00+08:00")
-    await house.service.sweeper.run_once()
+    await house.service.claims.sweeper.run_once()
     until = (await claim(house, 2)).json()["reasons"][0]
     assert until["code"] == "budget_exhausted"
     assert until["opens_at"] == "2025-07-01T00:00:00+08:00"
@@ -190,7 +190,7 @@ async def test_what_a_tranche_opens_can_be_claimed(house: House) -> None:
     await house.set_budget("appliances", 0)
     assert (await claim(house, 1)).status_code == 409
     await plan(house, house.service.clock.now().isoformat())
-    await house.service.sweeper.run_once()
+    await house.service.claims.sweeper.run_once()
     assert (await claim(house, 1)).status_code == 201
 
 
@@ -201,7 +201,7 @@ async def test_a_planned_tranche_can_be_withdrawn_and_an_opened_one_not(house: H
         answer = await call(house, "POST", path)
         assert (answer.status_code, answer.json()["state"]) == (200, "withdrawn")
     opened = (await plan(house, "2025-06-01T00:00:00+08:00")).json()
-    await house.service.sweeper.run_once()
+    await house.service.claims.sweeper.run_once()
     path = f"/appliances/tranches/{opened['tranche_id']}/withdraw"
     answer = await call(house, "POST", path)
     assert (answer.status_code, answer.json()["code"]) == (409, "tranche_ended")
@@ -215,7 +215,7 @@ async def test_a_tranche_that_has_ended_is_not_planned_money(house: House) -> No
     withdrawn = (await plan(house, "2025-07-01T00:00:00+08:00", 1_000)).json()
     await call(house, "POST", f"/appliances/tranches/{withdrawn['tranche_id']}/withdraw")
     await plan(house, "2025-06-01T00:00:00+08:00", 2_000)
-    await house.service.sweeper.run_once()
+    await house.service.claims.sweeper.run_once()
     await plan(house, "2025-08-01T00:00:00+08:00", 4_000)
     shown = await budget(house, "appliances")
     assert (shown["planned_fen"], shown["next_opens_at"]) == (4_000, "2025-08-01T00:00:00+08:00")

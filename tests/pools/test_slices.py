@@ -14,7 +14,6 @@ import redis as sync_redis
 
 from service.claims.ledger.commit import Commit
 from service.claims.outcomes import GateAway
-from service.claims.sweeper import Sweeper
 from service.db.engine import LedgerAway
 from service.embedded import Engines
 from service.pools import slices
@@ -62,16 +61,6 @@ def tries(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
 
     monkeypatch.setattr(Commit, "_try", noted)
     return ended
-
-
-@pytest.fixture
-def sweeper_at_rest(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only the test sets money aside."""
-
-    async def run(self: Sweeper) -> None:
-        pass
-
-    monkeypatch.setattr(Sweeper, "run", run)
 
 
 async def set_aside(house: House) -> None:
@@ -128,7 +117,7 @@ async def assert_books_tie(house: House) -> None:
     """By the audit: pools, slices, journal, holds, and the gate if there is one."""
     await house.quiet()
     with suppress(GateAway):
-        await house.service.sweeper.run_once()
+        await house.service.claims.sweeper.run_once()
     done = await audit(house)
     without_gate = "Redis does not answer" in done.output
     assert done.output.count("holds") == 7 - without_gate, done.output
@@ -350,17 +339,17 @@ class TestGate:
     async def test_views_may_come_in_any_order_and_again(
         self, sweeper_at_rest: None, sliced: House
     ) -> None:
-        views = await sliced.service.ledger.pools()
+        views = await sliced.service.claims.ledger.pools()
         for n in range(6):
             await sell(sliced, n)
-            views += await sliced.service.ledger.pools()
+            views += await sliced.service.claims.ledger.pools()
         await sliced.quiet()
         left = sliced.gate_left()
         gate = sync_redis.from_url(str(sliced.settings.redis_url))
         for seed in range(20):
             gate.delete("butie:{330402}:pool:appliances")
             random.Random(seed).shuffle(views)
-            await sliced.service.gate.settle(views)
+            await sliced.service.claims.gate.settle(views)
             assert sliced.gate_left() == left
 
     async def test_slices_that_a_restored_ledger_does_not_have_are_dropped(
@@ -372,7 +361,7 @@ class TestGate:
         assert sliced.gate_left() == before - SUBSIDY_FEN
         await sliced.sql("UPDATE pool SET escrow_fen = 0")
         await sliced.sql("DELETE FROM pool_part")  # as a backup of before them has it
-        await sliced.service.sweeper._heal()
+        await sliced.service.claims.sweeper._heal()
         assert sliced.gate_left() == before
 
     async def test_a_pool_that_somebody_holds_keeps_nothing_from_the_gate(
@@ -386,6 +375,6 @@ class TestGate:
             await blocker.execute("SELECT 1 FROM pool FOR UPDATE")
             sync_redis.from_url(str(sliced.settings.redis_url)).flushall()
             with pytest.raises(LedgerAway):
-                await sliced.service.sweeper.run_once()
+                await sliced.service.claims.sweeper.run_once()
             assert sliced.gate_left() == left
         await blocker.close()

@@ -68,7 +68,7 @@ async def test_a_claim_is_todays_burn_and_a_closed_day_is_history(house: House) 
     subsidy_fen = (await house.sql("SELECT sum(amount_fen) FROM journal WHERE kind = 'grant'"))[0][
         0
     ]
-    view = await house.service.watch.run_once()
+    view = await house.service.pools.watch.run_once()
     assert (of(view, "appliances").today_fen, of(view, "appliances").days) == (subsidy_fen, [])
     assert view.forecasts["appliances"].forecast.outlook == "too_early"
     assert view.forecasts["cars"].forecast.outlook == "idle"
@@ -163,7 +163,7 @@ async def test_the_api_tells_the_forecast_that_the_metrics_show(house: House) ->
         await burn_days(house, "cars", 12, 50_000_000)
         watch = watch_at(house, at(LATER, 8))
         made = (await watch.run_once()).forecasts["cars"].forecast
-        object.__setattr__(house.service, "watch", watch)
+        object.__setattr__(house.service.pools, "watch", watch)
         answer = (await bureau.get("/v1/budgets/cars/forecast")).json()
         assert (await bureau.get("/v1/budgets/nope/forecast")).status_code == 404
         assert (await till.get("/v1/budgets/cars/forecast")).status_code == 403
@@ -182,7 +182,7 @@ async def test_the_api_tells_the_forecast_that_the_metrics_show(house: House) ->
 
 async def test_without_a_ledger_a_look_is_the_last_one_or_a_503(house: House) -> None:
     worker = await house.open_worker(database_url="postgresql://x:y@127.0.0.1:1/none")
-    watch = worker.state.service.watch
+    watch = worker.state.service.pools.watch
     with pytest.raises(LedgerAway):
         await watch.view()
     assert watch.last is None
@@ -191,7 +191,7 @@ async def test_without_a_ledger_a_look_is_the_last_one_or_a_503(house: House) ->
 
 
 async def test_however_many_look_the_ledger_is_asked_once(house: House) -> None:
-    await house.service.watch.run_once()
+    await house.service.pools.watch.run_once()
     watch = watch_at(house, NOW)
     views = await asyncio.gather(*(watch.view() for _ in range(200)))
     assert len({id(view) for view in views}) == 1

@@ -174,7 +174,7 @@ async def test_a_keys_last_use_is_noted(house: House) -> None:
     await house.claim("k1")
     used = await house.sql("SELECT last_used_at FROM api_key WHERE label = 'sandbox pos'")
     assert used[0][0] is None
-    await house.service.directory.last_used.write()
+    await house.service.callers.directory.last_used.write()
     used = await house.sql("SELECT last_used_at FROM api_key WHERE label = 'sandbox pos'")
     assert used[0][0] is not None
 

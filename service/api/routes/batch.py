@@ -179,8 +179,12 @@ class _Answers:
         if isinstance(wanted, BadClaim):
             return self._bad(wanted)
         try:
-            seller = await till(self.service.directory, self.caller, wanted.checkout.store_id)
-            outcome = await self.service.path.claim(seller, wanted.idempotency_key, wanted.checkout)
+            seller = await till(
+                self.service.callers.directory, self.caller, wanted.checkout.store_id
+            )
+            outcome = await self.service.claims.path.claim(
+                seller, wanted.idempotency_key, wanted.checkout
+            )
         except Refusal as refusal:
             return self._problem(key, refusal.code)
         except Overloaded:
@@ -189,7 +193,7 @@ class _Answers:
             return self._problem(key, "ledger_unavailable")
         except GateAway:
             return self._problem(key, "gate_unavailable")
-        self.service.tally.count(wanted.checkout, outcome)
+        self.service.claims.tally.count(wanted.checkout, outcome)
         return self._outcome(key, outcome)
 
     def _outcome(self, key: str | None, outcome: Outcome) -> dict[str, Any]:

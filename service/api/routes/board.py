@@ -143,7 +143,7 @@ def _asset(name: str, media_type: str, version: str) -> Response:
 async def _answer(
     service: Service, pages: Pages, view: BoardView, section: Section, language: Language
 ) -> Response:
-    budgets, stale = await service.watch.newest()
+    budgets, stale = await service.pools.watch.newest()
     known = pages.rendered.get((view, section, language))
     if known is None or known[0] is not budgets or known[1] != stale:
         facts = (

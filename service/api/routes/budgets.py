@@ -69,7 +69,7 @@ async def read_budget(service: ServiceOf, pool: str) -> Budget:
 async def read_forecast(service: ServiceOf, pool: str) -> PoolOutlook:
     """The day on which the pool is first empty: a median and an 80 % range. It is made anew every
     quarter of a minute, and is the one that `/board` and `/metrics` show."""
-    budgets = await service.watch.view()
+    budgets = await service.pools.watch.view()
     pool_forecast = budgets.forecasts.get(pool)
     if pool_forecast is None:
         raise Refusal("not_found")

@@ -48,8 +48,8 @@ async def quote(
     request: Request, service: ServiceOf, caller: MayClaim, checkout: CheckoutBody
 ) -> QuoteAnswer:
     """What a checkout would get now, line by line, with no effect."""
-    seller = await till(service.directory, caller, checkout.store_id)
-    priced, found = await service.path.quote(seller, checkout)
+    seller = await till(service.callers.directory, caller, checkout.store_id)
+    priced, found = await service.claims.path.quote(seller, checkout)
     reasons: dict[int, list[ProblemReason]] = {}
     for body in reason_bodies(found, language_of(request)):
         reasons.setdefault(body["line_no"], []).append(ProblemReason(**body))
@@ -107,9 +107,9 @@ async def create_claim(request: Call) -> Response:
     caller = await caller_of(request, service, "claims")
     key = idempotency_key_of(request)
     checkout = await read_body(request, Checkout)
-    seller = await till(service.directory, caller, checkout.store_id)
-    outcome = await service.path.claim(seller, key, checkout)
-    service.tally.count(checkout, outcome)
+    seller = await till(service.callers.directory, caller, checkout.store_id)
+    outcome = await service.claims.path.claim(seller, key, checkout)
+    service.claims.tally.count(checkout, outcome)
     match outcome:
         case Granted(claim):
             return _claim_response(request, claim, {})

@@ -185,7 +185,7 @@ async def export_journal(
     request: Request, service: ServiceOf, query: Annotated[ExportQuery, Query()]
 ) -> Response:
     selection = query.selection(service.settings.jurisdiction)
-    download = Download(service.books, selection, query.layout(), query.compress)
+    download = Download(service.finance.books, selection, query.layout(), query.compress)
     try:
         await download.open()
     except (LedgerAway, ReportsBusy, BookersHang, StandbyBehind):
@@ -213,7 +213,7 @@ async def journal_totals(
     filters = query.selection(service.settings.jurisdiction)
 
     async def read() -> Totals:
-        async with service.books.snapshot(filters) as (connection, selection):
+        async with service.finance.books.snapshot(filters) as (connection, selection):
             return await read_totals(connection, selection)
 
     return await unless_left(request, read())

@@ -40,13 +40,13 @@ async def read_claim_by_key(service: ServiceOf, caller: MayClaim, idempotency_ke
     if not re.fullmatch(KEY_PATTERN, idempotency_key):
         raise Refusal("not_found")
     # Asked first: what ends in between is in the ledger by then.
-    in_flight = service.path.under_way(retailer_id, idempotency_key)
+    in_flight = service.claims.path.under_way(retailer_id, idempotency_key)
     if not in_flight:
         try:
-            in_flight = await service.gate.in_flight(retailer_id, idempotency_key)
+            in_flight = await service.claims.gate.in_flight(retailer_id, idempotency_key)
         except GateAway:
             pass  # the ledger knows what is granted; what is under way elsewhere looks unseen
-    claim = await service.path.claim_of_key(retailer_id, idempotency_key)
+    claim = await service.claims.path.claim_of_key(retailer_id, idempotency_key)
     if claim is not None:
         return claim
     if in_flight:
@@ -66,7 +66,7 @@ async def read_claim(service: ServiceOf, caller: MayClaim, claim_id: str) -> Cla
         wanted = UUID(claim_id)
     except ValueError:
         raise Refusal("not_found") from None
-    claim = await service.lifecycle.claim(own_retailer(caller), wanted)
+    claim = await service.claims.lifecycle.claim(own_retailer(caller), wanted)
     if claim is None:
         raise Refusal("not_found")
     return claim

@@ -114,7 +114,9 @@ async def list_keys(
     limit: Limit = 100,
 ) -> Any:
     """Every key, or one retailer's, by id; never a secret."""
-    await service.directory.last_used.write()  # what other workers noted comes within seconds
+    await (
+        service.callers.directory.last_used.write()
+    )  # what other workers noted comes within seconds
     rows, more = await read_page(service, api_key, Key, cursor, limit, retailer_id)
     return Keys(rows, more)
 

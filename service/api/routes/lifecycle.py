@@ -54,7 +54,7 @@ ClaimId = Annotated[UUID, Depends(_claim_id)]
 )
 async def confirm(request: Request, service: ServiceOf, caller: MayClaim, claim_id: ClaimId) -> Any:
     """The customer has paid: the hold becomes a grant. A repeat is harmless."""
-    found = await service.lifecycle.end(own_retailer(caller), claim_id, "confirmed")
+    found = await service.claims.lifecycle.end(own_retailer(caller), claim_id, "confirmed")
     return _ended(request, found, "confirm")
 
 
@@ -66,7 +66,7 @@ async def confirm(request: Request, service: ServiceOf, caller: MayClaim, claim_
 )
 async def cancel(request: Request, service: ServiceOf, caller: MayClaim, claim_id: ClaimId) -> Any:
     """The sale came to nothing: the hold gives everything back. A repeat is harmless."""
-    found = await service.lifecycle.end(own_retailer(caller), claim_id, "cancelled")
+    found = await service.claims.lifecycle.end(own_retailer(caller), claim_id, "cancelled")
     return _ended(request, found, "cancel")
 
 
@@ -124,7 +124,7 @@ async def refund(
 ) -> Response:
     """Give back the subsidy of these lines, all or none, once for each Idempotency-Key. The
     amounts are those of the claim, whatever the rules are now."""
-    found = await service.lifecycle.refund(
+    found = await service.claims.lifecycle.refund(
         own_retailer(caller), idempotency_key, claim_id, body.lines, body.reason
     )
     match found:
@@ -176,7 +176,7 @@ async def invoice(
     if not body.date.year >= 2000 or body.date > business_day(service.clock.now()):
         return invalid_field(request, "date", "invoice_date")
     wanted = Invoice(body.number, body.code or "", body.date, body.buyer, body.total_fen)
-    found = await service.lifecycle.invoice(own_retailer(caller), claim_id, wanted)
+    found = await service.claims.lifecycle.invoice(own_retailer(caller), claim_id, wanted)
     match found:
         case Invoice():
             return body

@@ -58,7 +58,7 @@ async def readyz(service: ServiceOf) -> Response:
         faults.append(f"ledger: {ledger}")
     gate_up = True
     try:
-        await service.gate.ping()
+        await service.claims.gate.ping()
     except GateAway:
         gate_up = False
         faults.append(f"gate: Redis does not answer; {WITHOUT_GATE[service.settings.gate_mode]}")

@@ -210,7 +210,7 @@ async def _start(
         reconciliations = Reconciliations(connection, service.settings.jurisdiction)
         if not await reconciliations.open(run):
             raise Refusal("reconciliations_running")
-        await service.reconciliations.start(run, file, with_matched=with_matched)
+        await service.finance.reconciliations.start(run, file, with_matched=with_matched)
         reconciliation = await reconciliations.read(run.reconciliation_id)
     assert reconciliation is not None, "Bug! A reconciliation just opened is gone."
     return reconciliation

@@ -1,6 +1,6 @@
 """Closes the days of the journal in order. The digest of a day includes the one before.
 
-Day D closes at 00:30 on D + 1 (Asia/Shanghai). ShutdownBudget numbers the day's entries without gaps,
+Day D closes at 00:30 on D + 1 (Asia/Shanghai). Closing numbers the day's entries without gaps,
 hashes each one (`journal_seal`) and stores the digest of the day (`journal_day`). A later entry is
 booked on the next open day: the SQL function `booking_day()` returns that day, and locks it against
 closing until the booking transaction ends.
@@ -11,7 +11,7 @@ from datetime import date, datetime, time, timedelta
 import asyncpg
 import structlog
 
-from service.background import Passes
+from service.background import Loop
 from service.clock import Clock
 from service.core.calendar import SHANGHAI
 from service.core.funding import rates_of
@@ -72,14 +72,9 @@ class DayCloser:
         self._reports = reports
         self._book = book
         self._clock = clock
-        self._passes = Passes("closing", EVERY_S, (LedgerAway, ReportsBusy))
 
-    def stop(self) -> None:
-        self._passes.stop()
-
-    async def run(self) -> None:
-        """Close each day when it is due, until stopped."""
-        await self._passes.run(self.run_once)
+    def loop(self) -> Loop:
+        return Loop("closing", EVERY_S, self.run_once, expected=(LedgerAway, ReportsBusy))
 
     async def run_once(self) -> list[date]:
         """Close every day that is due. Returns these days. Raises LedgerAway or ReportsBusy."""
