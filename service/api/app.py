@@ -15,8 +15,9 @@ from starlette.responses import Response
 
 from service.api.auth import Refusal
 from service.api.bodies import InvalidBody
+from service.api.bounds import Bound, Bounds
 from service.api.document import openapi, operation_id
-from service.api.edge import BodyTooLarge, Bounds, Edge
+from service.api.edge import BodyTooLarge, Edge
 from service.api.invalid import invalid_fields, summary
 from service.api.problems import language_of, problem
 from service.api.routes import (
@@ -59,6 +60,9 @@ ROUTES = (
     claims, batch, finding, lifecycle, budgets, exports, settlements, reconciliations, retailers,
     keys, ops, board,
 )  # fmt: skip
+
+# Answered by the edge itself, without FastAPI's stack.
+SHORTCUTS = {("POST", "/v1/claims"): claims.create_claim}
 
 
 def create_app() -> FastAPI:
@@ -104,18 +108,23 @@ def make_app(settings: Settings) -> FastAPI:
     edge = tracing.edge if tracing else Edge
     app.middleware_stack = edge(
         app=app.build_middleware_stack(),
-        bounds=Bounds(
-            body_max_bytes=settings.body_max_bytes,
-            body_max_bytes_of={
-                "/v1/claims/batch": settings.body_max_bytes * BATCH_BODY_FACTOR,
-                "/v1/reconciliations": reconciliations.FILE_MAX_BYTES,
-            },
-            requests_max=settings.requests_max,
-        ),
-        shortcuts={("POST", "/v1/claims"): claims.create_claim},
+        bounds=bounds_of(settings),
+        shortcuts=SHORTCUTS,
         on_fault=_answer_fault,
     )
     return app
+
+
+def bounds_of(settings: Settings) -> Bounds:
+    return Bounds(
+        Bound(settings.body_max_bytes),
+        {
+            "/v1/claims/batch": Bound(settings.body_max_bytes * BATCH_BODY_FACTOR),
+            "/v1/reconciliations": reconciliations.FILE_BOUND,
+        },
+        requests_max=settings.requests_max,
+        hot=[path for _, path in SHORTCUTS],
+    )
 
 
 def _tracing() -> "Tracing | None":

@@ -4,9 +4,9 @@ from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 from fastapi import Depends, Request, Security
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security import HTTPBearer
 
-from service.api.edge import Call
+from service.api.edge import header
 from service.claims.claim import Seller, SellerStanding
 from service.core.sentences import Sentence
 from service.retailers.directory import Caller, Directory
@@ -35,43 +35,45 @@ _bearer = HTTPBearer(auto_error=False, description="an API key of the right scop
 
 
 def allowed(scope: Scope) -> Callable[..., Awaitable[Caller]]:
-    """A dependency: the caller, if the key is good and has the scope."""
+    """A dependency, called directly by a shortcut: the caller, whose key must have the scope.
+    Raises as `check_key` does."""
 
     async def caller(
         request: Request,
         service: ServiceOf,
-        bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
+        _: Annotated[object, Security(_bearer)] = None,  # read below; this puts it on the document
     ) -> Caller:
-        secret = bearer.credentials if bearer else None
-        return await check_key(request, service, secret, scope)
+        scheme, _, secret = header(request, b"authorization").partition(" ")
+        bearer = scheme.lower() == "bearer"
+        return await check_key(request, service, secret.strip() if bearer else "", scope)
 
     return caller
 
 
-async def caller_of(request: Call, service: Service, scope: Scope) -> Caller:
-    """The caller, if the key is good and has the scope. Raises Refusal or TooMany."""
-    scheme, _, secret = request.header(b"authorization").partition(" ")
-    good = scheme.lower() == "bearer"
-    return await check_key(request, service, secret.strip() if good else None, scope)
-
-
-async def check_key(request: Request, service: Service, secret: str | None, scope: Scope) -> Caller:
-    """Whose key it is, if it is good and has the scope. Raises Refusal, TooMany or LedgerAway."""
-    found = await service.callers.directory.caller(secret) if secret else None
-    if found is None:
+async def check_key(request: Request, service: Service, secret: str, scope: Scope) -> Caller:
+    """The owner of the key, which must have the scope. Raises Refusal, TooMany or LedgerAway."""
+    caller = await service.callers.directory.caller(secret) if secret else None
+    if caller is None:
         raise Refusal("unauthorized")
-    if scope not in found.scopes:
+    if scope not in caller.scopes:
         raise Refusal("missing_scope")
     if service.callers.limiter is not None:
         try:
-            request.scope["butie.rate_headers"] = await service.callers.limiter.take(found.key_id)
+            request.scope["butie.rate_headers"] = await service.callers.limiter.take(caller.key_id)
         except TooMany as error:
             request.scope["butie.rate_headers"] = error.headers
             raise
-    return found
+    return caller
 
 
-MayClaim = Annotated[Caller, Depends(allowed("claims"))]
+# One dependency a scope: FastAPI calls it once for each request, and the rate limiter counts that.
+may_claim = allowed("claims")
+may_finance = allowed("finance")
+may_read_budgets = allowed("budgets:read")
+is_admin = allowed("admin")
+MayClaim = Annotated[Caller, Depends(may_claim)]
+MayFinance = Annotated[Caller, Depends(may_finance)]
+IsAdmin = Annotated[Caller, Depends(is_admin)]
 
 
 def own_retailer(caller: Caller) -> str:

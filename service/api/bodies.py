@@ -30,27 +30,23 @@ class InvalidBody(Exception):
 
 
 def json_body(model: type[Model]) -> Callable[[Request], Awaitable[Model]]:
-    """A dependency: the request's body as this model. Raises InvalidBody."""
+    """A dependency, called directly by a shortcut: the request's body as this model. Raises
+    InvalidBody or BodyTooLarge."""
 
     async def read(request: Request) -> Model:
-        return await read_body(request, model)
+        body = await request.body()
+        if body.count(b",") > COMMAS_MAX:
+            raise BodyTooLarge
+        try:
+            value = model.model_validate_json(body, context=serial_formats(request))
+        except ValidationError as error:
+            raise InvalidBody(error) from None
+        # Without the blanks each name is followed by this; so may be a piece of a text.
+        if body.translate(None, BLANKS).count(b'":') > _names_in(value):
+            each_name_once(body)
+        return value
 
     return read
-
-
-async def read_body(request: Request, model: type[Model]) -> Model:
-    """The request's body as this model. Raises InvalidBody or BodyTooLarge."""
-    body = await request.body()
-    if body.count(b",") > COMMAS_MAX:
-        raise BodyTooLarge
-    try:
-        found = model.model_validate_json(body, context=serial_formats(request))
-    except ValidationError as error:
-        raise InvalidBody(error) from None
-    # Without the blanks each name is followed by this; so may be a piece of a text.
-    if body.translate(None, BLANKS).count(b'":') > _names_in(found):
-        each_name_once(body)
-    return found
 
 
 def serial_formats(request: Request) -> SerialFormats | None:

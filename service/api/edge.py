@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uuid_utils import uuid7
 
 from service import metrics
+from service.api.bounds import Bounds
 from service.api.problems import problem
 from service.ops.logs import REQUEST_ID
 
@@ -51,35 +52,24 @@ DOCS_PAGE = (
 
 
 class Call(Request):
-    """A request as a shortcut gets it: its body is read, its headers are at hand."""
+    """A request as a shortcut gets it: with its body."""
 
-    def __init__(self, scope: Scope, headers: Mapping[bytes, bytes], body: bytes = b"") -> None:
+    def __init__(self, scope: Scope, body: bytes) -> None:
         super().__init__(scope)
         self._body = body
-        self._by_name = headers
-
-    def header(self, name: bytes) -> str:
-        """The header of this name in lower case; empty if there is none. Of several, the first."""
-        return self._by_name.get(name, b"").decode("latin-1")
 
 
-Endpoint = Callable[[Call], Awaitable[Response]]
+def header(request: Request, name: bytes) -> str:
+    """The header of this name in lower case; the first of several, empty without one."""
+    value: bytes = request.scope["butie.headers"].get(name, b"")
+    return value.decode("latin-1")
+
+
+Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class BodyTooLarge(Exception):
     """The body passed the limit."""
-
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """How much is taken at once: bytes of a body, by path where it differs, and requests."""
-
-    body_max_bytes: int
-    body_max_bytes_of: Mapping[str, int]
-    requests_max: int
-
-    def body_max(self, path: str) -> int:
-        return self.body_max_bytes_of.get(path, self.body_max_bytes)
 
 
 @dataclass(slots=True)
@@ -111,7 +101,7 @@ class Edge:
     async def answer(self, endpoint: Endpoint, scope: Scope, receive: Receive) -> Response:
         """The whole answer of a shortcut, with all headers. Raises nothing."""
         started = time.perf_counter()
-        headers = dict(reversed(scope["headers"]))
+        headers = scope["butie.headers"] = dict(reversed(scope["headers"]))
         request_id = scope["butie.request_id"] = _request_id(headers)
         REQUEST_ID.set(request_id)
         self._under_way += 1
@@ -129,17 +119,18 @@ class Edge:
     async def _answer(
         self, endpoint: Endpoint, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive
     ) -> Response:
-        early = self._refused_early(scope, headers)
+        body_max_bytes = self.bounds.of(scope["path"]).body_max_bytes
+        early = self._refused_early(scope, headers, body_max_bytes)
         if early is not None:
             return problem(Request(scope), early)
-        body = await _read(receive, self.bounds.body_max(scope["path"]))
-        return await endpoint(Call(scope, headers, body))
+        body = await _read(receive, body_max_bytes)
+        return await endpoint(Call(scope, body))
 
     # --- everything else ----------------------------------------------------------------
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
-        headers = dict(reversed(scope["headers"]))
+        headers = scope["butie.headers"] = dict(reversed(scope["headers"]))
         request_id = scope["butie.request_id"] = _request_id(headers)
         structlog.contextvars.clear_contextvars()
         REQUEST_ID.set(request_id)
@@ -154,9 +145,10 @@ class Edge:
 
         self._under_way += 1
         try:
-            early = self._refused_early(scope, headers)
+            body_max_bytes = self.bounds.of(scope["path"]).body_max_bytes
+            early = self._refused_early(scope, headers, body_max_bytes)
             app = self.app if early is None else problem(Request(scope), early)
-            bounded = _counted(receive, self.bounds.body_max(scope["path"]))
+            bounded = _counted(receive, body_max_bytes)
             await app(scope, bounded, send_with_headers)
         except Exception as error:
             response = await self.on_fault(Request(scope), error)
@@ -166,12 +158,14 @@ class Edge:
             self._under_way -= 1
             self._record(scope, status, time.perf_counter() - started)
 
-    def _refused_early(self, scope: Scope, headers: Mapping[bytes, bytes]) -> str | None:
+    def _refused_early(
+        self, scope: Scope, headers: Mapping[bytes, bytes], body_max_bytes: int
+    ) -> str | None:
         """The problem's code, if not even the body has to be read."""
         if self._under_way > self.bounds.requests_max and scope["path"] not in QUIET_PATHS:
             return "overloaded"
         announced = headers.get(b"content-length", b"0")
-        if announced.isdigit() and int(announced) > self.bounds.body_max(scope["path"]):
+        if announced.isdigit() and int(announced) > body_max_bytes:
             return "body_too_large"
         return None
 

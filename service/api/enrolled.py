@@ -5,22 +5,20 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import sqlalchemy as sa
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Query, Request
 
-from service.api.act_context import act_context
-from service.api.auth import Refusal, allowed
+from service.api.auth import Refusal
+from service.api.ids import path_id
 from service.api.invalid import invalid_field
 from service.api.problems import documented
 from service.core.calendar import SHANGHAI
 from service.core.checkout import StoreId, Strict, Text
 from service.db.engine import connect
-from service.retailers.directory import Caller
-from service.retailers.enrol import Kind, NotEnrolled, State, page, set_state
+from service.retailers.enrol import NotEnrolled, page
 from service.wiring import Service
 
 LIMIT_MAX = 500
 WITH_BODY = ("malformed_request", "body_too_large", "invalid_field")
-IsAdmin = Annotated[Caller, Depends(allowed("admin"))]
 Limit = Annotated[int, Query(ge=1, le=LIMIT_MAX)]
 After = Annotated[StoreId | None, Query(description="`next_cursor` of the page before")]
 
@@ -35,13 +33,6 @@ def admin_router() -> APIRouter:
 
 class ReasonBody(Strict):
     reason: Text
-
-
-def path_id(text: str) -> str:
-    """An id of a path that may be one at all: not every text is one to PostgreSQL (NUL)."""
-    if not text.isascii() or not text.isprintable():
-        raise Refusal("not_found")
-    return text
 
 
 async def read_one(service: Service, table: sa.Table, shape: Any, wanted: str) -> Any:
@@ -82,15 +73,6 @@ def _columns(table: sa.Table, shape: Any) -> list[sa.Column[Any]]:
 def _shaped(shape: Any, row: sa.Row[Any]) -> Any:
     """The row as the API shows it, with instants in the time zone of the business."""
     return shape(*(one.astimezone(SHANGHAI) if isinstance(one, datetime) else one for one in row))
-
-
-async def set_state_of(
-    service: Service, caller: Caller, kind: Kind, subject_id: str, state: State, reason: str
-) -> None:
-    async with act_context(service, caller) as context:
-        found = await set_state(context, kind, path_id(subject_id), state, reason)
-    if not found:
-        raise Refusal("not_found")
 
 
 def refused(request: Request, error: NotEnrolled) -> Any:

@@ -3,23 +3,32 @@
 import re
 from typing import Annotated, Any
 
-from fastapi import Header
+from fastapi import Depends, Header
 
 from service.api.auth import Refusal
-from service.api.edge import Call
 
 KEY_PATTERN = r"^[!-~]{1,255}$"
 
 _KEY = re.compile(KEY_PATTERN)
 
-IdempotencyKey = Annotated[
-    str,
-    Header(
-        alias="Idempotency-Key",
-        pattern=KEY_PATTERN,
-        description="one for each request, the same on every retry",
-    ),
-]
+
+async def idempotency_key(
+    key: Annotated[
+        str,
+        Header(
+            alias="Idempotency-Key",
+            json_schema_extra={"pattern": KEY_PATTERN},
+            description="one for each request, the same on every retry",
+        ),
+    ],
+) -> str:
+    """A dependency, called directly by a shortcut: the header's value. Raises Refusal."""
+    if not _KEY.fullmatch(key):
+        raise Refusal("invalid_idempotency_key")
+    return key
+
+
+IdempotencyKey = Annotated[str, Depends(idempotency_key)]
 
 # The OpenAPI entry of an answer that may be a repeat.
 REPLAYED: dict[str, Any] = {
@@ -30,15 +39,3 @@ REPLAYED: dict[str, Any] = {
         },
     }
 }
-
-
-async def idempotency_key(key: IdempotencyKey) -> str:
-    return key
-
-
-def idempotency_key_of(request: Call) -> str:
-    """The header's value. Raises Refusal."""
-    key = request.header(b"idempotency-key")
-    if not _KEY.fullmatch(key):
-        raise Refusal("invalid_idempotency_key")
-    return key

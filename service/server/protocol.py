@@ -15,6 +15,7 @@ from uvicorn.protocols.http.httptools_impl import (
     RequestResponseCycle,
 )
 
+from service.api.bounds import BODY_S, Bounds
 from service.api.edge import NO_PAGE, NO_STORE, SAFE_HEADERS, Edge, Endpoint
 from service.api.problems import MEDIA_TYPE, preferred_language, problem_body
 from service.core.sentences import Language
@@ -23,10 +24,6 @@ from service.core.sentences import Language
 HEAD_MAX_BYTES = 32 * 1024
 # From the connection, or the first byte of the next request, to the head's end.
 HEAD_S = 10.0
-# From the head's end to the body's: a batch of 4 MiB over a poor line.
-BODY_S = 30.0
-# A finance file of a hundred megabytes, over an office's line.
-BODY_S_OF = {b"/v1/reconciliations": 600.0}
 # A client that has taken nothing of its answer for so long has hung. It would keep an export's
 # snapshot and connection for as long as its socket is there. (Over a poor line it takes a while to
 # be seen to take something: the kernel asks for more when a third of its buffer is empty.)
@@ -44,6 +41,7 @@ _SAFE = b"".join(
 class GuardedProtocol(HttpToolsProtocol):
     """One connection."""
 
+    _bounds: Bounds | None = None
     # When what is expected must be here, in the loop's time, and the timer that looks: one that
     # is set anew for each step of each request would cost more.
     _expected_by: float | None = None
@@ -57,6 +55,8 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        edge = getattr(self.app, "middleware_stack", None)
+        self._bounds = edge.bounds if isinstance(edge, Edge) else None
         if len(self.connections) > CONNECTIONS_MAX:
             self._refuse("overloaded")
             return
@@ -87,8 +87,10 @@ class GuardedProtocol(HttpToolsProtocol):
             return
         self._in_head = False
         self._head_bytes = 0
-        self._expect_within(BODY_S_OF.get(self.url.partition(b"?")[0], BODY_S))
         super().on_headers_complete()
+        bounds = self._bounds
+        body_s = BODY_S if bounds is None else bounds.of(self.scope.get("path", "")).body_s
+        self._expect_within(body_s)
 
     def on_body(self, body: bytes) -> None:
         self._head_bytes = 0

@@ -11,6 +11,8 @@ import pytest
 import redis as sync_redis
 import uvicorn
 
+from service.api.app import bounds_of
+from service.api.bounds import BODY_S, Bound, Bounds
 from service.server import protocol
 from service.server.protocol import GuardedProtocol
 from tests.builders import item_json, resident_id, serial
@@ -45,6 +47,30 @@ async def test_each_key_has_a_bucket_and_all_workers_share_it(house: House) -> N
     assert statuses.count(429) == 2
     async with house.client("bureau", workers[0]) as client:
         assert (await client.get("/v1/budgets")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("role", "method", "path"),
+    [
+        ("pos", "GET", "/v1/claims"),
+        ("finance", "GET", "/v1/settlements"),
+        ("finance", "POST", "/v1/settlements/019780c3-c9da-76f1-8a29-36f05201f175/approve"),
+        (
+            "finance",
+            "POST",
+            "/v1/reconciliations?from=2025-06-18&to=2025-06-18&claim_id=c&amount=a",
+        ),
+        ("bureau", "GET", "/v1/budgets"),
+        ("admin", "GET", "/v1/retailers"),
+    ],
+)
+async def test_a_request_counts_once_against_its_keys_rate(
+    house: House, role: str, method: str, path: str
+) -> None:
+    app = await house.open_worker(**SLOW, rate_limit_burst=10)
+    async with house.client(role, app) as client:
+        answer = await client.request(method, path)
+    assert answer.headers["ratelimit"].startswith('"key";r=9;')
 
 
 async def test_strangers_leave_no_buckets_behind(house: House) -> None:
@@ -119,11 +145,22 @@ async def test_a_bug_is_a_problem_with_its_request_id_and_tells_nothing(house: H
 async def port(house: House, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
     """A server with short patience in front of the house's app."""
     monkeypatch.setattr(protocol, "HEAD_S", 0.4)
-    monkeypatch.setattr(protocol, "BODY_S", 0.4)
+    hurried = Bounds(
+        Bound(65_536, body_s=0.4),
+        {"/v1/claims/{claim_id}/refunds": Bound(100_000, body_s=60)},
+        requests_max=1000,
+        hot=["/v1/claims"],
+    )
+    monkeypatch.setattr(house.app.middleware_stack, "bounds", hurried)
     monkeypatch.setattr(protocol, "CONNECTIONS_MAX", 20)
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
-        house.app, http=GuardedProtocol, lifespan="off", log_config=None, server_header=False
+        house.app,
+        http=GuardedProtocol,
+        lifespan="off",
+        log_config=None,
+        server_header=False,
+        proxy_headers=False,  # as the service runs: with it the app is wrapped, and has no bounds
     )
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
@@ -209,6 +246,29 @@ async def test_a_slow_body_is_cut_off_and_leaves_nothing(house: House, port: int
     assert await house.footprint() == before
 
 
+async def test_a_route_with_bounds_of_its_own_may_take_longer_and_bring_more(
+    house: House, port: int
+) -> None:
+    nowhere = "/v1/claims/019780c3-c9da-76f1-8a29-36f05201f175/refunds"
+
+    def post(path: str, *body: bytes, pause_s: float = 0.0) -> bytes:
+        head = (
+            f"POST {path}?slowly=1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+            f"Content-Length: {sum(map(len, body))}\r\nIdempotency-Key: k\r\n"
+            f"Authorization: Bearer {house.keys['pos']}\r\n\r\n"
+        )
+        return talk(port, head.encode(), *body, pause_s=pause_s)
+
+    parts = (b'{"lines": [1], ', b'"reason": "r"}')
+    slow = [asyncio.to_thread(post, path, *parts, pause_s=1) for path in (nowhere, "/v1/quotes")]
+    own, usual = await asyncio.gather(*slow)
+    assert own.startswith(b"HTTP/1.1 404 ")
+    assert usual.startswith(b"HTTP/1.1 408 ")
+    large = b" " * 80_000
+    assert (await asyncio.to_thread(post, nowhere, large)).startswith(b"HTTP/1.1 400 ")
+    assert (await asyncio.to_thread(post, "/v1/quotes", large)).startswith(b"HTTP/1.1 413 ")
+
+
 async def test_connections_have_a_bound(house: House, port: int) -> None:
     idle = [socket.create_connection(("127.0.0.1", port)) for _ in range(20)]
     await asyncio.sleep(0.1)
@@ -262,6 +322,37 @@ async def test_a_batch_may_be_larger_than_a_claim(house: House) -> None:
         alone = await client.post("/v1/claims", content=body, headers={"Idempotency-Key": "k"})
         batch = await client.post("/v1/claims/batch", content=body)
     assert (alone.status_code, batch.status_code) == (413, 400)
+
+
+def test_a_bound_holds_for_a_template_and_the_usual_one_for_all_else() -> None:
+    usual, photo, batch = Bound(10), Bound(1000, body_s=90), Bound(160)
+    bounds = Bounds(
+        usual,
+        {"/v1/claims/{claim_id}/photos": photo, "/v1/claims/batch": batch},
+        requests_max=1,
+        hot=["/v1/claims"],
+    )
+    assert bounds.of("/v1/claims/019780c3-c9da-76f1-8a29-36f05201f175/photos") is photo
+    assert bounds.of("/v1/claims/batch") is batch
+    for path in (
+        "/v1/claims",
+        "/v1/claims/x",
+        "/v1/claims//photos",
+        "/v1/claims/x/y/photos",
+        "/v1/claims/x/photos/1",
+        "/v2/v1/claims/x/photos",
+        "",
+    ):
+        assert bounds.of(path) is usual, path
+
+
+async def test_each_bound_is_that_of_a_route(house: House) -> None:
+    """A route that gets another path would lose its bound silently."""
+    bounds = bounds_of(house.settings)
+    assert bounds.templates <= house.app.openapi()["paths"].keys()
+    assert bounds.of("/v1/claims").body_max_bytes == house.settings.body_max_bytes
+    assert bounds.of("/v1/reconciliations") == Bound(256 << 20, body_s=600)
+    assert bounds.of("/v1/settlements").body_s == BODY_S
 
 
 async def test_callers_ids_that_could_be_a_persons_are_not_kept(house: House) -> None:

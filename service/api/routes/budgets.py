@@ -11,9 +11,10 @@ from pydantic import AfterValidator, Field, TypeAdapter
 from pydantic_core import PydanticCustomError
 
 from service.api.act_context import act_context
-from service.api.auth import Refusal, ServiceOf, allowed
+from service.api.auth import IsAdmin, Refusal, ServiceOf, may_read_budgets
 from service.api.bodies import json_body, takes
 from service.api.idempotency import REPLAYED, IdempotencyKey
+from service.api.ids import path_uuid
 from service.api.invalid import invalid_field
 from service.api.models import Budgets, PoolOutlook
 from service.api.problems import documented, problem
@@ -32,28 +33,25 @@ from service.pools.adjustments import (
 )
 from service.pools.budgets import Allocation, Budget, read_budgets
 from service.pools.tranches import Tranche, list_tranches, plan, withdraw
-from service.retailers.directory import Caller
-from service.wiring import Service
 
 router = APIRouter(
     prefix="/v1/budgets",
     tags=["budgets"],
     responses=documented("unauthorized", "missing_scope", "ledger_unavailable"),
 )
-MayRead = Depends(allowed("budgets:read"))
-IsAdmin = Annotated[Caller, Depends(allowed("admin"))]
+MAY_READ = [Depends(may_read_budgets)]
 WITH_BODY = ("malformed_request", "body_too_large", "invalid_field", "not_found")
 ADJUSTMENT_JSON = TypeAdapter(Adjustment)
 
 
-@router.get("", dependencies=[MayRead])
+@router.get("", dependencies=MAY_READ)
 async def list_budgets(service: ServiceOf) -> Budgets:
     """What each pool was allocated, what of it is confirmed and reserved, and what is left."""
     async with driver(service.engine) as connection:
         return Budgets(await read_budgets(connection, service.settings.jurisdiction))
 
 
-@router.get("/{pool}", dependencies=[MayRead], responses=documented("not_found"))
+@router.get("/{pool}", dependencies=MAY_READ, responses=documented("not_found"))
 async def read_budget(service: ServiceOf, pool: str) -> Budget:
     """The state of one pool. Amounts in fen."""
     async with driver(service.engine) as connection:
@@ -65,7 +63,7 @@ async def read_budget(service: ServiceOf, pool: str) -> Budget:
     raise Refusal("not_found")
 
 
-@router.get("/{pool}/forecast", dependencies=[MayRead], responses=documented("not_found"))
+@router.get("/{pool}/forecast", dependencies=MAY_READ, responses=documented("not_found"))
 async def read_forecast(service: ServiceOf, pool: str) -> PoolOutlook:
     """The day on which the pool is first empty: a median and an 80 % range. It is made anew every
     quarter of a minute, and is the one that `/board` and `/metrics` show."""
@@ -123,13 +121,13 @@ async def post_adjustment(
     service: ServiceOf,
     caller: IsAdmin,
     pool: str,
-    idempotency_key: IdempotencyKey,
     body: Annotated[AdjustmentBody, Depends(json_body(AdjustmentBody))],
+    idempotency_key: IdempotencyKey,
 ) -> Response:
     """Raise or lower a budget, never below what is spent, once for each Idempotency-Key."""
     allocation = Allocation(pool, body.delta_fen, body.document_no, body.reason)
     async with act_context(service, caller) as context:
-        found = await adjust(context, idempotency_key, allocation, _pools(service))
+        found = await adjust(context, idempotency_key, allocation, service.book.pools)
     match found:
         case Adjustment():
             headers = {"Idempotency-Replayed": "true"} if found.replayed else {}
@@ -158,15 +156,24 @@ class TrancheBody(Strict):
     document_no: Text
 
 
+async def _known_pool(service: ServiceOf, pool: str) -> str:
+    if pool not in service.book.pools:
+        raise Refusal("not_found")
+    return pool
+
+
+KnownPool = Annotated[str, Depends(_known_pool)]
+TrancheId = Annotated[UUID, path_uuid("tranche_id")]
+
+
 @dataclass(frozen=True, slots=True)
 class Tranches:
     tranches: Sequence[Tranche]
 
 
-@router.get("/{pool}/tranches", dependencies=[MayRead], responses=documented("not_found"))
-async def read_tranches(service: ServiceOf, pool: str) -> Tranches:
+@router.get("/{pool}/tranches", dependencies=MAY_READ, responses=documented("not_found"))
+async def read_tranches(service: ServiceOf, pool: KnownPool) -> Tranches:
     """What of the budget is planned, has opened or was withdrawn, by time."""
-    _known(service, pool)
     async with connect(service.engine) as connection:
         return Tranches(await list_tranches(connection, service.settings.jurisdiction, pool))
 
@@ -181,14 +188,13 @@ async def read_tranches(service: ServiceOf, pool: str) -> Tranches:
 async def post_tranche(
     service: ServiceOf,
     caller: IsAdmin,
-    pool: str,
     body: Annotated[TrancheBody, Depends(json_body(TrancheBody))],
+    pool: KnownPool,
 ) -> Any:
     """Plan a tranche. A repeat is harmless: one paper brings the same sum at one time only once."""
-    _known(service, pool)
     async with act_context(service, caller) as context:
         return await plan(
-            context, pool, body.opens_at, body.amount_fen, body.document_no, _pools(service)
+            context, pool, body.opens_at, body.amount_fen, body.document_no, service.book.pools
         )
 
 
@@ -197,27 +203,14 @@ async def post_tranche(
     response_model=Tranche,
     responses=documented("not_found", "tranche_ended"),
 )
-async def post_withdrawal(service: ServiceOf, caller: IsAdmin, pool: str, tranche_id: str) -> Any:
+async def post_withdrawal(
+    service: ServiceOf, caller: IsAdmin, pool: KnownPool, tranche_id: TrancheId
+) -> Any:
     """Take a tranche back that is still planned. A repeat is harmless."""
-    _known(service, pool)
-    try:
-        wanted = UUID(tranche_id)
-    except ValueError:
-        raise Refusal("not_found") from None
     async with act_context(service, caller) as context:
-        found = await withdraw(context, pool, wanted)
-    if found is None:
+        tranche = await withdraw(context, pool, tranche_id)
+    if tranche is None:
         raise Refusal("not_found")
-    if found.state != "withdrawn":
+    if tranche.state != "withdrawn":
         raise Refusal("tranche_ended")
-    return found
-
-
-def _pools(service: Service) -> set[str]:
-    """Every pool that a policy of ours knows."""
-    return {scheme for policy in service.book.policies for scheme in policy.schemes}
-
-
-def _known(service: Service, pool: str) -> None:
-    if pool not in _pools(service):
-        raise Refusal("not_found")
+    return tranche

@@ -6,10 +6,10 @@ from typing import Annotated, assert_never
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import TypeAdapter
 
-from service.api.auth import MayClaim, ServiceOf, allowed, caller_of, till
-from service.api.bodies import json_body, read_body, takes
-from service.api.edge import Call
-from service.api.idempotency import REPLAYED, idempotency_key, idempotency_key_of
+from service.api.auth import MayClaim, ServiceOf, may_claim, till
+from service.api.bodies import json_body, takes
+from service.api.edge import header
+from service.api.idempotency import REPLAYED, idempotency_key
 from service.api.models import QuoteAnswer, QuoteLine
 from service.api.problems import (
     ProblemReason,
@@ -33,7 +33,8 @@ LINKS = {
 }
 CLAIM_ROUTE = SimpleNamespace(path="/v1/claims")
 
-CheckoutBody = Annotated[Checkout, Depends(json_body(Checkout))]
+read_checkout = json_body(Checkout)
+CheckoutBody = Annotated[Checkout, Depends(read_checkout)]
 ALWAYS = ("unauthorized", "missing_scope", "ledger_unavailable")
 WITH_BODY = (*ALWAYS, "malformed_request", "body_too_large", "invalid_field")
 
@@ -96,17 +97,17 @@ async def quote(
             "gate_unavailable",
         ),
     },
-    dependencies=[Depends(allowed("claims")), Depends(idempotency_key)],
+    dependencies=[Depends(may_claim), Depends(idempotency_key)],
     openapi_extra=takes(Checkout),
 )
-async def create_claim(request: Call) -> Response:
+async def create_claim(request: Request) -> Response:
     """Grant the subsidy of this sale: all lines or none, once for each Idempotency-Key. With
     `hold` it is reserved, to be confirmed or cancelled later."""
     request.scope["route"] = CLAIM_ROUTE
     service: Service = request.app.state.service
-    caller = await caller_of(request, service, "claims")
-    key = idempotency_key_of(request)
-    checkout = await read_body(request, Checkout)
+    caller = await may_claim(request, service)
+    key = await idempotency_key(header(request, b"idempotency-key"))
+    checkout = await read_checkout(request)
     seller = await till(service.callers.directory, caller, checkout.store_id)
     outcome = await service.claims.path.claim(seller, key, checkout)
     service.claims.tally.count(checkout, outcome)
@@ -123,7 +124,7 @@ async def create_claim(request: Call) -> Response:
     assert_never(outcome)
 
 
-def _claim_response(request: Call, claim: Claim, headers: dict[str, str]) -> Response:
+def _claim_response(request: Request, claim: Claim, headers: dict[str, str]) -> Response:
     claim_id = str(claim.claim_id)
     request.scope["butie.log"] = {"claim_id": claim_id}
     headers = {"Location": f"/v1/claims/{claim_id}", **headers}

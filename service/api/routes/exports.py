@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from service import metrics
-from service.api.auth import ServiceOf, allowed
+from service.api.auth import ServiceOf, may_finance
 from service.api.problems import documented
 from service.api.query import each_once
 from service.core.checkout import Day
@@ -29,7 +29,7 @@ from service.finance.journal.totals import Totals, read_totals
 router = APIRouter(
     prefix="/v1/exports/journal",
     tags=["finance"],
-    dependencies=[Depends(allowed("finance")), Depends(each_once)],
+    dependencies=[Depends(may_finance), Depends(each_once)],
     responses=documented(
         "unauthorized",
         "missing_scope",

@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 
 from service.api.auth import MayClaim, Refusal, ServiceOf, own_retailer
 from service.api.idempotency import KEY_PATTERN
+from service.api.ids import ClaimId
 from service.api.models import ClaimPage, InFlight
 from service.api.problems import documented
 from service.api.query import End, Start, only
@@ -60,13 +61,9 @@ async def read_claim_by_key(service: ServiceOf, caller: MayClaim, idempotency_ke
     response_model=Claim,
     responses=documented(*ALWAYS, "not_found"),
 )
-async def read_claim(service: ServiceOf, caller: MayClaim, claim_id: str) -> Claim:
+async def read_claim(service: ServiceOf, caller: MayClaim, claim_id: ClaimId) -> Claim:
     """One of your own claims, as it stands."""
-    try:
-        wanted = UUID(claim_id)
-    except ValueError:
-        raise Refusal("not_found") from None
-    claim = await service.claims.lifecycle.claim(own_retailer(caller), wanted)
+    claim = await service.claims.lifecycle.claim(own_retailer(caller), claim_id)
     if claim is None:
         raise Refusal("not_found")
     return claim

@@ -9,20 +9,19 @@ from fastapi import Depends, Query, Request
 from pydantic import Field
 
 from service.api.act_context import act_context
-from service.api.auth import Refusal, ServiceOf
+from service.api.auth import IsAdmin, Refusal, ServiceOf
 from service.api.bodies import json_body, takes
 from service.api.enrolled import (
     WITH_BODY,
     After,
-    IsAdmin,
     Limit,
     ReasonBody,
     admin_router,
-    path_id,
     read_one,
     read_page,
     refused,
 )
+from service.api.ids import path_id
 from service.api.problems import documented
 from service.api.query import only
 from service.core.checkout import StoreId, Strict, Text

@@ -1,7 +1,6 @@
 """A claim after its grant: confirm, cancel, refund, invoice."""
 
 from typing import Annotated, Any, assert_never
-from uuid import UUID
 
 import structlog
 from fastapi import APIRouter, Depends, Request, Response
@@ -11,6 +10,7 @@ from pydantic_core import PydanticCustomError
 from service.api.auth import MayClaim, Refusal, ServiceOf, own_retailer
 from service.api.bodies import json_body, takes
 from service.api.idempotency import REPLAYED, IdempotencyKey
+from service.api.ids import ClaimId
 from service.api.invalid import invalid_field
 from service.api.problems import documented, language_of, problem
 from service.api.wrong_state import Wish, wrong_state
@@ -34,16 +34,6 @@ router = APIRouter(prefix="/v1/claims/{claim_id}", tags=["claims"])
 REFUND_JSON = TypeAdapter(Refund)
 ALWAYS = ("unauthorized", "missing_scope", "ledger_unavailable", "not_found", "wrong_state")
 WITH_BODY = (*ALWAYS, "malformed_request", "body_too_large", "invalid_field")
-
-
-async def _claim_id(claim_id: str) -> UUID:
-    try:
-        return UUID(claim_id)
-    except ValueError:
-        raise Refusal("not_found") from None
-
-
-ClaimId = Annotated[UUID, Depends(_claim_id)]
 
 
 @router.post(
@@ -119,8 +109,8 @@ async def refund(
     service: ServiceOf,
     caller: MayClaim,
     claim_id: ClaimId,
-    idempotency_key: IdempotencyKey,
     body: Annotated[RefundRequest, Depends(json_body(RefundRequest))],
+    idempotency_key: IdempotencyKey,
 ) -> Response:
     """Give back the subsidy of these lines, all or none, once for each Idempotency-Key. The
     amounts are those of the claim, whatever the rules are now."""

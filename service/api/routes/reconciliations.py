@@ -13,7 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 from pydantic_core import PydanticCustomError
 from uuid_utils.compat import uuid7
 
-from service.api.auth import Refusal, ServiceOf, allowed
+from service.api.auth import MayFinance, Refusal, ServiceOf, may_finance
+from service.api.bounds import Bound
+from service.api.ids import path_uuid
 from service.api.problems import documented, language_of, problem
 from service.api.query import each_once, only
 from service.api.routes.exports import MEDIA_TYPES, Name, StoreName
@@ -38,19 +40,16 @@ from service.finance.reconcile.reconciliations import (
 )
 from service.finance.reconcile.run import ReconcileSummary
 from service.finance.reconcile.sentences import BAD_ROW_SENTENCES, fault_sentence
-from service.retailers.directory import Caller
 from service.wiring import Service
-
-MayFinance = Annotated[Caller, Depends(allowed("finance"))]
 
 router = APIRouter(
     prefix="/v1/reconciliations",
     tags=["finance"],
-    dependencies=[Depends(allowed("finance")), Depends(each_once)],
+    dependencies=[Depends(may_finance), Depends(each_once)],
     responses=documented("unauthorized", "missing_scope", "ledger_unavailable", "overloaded"),
 )
-# A million rows of the longest kind.
-FILE_MAX_BYTES = 256 << 20
+# A million rows of the longest kind, over an office's line.
+FILE_BOUND = Bound(256 << 20, body_s=600.0)
 PIECE_BYTES = 1 << 20
 BAD_ROWS_SHOWN = 20
 
@@ -140,14 +139,7 @@ class ReconciliationListResponse(BaseModel):
     reconciliations: list[ReconciliationResponse]
 
 
-async def _reconciliation_id(reconciliation_id: str) -> UUID:
-    try:
-        return UUID(reconciliation_id)
-    except ValueError:
-        raise Refusal("not_found") from None
-
-
-ReconciliationId = Annotated[UUID, Depends(_reconciliation_id)]
+ReconciliationId = Annotated[UUID, path_uuid("reconciliation_id")]
 FILE = {"schema": {"type": "string", "format": "binary"}}
 
 

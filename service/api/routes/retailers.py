@@ -1,34 +1,43 @@
 """Retailers and their stores: enrolled, suspended, resumed."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import Depends, Query, Request
+import sqlalchemy as sa
+from fastapi import Depends, Path, Query, Request
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
 from service.api.act_context import act_context
-from service.api.auth import Refusal, ServiceOf
+from service.api.auth import IsAdmin, Refusal, ServiceOf
 from service.api.bodies import json_body, takes
 from service.api.enrolled import (
     WITH_BODY,
     After,
-    IsAdmin,
     Limit,
     ReasonBody,
     admin_router,
     read_one,
     read_page,
     refused,
-    set_state_of,
 )
+from service.api.ids import path_id
 from service.api.problems import documented
 from service.api.query import only
 from service.core.checkout import StoreId, Strict, Text
 from service.db.tables import retailer, store
-from service.retailers.enrol import NewStore, NotEnrolled, add_retailer, add_stores, good_uscc
+from service.retailers.enrol import (
+    Kind,
+    NewStore,
+    NotEnrolled,
+    State,
+    add_retailer,
+    add_stores,
+    good_uscc,
+    set_state,
+)
 
 router = admin_router()
 
@@ -109,40 +118,6 @@ async def get_retailer(service: ServiceOf, caller: IsAdmin, retailer_id: str) ->
     return await read_one(service, retailer, Retailer, retailer_id)
 
 
-@router.post(
-    "/retailers/{retailer_id}/suspend",
-    response_model=Retailer,
-    responses=documented(*WITH_BODY, "not_found"),
-    openapi_extra=takes(ReasonBody),
-)
-async def suspend_retailer(
-    service: ServiceOf,
-    caller: IsAdmin,
-    retailer_id: str,
-    body: Annotated[ReasonBody, Depends(json_body(ReasonBody))],
-) -> Any:
-    """Its next claim is refused, everywhere within seconds. A repeat is harmless."""
-    await set_state_of(service, caller, "retailer", retailer_id, "suspended", body.reason)
-    return await read_one(service, retailer, Retailer, retailer_id)
-
-
-@router.post(
-    "/retailers/{retailer_id}/resume",
-    response_model=Retailer,
-    responses=documented(*WITH_BODY, "not_found"),
-    openapi_extra=takes(ReasonBody),
-)
-async def resume_retailer(
-    service: ServiceOf,
-    caller: IsAdmin,
-    retailer_id: str,
-    body: Annotated[ReasonBody, Depends(json_body(ReasonBody))],
-) -> Any:
-    """It may claim again. A repeat is harmless."""
-    await set_state_of(service, caller, "retailer", retailer_id, "active", body.reason)
-    return await read_one(service, retailer, Retailer, retailer_id)
-
-
 # --- stores -----------------------------------------------------------------------------
 
 
@@ -218,35 +193,50 @@ async def get_store(service: ServiceOf, caller: IsAdmin, store_id: str) -> Any:
     return await read_one(service, store, Store, store_id)
 
 
-@router.post(
-    "/stores/{store_id}/suspend",
-    response_model=Store,
-    responses=documented(*WITH_BODY, "not_found"),
-    openapi_extra=takes(ReasonBody),
+# --- suspend and resume -----------------------------------------------------------------
+
+SWITCHES: tuple[tuple[str, State, str], ...] = (
+    (
+        "suspend",
+        "suspended",
+        "Its next claim is refused, everywhere within seconds. A repeat is harmless.",
+    ),
+    ("resume", "active", "It may claim again. A repeat is harmless."),
 )
-async def suspend_store(
-    service: ServiceOf,
-    caller: IsAdmin,
-    store_id: str,
-    body: Annotated[ReasonBody, Depends(json_body(ReasonBody))],
-) -> Any:
-    """Its next claim is refused, everywhere within seconds. A repeat is harmless."""
-    await set_state_of(service, caller, "store", store_id, "suspended", body.reason)
-    return await read_one(service, store, Store, store_id)
 
 
-@router.post(
-    "/stores/{store_id}/resume",
-    response_model=Store,
-    responses=documented(*WITH_BODY, "not_found"),
-    openapi_extra=takes(ReasonBody),
-)
-async def resume_store(
-    service: ServiceOf,
-    caller: IsAdmin,
-    store_id: str,
-    body: Annotated[ReasonBody, Depends(json_body(ReasonBody))],
-) -> Any:
-    """It may claim again. A repeat is harmless."""
-    await set_state_of(service, caller, "store", store_id, "active", body.reason)
-    return await read_one(service, store, Store, store_id)
+def _add_switches(kind: Kind, table: sa.Table, shape: type[Retailer | Store]) -> None:
+    """The two routes that suspend and resume a retailer or a store."""
+    for verb, state, description in SWITCHES:
+        router.add_api_route(
+            f"/{kind}s/{{{kind}_id}}/{verb}",
+            _switch(kind, state, table, shape),
+            methods=["POST"],
+            name=f"{verb}_{kind}",
+            description=description,
+            response_model=shape,
+            responses=documented(*WITH_BODY, "not_found"),
+            openapi_extra=takes(ReasonBody),
+        )
+
+
+def _switch(
+    kind: Kind, state: State, table: sa.Table, shape: type[Retailer | Store]
+) -> Callable[..., Awaitable[Any]]:
+    async def switch(
+        service: ServiceOf,
+        caller: IsAdmin,
+        subject_id: Annotated[str, Path(alias=f"{kind}_id")],
+        body: Annotated[ReasonBody, Depends(json_body(ReasonBody))],
+    ) -> Any:
+        async with act_context(service, caller) as context:
+            known = await set_state(context, kind, path_id(subject_id), state, body.reason)
+        if not known:
+            raise Refusal("not_found")
+        return await read_one(service, table, shape, subject_id)
+
+    return switch
+
+
+_add_switches("retailer", retailer, Retailer)
+_add_switches("store", store, Store)

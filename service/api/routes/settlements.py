@@ -1,19 +1,22 @@
 """Settlements: drafted with one key, approved with another, paid; or voided while a draft."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Annotated, Self, assert_never
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Response
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+from pydantic import BaseModel, Field, TypeAdapter, model_validator
 from pydantic_core import PydanticCustomError
 
-from service.api.auth import Refusal, ServiceOf, allowed
+from service.api.auth import MayFinance, Refusal, ServiceOf, may_finance
 from service.api.bodies import json_body, takes
+from service.api.ids import path_uuid
 from service.api.problems import documented
 from service.api.query import only
 from service.api.routes.exports import Name
-from service.core.checkout import Day, Text
+from service.core.checkout import Day, Strict, Text
 from service.core.money import WHOLE_BP
 from service.finance.settlements.settlement import (
     AdvanceOutstanding,
@@ -37,21 +40,16 @@ from service.finance.settlements.statement import (
     read_statement,
 )
 from service.retailers.directory import Caller
-
-MayFinance = Annotated[Caller, Depends(allowed("finance"))]
+from service.wiring import Service
 
 router = APIRouter(
     prefix="/v1/settlements",
     tags=["finance"],
-    dependencies=[Depends(allowed("finance"))],
+    dependencies=[Depends(may_finance)],
     responses=documented("unauthorized", "missing_scope", "ledger_unavailable", "overloaded"),
 )
 WITH_BODY = ("malformed_request", "body_too_large", "invalid_field")
 STATEMENT_JSON = TypeAdapter(Statement)
-
-
-class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
 
 
 class SettlementBody(Strict):
@@ -81,14 +79,7 @@ class SettlementList(BaseModel):
     settlements: list[Settlement]
 
 
-async def _settlement_id(settlement_id: str) -> UUID:
-    try:
-        return UUID(settlement_id)
-    except ValueError:
-        raise Refusal("not_found") from None
-
-
-SettlementId = Annotated[UUID, Depends(_settlement_id)]
+SettlementId = Annotated[UUID, path_uuid("settlement_id")]
 
 
 @router.post(
@@ -106,9 +97,8 @@ async def draft_settlement(
 ) -> Settlement:
     """Freeze a retailer's invoiced entries of a period, each settled once, with their net."""
     period = SettlementPeriod(body.retailer_id, body.from_on, body.to_on)
-    actor = SettlementActor(caller.key_id, service.clock.now())
-    async with service.reports.connection() as connection:
-        settlements = Settlements(connection, service.settings.jurisdiction)
+    actor = _actor(service, caller)
+    async with _settlements(service) as settlements:
         if body.advance_bp is None:
             outcome = await settlements.draft(period, actor)
         else:
@@ -127,17 +117,14 @@ async def list_settlements(
     state: Annotated[SettlementState | None, Query()] = None,
 ) -> SettlementList:
     """The newest ones."""
-    async with service.reports.connection() as connection:
-        settlements = Settlements(connection, service.settings.jurisdiction)
+    async with _settlements(service) as settlements:
         return SettlementList(settlements=await settlements.newest(retailer, state))
 
 
 @router.get("/{settlement_id}", responses=documented("not_found"))
 async def read_settlement(service: ServiceOf, settlement_id: SettlementId) -> Settlement:
-    async with service.reports.connection() as connection:
-        return _answer(
-            await Settlements(connection, service.settings.jurisdiction).read(settlement_id)
-        )
+    async with _settlements(service) as settlements:
+        return _answer(await settlements.read(settlement_id))
 
 
 @router.get(
@@ -182,9 +169,8 @@ async def approve_settlement(
 ) -> Settlement:
     """Approve, with another key than the draft's. Refunds and advances that came since are
     netted; nothing is approved for a suspended retailer."""
-    actor = SettlementActor(caller.key_id, service.clock.now())
-    async with service.reports.connection() as connection:
-        settlements = Settlements(connection, service.settings.jurisdiction)
+    actor = _actor(service, caller)
+    async with _settlements(service) as settlements:
         return _answer(await settlements.approve(settlement_id, actor))
 
 
@@ -200,9 +186,8 @@ async def pay_settlement(
     body: Annotated[PaymentBody, Depends(json_body(PaymentBody))],
 ) -> Settlement:
     """Note the payment of an approved settlement, with its reference."""
-    actor = SettlementActor(caller.key_id, service.clock.now())
-    async with service.reports.connection() as connection:
-        settlements = Settlements(connection, service.settings.jurisdiction)
+    actor = _actor(service, caller)
+    async with _settlements(service) as settlements:
         return _answer(await settlements.pay(settlement_id, body.payment_reference, actor))
 
 
@@ -218,10 +203,20 @@ async def void_settlement(
     body: Annotated[VoidBody, Depends(json_body(VoidBody))],
 ) -> Settlement:
     """Withdraw a draft that was made in error. It stays on record; its entries are free again."""
-    actor = SettlementActor(caller.key_id, service.clock.now())
-    async with service.reports.connection() as connection:
-        settlements = Settlements(connection, service.settings.jurisdiction)
+    actor = _actor(service, caller)
+    async with _settlements(service) as settlements:
         return _answer(await settlements.void(settlement_id, body.reason, actor))
+
+
+@asynccontextmanager
+async def _settlements(service: Service) -> AsyncIterator[Settlements]:
+    """On a connection of its own. Raises LedgerAway or ReportsBusy."""
+    async with service.reports.connection() as connection:
+        yield Settlements(connection, service.settings.jurisdiction)
+
+
+def _actor(service: Service, caller: Caller) -> SettlementActor:
+    return SettlementActor(caller.key_id, service.clock.now())
 
 
 def _answer(outcome: SettlementOutcome) -> Settlement:
