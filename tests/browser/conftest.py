@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.browser.seed import fill
-from tests.serve.test_serve import read, served
+from tests.serve.sandbox import read, served
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("chrome")
 # No look-ups of its own, and no sandbox where the tests run as root.

@@ -9,7 +9,7 @@ from service.board.form import day, money
 from service.board.words import WORDS
 from tests.browser.conftest import Site, wait_for
 from tests.browser.seed import TODAY
-from tests.serve.test_serve import family, paste
+from tests.serve.sandbox import family, paste
 
 pytestmark = [pytest.mark.browser, pytest.mark.long, pytest.mark.timeout(600)]
 

@@ -22,7 +22,7 @@ import yaml
 from tests.builders import checkout_json, item_json, resident_id, serial, uscc
 from tests.deploy.conftest import DEPLOY, ROOT, tool
 from tests.faults.engines import Valkey
-from tests.serve.test_serve import free_port
+from tests.serve.sandbox import free_port
 from tests.upgrade.rolling import Release, Served, enrol
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]

@@ -17,7 +17,7 @@ from service.config import Settings
 from service.embedded.engine import wheel_file
 from service.server.run import DRAIN_S
 from tests.deploy.conftest import DEPLOY, ROOT, tool
-from tests.serve.test_serve import free_port
+from tests.serve.sandbox import free_port
 
 pytestmark = pytest.mark.long
 

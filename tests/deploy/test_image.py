@@ -24,7 +24,7 @@ import pytest
 from service.embedded import Engines
 from tests.builders import checkout_json, item_json
 from tests.deploy.conftest import DEPLOY, ROOT, tool
-from tests.serve.test_serve import free_port
+from tests.serve.sandbox import free_port
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from tests.serve.test_serve import free_port
+from tests.serve.sandbox import free_port
 
 PROMETHEUS = Path(__file__).parents[2] / "deploy" / "prometheus"
 DAY_S = 86_400

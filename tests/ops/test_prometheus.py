@@ -21,7 +21,7 @@ from loadtests.seed import seed_sandbox
 from tests.ops.declared import declared
 from tests.ops.prometheus import Prometheus, scraping
 from tests.ops.shopping import Tills
-from tests.serve.test_serve import BUTIE, environment, served
+from tests.serve.sandbox import BUTIE, environment, served
 
 pytestmark = [
     pytest.mark.long,

@@ -18,7 +18,7 @@ import yaml
 from service.cli import app
 from service.embedded import postgres
 from tests.builders import uscc
-from tests.serve.test_serve import free_port
+from tests.serve.sandbox import free_port
 from tests.upgrade.former import ROOT
 from tests.upgrade.rolling import Release, engines, enrol
 from tests.upgrade.seed import seed

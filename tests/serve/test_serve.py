@@ -1,130 +1,56 @@
 """`butie serve` as a newcomer runs it: a process of its own, with engines of its own."""
 
 import json
-import os
 import re
-import shlex
 import shutil
 import signal
 import socket
 import subprocess
-import sys
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 
 from service.config import SANDBOX_PII_KEY
 from tests.builders import checkout_json
-
-BUTIE = str(Path(sys.executable).with_name("butie"))
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
-def environment(folder: Path, **settings: str) -> dict[str, str]:
-    clean = {name: text for name, text in os.environ.items() if not name.startswith("BUTIE_")}
-    return clean | {"BUTIE_DATA_DIR": str(folder / "data")} | settings
-
-
-@contextmanager
-def served(folder: Path, **settings: str) -> Iterator[tuple["subprocess.Popen[str]", Path]]:
-    """A started `butie serve` and the file of what it says; it is up when it says so."""
-    said = folder / "said.txt"
-    port = settings.pop("BUTIE_PORT", str(free_port()))
-    with said.open("w") as output:
-        process = subprocess.Popen(
-            [BUTIE, "serve"],
-            env=environment(folder, BUTIE_PORT=port, **settings),
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-    try:
-        deadline = time.monotonic() + 110  # a busy machine is no fault
-        while "Ctrl-C stops everything" not in said.read_text():
-            assert process.poll() is None, said.read_text()
-            assert time.monotonic() < deadline, said.read_text()
-            time.sleep(0.1)
-        yield process, said
-    finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGINT)
-            process.wait(30)
-
-
-def family(process: "subprocess.Popen[str]") -> list[psutil.Process]:
-    return psutil.Process(process.pid).children(recursive=True)
-
-
-def paste(said: Path) -> dict[str, Any]:
-    """Run the curl line that the welcome shows, without curl."""
-    text = said.read_text()
-    words = shlex.split(text[text.index("curl -s") : text.index("  API  ")])
-    headers = dict(word.split(": ", 1) for word in words if re.match(r"[A-Z][\w-]+: ", word))
-    body = words[words.index("-d") + 1].encode()
-    request = urllib.request.Request(words[2], body, headers)
-    with urllib.request.urlopen(request) as answer:
-        claim: dict[str, Any] = json.load(answer)
-    return claim
-
-
-def scrape_until(base_url: str, line: str) -> str:
-    """The metrics, as soon as they have this line."""
-    deadline = time.monotonic() + 60
-    shown = ""
-    while line not in shown:
-        assert time.monotonic() < deadline, shown
-        with suppress(OSError), urllib.request.urlopen(base_url + "/metrics") as answer:
-            shown = answer.read().decode()
-    return shown
-
-
-def read(folder: Path, path: str, role: str = "bureau") -> Any:
-    known = json.loads((folder / "data" / "sandbox.json").read_text())
-    request = urllib.request.Request(
-        known["base_url"] + path, headers={"Authorization": f"Bearer {known['keys'][role]}"}
-    )
-    with urllib.request.urlopen(request) as answer:
-        return json.load(answer)
-
-
-def confirmed_fen(folder: Path) -> int:
-    return int(read(folder, "/v1/budgets/appliances")["confirmed_fen"])
+from tests.serve.sandbox import (
+    BUTIE,
+    confirmed_fen,
+    environment,
+    family,
+    paste,
+    read,
+    refused,
+    scrape_until,
+    served,
+)
 
 
 def test_the_line_shown_at_the_start_gets_a_claim_granted_and_ctrl_c_leaves_nothing(
     tmp_path: Path,
 ) -> None:
-    with served(tmp_path) as (process, said):
-        claim = paste(said)
+    with served(tmp_path) as (process, output):
+        claim = paste(output)
         assert claim["state"] == "confirmed"
         assert claim["created_at"].startswith("2025-06-18T10:0")
-        assert "nanhu-2025" in said.read_text()
-        command = re.search(r"`(\S+) policy show`", said.read_text())
+        assert "nanhu-2025" in output.read_text()
+        command = re.search(r"`(\S+) policy show`", output.read_text())
         assert command is not None and shutil.which(command[1])
-        assert paste(said) == claim
+        assert paste(output) == claim
         children = family(process)
         assert {"postgres", "valkey-server"} <= {child.name() for child in children}
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 0
     assert not [child for child in children if child.is_running()]
-    assert "Traceback" not in said.read_text()
+    assert "Traceback" not in output.read_text()
 
 
 def test_a_second_start_keeps_data_keys_and_clock_also_after_a_kill(tmp_path: Path) -> None:
-    with served(tmp_path) as (process, said):
-        claim = paste(said)
+    with served(tmp_path) as (process, output):
+        claim = paste(output)
         keys = json.loads((tmp_path / "data" / "sandbox.json").read_text())["keys"]
         children = family(process)
         process.kill()
@@ -141,8 +67,8 @@ def test_a_second_start_keeps_data_keys_and_clock_also_after_a_kill(tmp_path: Pa
 
 
 def test_two_workers_serve_one_sandbox_and_end_with_their_terminal(tmp_path: Path) -> None:
-    with served(tmp_path, BUTIE_WORKERS="2") as (process, said):
-        claim = paste(said)
+    with served(tmp_path, BUTIE_WORKERS="2") as (process, output):
+        claim = paste(output)
         assert confirmed_fen(tmp_path) == claim["subsidy_fen"]
         known = json.loads((tmp_path / "data" / "sandbox.json").read_text())
         left = 2_000_000_000 - claim["subsidy_fen"]
@@ -160,21 +86,6 @@ def test_two_workers_serve_one_sandbox_and_end_with_their_terminal(tmp_path: Pat
         assert alive == []
 
 
-def refused(folder: Path, command: str = "serve", **settings: str) -> str:
-    """The sentence with which the command refuses, exit code 1."""
-    ended = subprocess.run(
-        [BUTIE, command],
-        env=environment(folder, **settings),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=60,
-    )
-    assert ended.returncode == 1, ended.stdout
-    assert "Traceback" not in ended.stdout
-    return ended.stdout
-
-
 def test_a_port_in_use_is_one_sentence(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
@@ -184,12 +95,12 @@ def test_a_port_in_use_is_one_sentence(tmp_path: Path) -> None:
 
 def test_the_clock_cannot_go_back_over_later_data(tmp_path: Path) -> None:
     start = "2025-07-01T09:00:00+08:00"
-    with served(tmp_path, BUTIE_CLOCK=start) as (_, said):
-        assert "2025-07-01T09:00" in said.read_text()
+    with served(tmp_path, BUTIE_CLOCK=start) as (_, output):
+        assert "2025-07-01T09:00" in output.read_text()
     earlier = refused(tmp_path, BUTIE_CLOCK="2025-06-30T09:00:00+08:00", BUTIE_PORT="0")
     assert "cannot go backwards" in earlier
-    with served(tmp_path, BUTIE_CLOCK=start) as (_, said):
-        assert "2025-07-01T09:00" in said.read_text()
+    with served(tmp_path, BUTIE_CLOCK=start) as (_, output):
+        assert "2025-07-01T09:00" in output.read_text()
 
 
 PRODUCTION = {
@@ -240,14 +151,14 @@ def test_confirmed_values_let_the_service_start(tmp_path: Path) -> None:
     confirmations = tmp_path / "confirmed.txt"
     confirmations.write_text(lines)
     settings = {"BUTIE_REFUSE_ASSUMED": "1", "BUTIE_CONFIRMATIONS": str(confirmations)}
-    with served(tmp_path, **settings) as (_, said):
-        assert paste(said)["state"] == "confirmed"
+    with served(tmp_path, **settings) as (_, output):
+        assert paste(output)["state"] == "confirmed"
     confirmations.write_text(lines.replace("rounding = down", "rounding = half_up", 1))
     assert "nanhu-2025/rounding = down" in refused(tmp_path, **settings, BUTIE_PORT="0")
 
 
 def test_the_logs_and_metrics_hold_no_secret_and_no_id_number(tmp_path: Path) -> None:
-    with served(tmp_path, BUTIE_LOG_LEVEL="debug", BUTIE_LOG_FORMAT="json") as (_, said):
+    with served(tmp_path, BUTIE_LOG_LEVEL="debug", BUTIE_LOG_FORMAT="json") as (_, output):
         known = json.loads((tmp_path / "data" / "sandbox.json").read_text())
         id_number = checkout_json()["consumer"]["id_number"]
         bodies = [
@@ -270,7 +181,7 @@ def test_the_logs_and_metrics_hold_no_secret_and_no_id_number(tmp_path: Path) ->
                 urllib.request.urlopen(request)
         with urllib.request.urlopen(known["base_url"] + "/metrics") as answer:
             metrics = answer.read().decode()
-        logs = said.read_text()
+        logs = output.read_text()
     shown = logs[: logs.index("curl -s")] + logs[logs.index("Ctrl-C stops") :]
     assert '"route": "/v1/claims"' in shown
     for secret in (*known["keys"].values(), id_number, SANDBOX_PII_KEY):
