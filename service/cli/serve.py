@@ -50,7 +50,7 @@ def serve() -> None:
         trace_exporter(os.environ)
         with _stops_on_signals(), listening(settings) as listener:
             if settings.sandbox:
-                with engines(settings.data_dir) as urls:
+                with engines(settings.data_dir, on_restart=_say) as urls:
                     _serve_sandbox(
                         settings.model_copy(
                             update={
@@ -207,6 +207,10 @@ def _welcome(settings: Settings, base_url: str, key: str) -> str:
 
   Ctrl-C stops everything.
 """
+
+
+def _say(sentence: str) -> None:
+    console.print(escape(sentence), soft_wrap=True)
 
 
 def _butie() -> str:

@@ -1,13 +1,13 @@
-"""An engine's life: clear what an earlier start left, come up on a free port, be stopped."""
+"""Starts and stops an engine, and clears what an earlier start left."""
 
 import importlib.util
 import os
 import signal
 import socket
 import subprocess
+import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,11 @@ from service.embedded.process import POLL_SECONDS, end, find_leftover, spawn
 COME_UP_SECONDS_MAX = 300.0  # after a crash PostgreSQL may have a gigabyte of journal to replay
 PORT_ATTEMPTS_MAX = 5
 PORT_TAKEN = "Address already in use"
+# The sessions of a PostgreSQL that was killed end soon, but not at the same instant.
+MEMORY_TAKEN = "pre-existing shared memory block"
+REMAINS_SECONDS_MAX = 30.0
+REMAINS_POLL_SECONDS = 0.2
+NEVER = threading.Event()
 LOG_BYTES_MAX = 10 * 2**20  # a longer log is set aside at the next start, one generation deep
 
 
@@ -40,7 +45,9 @@ class Engine:
 
 
 class NotReadyError(Exception):
-    """The engine ended, or took too long, before it was ready."""
+    """The engine ended, or took too long, before it was ready; `log` is what it wrote."""
+
+    log = ""
 
 
 def wheel_file(package: str, pattern: str) -> str:
@@ -75,35 +82,51 @@ def clear_leftover(engine: Engine) -> None:
     engine.pid_file.unlink(missing_ok=True)
 
 
-@contextmanager
-def running(engine: Engine) -> Iterator[int]:
-    """Run the engine and yield its port. Raises EmbeddedError if it does not come up."""
-    process, port = come_up(engine)
-    try:
-        yield port
-    finally:
-        stop(engine, process)
-
-
 def come_up(engine: Engine) -> tuple["subprocess.Popen[bytes]", int]:
-    """Start the engine on a free port; on another if someone snatched the first one away."""
+    """Start the engine on a free port, and return the port as well.
+
+    Tries another port if somebody takes the first one meanwhile. Raises EmbeddedError.
+    """
     set_long_log_aside(engine.log)
     attempt = 1
     while True:
-        told_before = engine.log.stat().st_size if engine.log.exists() else 0
+        port = free_port()
         try:
-            return attempt_start(engine, free_port())
+            return attempt_start(engine, port), port
         except NotReadyError as fault:
-            told = engine.log.read_bytes()[told_before:].decode(errors="replace")
-            if PORT_TAKEN not in told or attempt == PORT_ATTEMPTS_MAX:
-                raise EmbeddedError(
-                    f"{engine.name} did not start: {fault}; {engine.log} ends: {last_words(told)}"
-                ) from None
+            if PORT_TAKEN not in fault.log or attempt == PORT_ATTEMPTS_MAX:
+                raise did_not_start(engine, fault) from None
         attempt += 1
 
 
-def attempt_start(engine: Engine, port: int) -> tuple["subprocess.Popen[bytes]", int]:
-    """Start the engine on `port`; nothing is left running if that raises."""
+def come_up_again(
+    engine: Engine, port: int, cancelled: threading.Event
+) -> "subprocess.Popen[bytes]":
+    """Start an engine that has died, on its former port: its clients know no other.
+
+    Waits for what the dead one may have left for a moment. Raises EmbeddedError, also when
+    cancelled; nothing is left running then.
+    """
+    deadline = time.monotonic() + REMAINS_SECONDS_MAX
+    while True:
+        try:
+            return attempt_start(engine, port, cancelled)
+        except NotReadyError as fault:
+            held = any(sentence in fault.log for sentence in (PORT_TAKEN, MEMORY_TAKEN))
+            if not held or time.monotonic() > deadline or cancelled.wait(REMAINS_POLL_SECONDS):
+                raise did_not_start(engine, fault) from None
+
+
+def did_not_start(engine: Engine, fault: "NotReadyError") -> EmbeddedError:
+    last = last_words(fault.log)
+    return EmbeddedError(f"{engine.name} did not start: {fault}; {engine.log} ends: {last}")
+
+
+def attempt_start(
+    engine: Engine, port: int, cancelled: threading.Event = NEVER
+) -> "subprocess.Popen[bytes]":
+    """Start the engine on `port`. Raises NotReadyError, with nothing left running."""
+    log_bytes_before = engine.log.stat().st_size if engine.log.exists() else 0
     with open(engine.log, "ab", opener=private_opener) as log:
         engine.home.hand_over(engine.log)
         process = spawn(
@@ -114,14 +137,18 @@ def attempt_start(engine: Engine, port: int) -> tuple["subprocess.Popen[bytes]",
             log=log,
         )
     try:
-        wait_until_ready(engine, process, port)
-    except BaseException:  # a Ctrl-C too
+        wait_until_ready(engine, process, port, cancelled)
+    except BaseException as fault:  # a Ctrl-C too
         stop(engine, process)
+        if isinstance(fault, NotReadyError):
+            fault.log = engine.log.read_bytes()[log_bytes_before:].decode(errors="replace")
         raise
-    return process, port
+    return process
 
 
-def wait_until_ready(engine: Engine, process: "subprocess.Popen[bytes]", port: int) -> None:
+def wait_until_ready(
+    engine: Engine, process: "subprocess.Popen[bytes]", port: int, cancelled: threading.Event
+) -> None:
     """Return when the engine answers. Raises NotReadyError."""
     deadline = time.monotonic() + COME_UP_SECONDS_MAX
     while time.monotonic() < deadline:
@@ -129,7 +156,8 @@ def wait_until_ready(engine: Engine, process: "subprocess.Popen[bytes]", port: i
             return
         if (status := process.poll()) is not None:
             raise NotReadyError(f"it ended with status {status}")
-        time.sleep(POLL_SECONDS)
+        if cancelled.wait(POLL_SECONDS):
+            raise NotReadyError("it was stopped before that")
     raise NotReadyError(f"it was not ready after {COME_UP_SECONDS_MAX:.0f} s")
 
 

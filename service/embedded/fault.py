@@ -1,4 +1,4 @@
-"""What can go wrong with the embedded engines, each as one sentence for the terminal."""
+"""Faults of the embedded engines, each as one sentence for the terminal."""
 
 import errno
 import os
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-# What the kernel answers to a root without capabilities, or with no other user to become.
+# The kernel's answers to a root without capabilities, or with no other user to change to.
 POWER_LACKING = (errno.EPERM, errno.EACCES, errno.EINVAL)
 
 
@@ -15,8 +15,8 @@ class EmbeddedError(Exception):
 
 
 @contextmanager
-def told_plainly(data_dir: Path) -> Iterator[None]:
-    """Turn the file system's errors on the way into a sentence about `data_dir`."""
+def explained(data_dir: Path) -> Iterator[None]:
+    """Turn OSErrors into EmbeddedErrors about `data_dir`."""
     try:
         yield
     except OSError as fault:
@@ -29,7 +29,7 @@ def told_plainly(data_dir: Path) -> Iterator[None]:
 
 
 def advice_to_root(why: str) -> str:
-    """More of the sentence, where root is refused what root may usually do."""
+    """What to add to the sentence when root lacks capabilities that it usually has."""
     if os.geteuid() != 0 or not any(os.strerror(code) in why for code in POWER_LACKING):
         return ""
     return "; or start it as an ordinary user: this root lacks powers to run PostgreSQL as another"

@@ -9,18 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from service.embedded.engine import (
-    Engine,
-    clear_leftover,
-    last_words,
-    wheel_file,
-)
-from service.embedded.engine import (
-    running as engine_running,
-)
+from service.embedded.engine import Engine, clear_leftover, last_words, wheel_file
 from service.embedded.fault import EmbeddedError, advice_to_root
 from service.embedded.folder import Home, new_password, write_private
 from service.embedded.process import owner_mark, run
+from service.embedded.restart import Restarts
+from service.embedded.restart import running as engine_running
 
 NAME = "butie"  # of the role and of the database
 DRAFT_PREFIX = "postgres.new-"
@@ -42,7 +36,7 @@ SETTINGS = {
 
 
 @contextmanager
-def running(home: Home) -> Iterator[str]:
+def running(home: Home, restarts: Restarts | None) -> Iterator[str]:
     """Run PostgreSQL on the folder and yield the database's URL. Raises EmbeddedError."""
     cluster = home.path / "postgres"
     pid_file = cluster / "postmaster.pid"
@@ -58,7 +52,7 @@ def running(home: Home) -> Iterator[str]:
     )
     clear_leftover(engine)
     password = prepare(home, cluster)
-    with engine_running(engine) as port:
+    with engine_running(engine, restarts) as port:
         yield f"postgresql://{NAME}:{password}@127.0.0.1:{port}/{NAME}"
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import redis
 
 from service.embedded.engine import Engine, clear_leftover, wheel_file
-from service.embedded.engine import running as engine_running
 from service.embedded.folder import Home, new_password, write_private
 from service.embedded.process import owner_mark
+from service.embedded.restart import Restarts
+from service.embedded.restart import running as engine_running
 
 PING_SECONDS_MAX = 1.0
 SETTINGS = """\
@@ -25,7 +26,7 @@ set-proc-title no
 
 
 @contextmanager
-def running(home: Home) -> Iterator[str]:
+def running(home: Home, restarts: Restarts | None) -> Iterator[str]:
     """Run Valkey and yield its URL. Raises EmbeddedError."""
     folder = home.private_folder("valkey")
     settings = folder / "valkey.conf"
@@ -47,7 +48,7 @@ def running(home: Home) -> Iterator[str]:
     clear_leftover(engine)
     write_private(settings, SETTINGS.format(password=password))
     home.hand_over(settings)
-    with engine_running(engine) as port:
+    with engine_running(engine, restarts) as port:
         write_private(folder / "url", url(port, password))
         home.hand_over(folder / "url")
         yield url(port, password)

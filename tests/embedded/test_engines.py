@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
@@ -11,8 +12,8 @@ import psutil
 import pytest
 import redis
 
-from service.embedded import EmbeddedError, Engines, engine, engines, postgres
-from tests.embedded.owners import all_gone, engine_pids, query
+from service.embedded import EmbeddedError, Engines, engine, engines, postgres, valkey
+from tests.embedded.owners import all_gone, engine_pids, query, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -170,3 +171,46 @@ def test_fault_of_the_caller_passes_unchanged_and_stops_the_engines(tmp_path: Pa
     with pytest.raises(OSError, match="the caller's own"):
         fail_within()
     assert all_gone(pids)
+
+
+@pytest.fixture
+def sigterm_interrupts() -> Iterator[None]:
+    """A SIGTERM arrives as KeyboardInterrupt, as `engines(on_restart=…)` asks for."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.usefixtures("sigterm_interrupts")
+def test_a_killed_postgresql_is_restarted_once_its_last_session_has_ended(tmp_path: Path) -> None:
+    """Two servers on one folder would spoil it, so PostgreSQL refuses while a session is left."""
+    sentences: list[str] = []
+    with engines(tmp_path, on_restart=sentences.append) as urls:
+        query(urls.database_url, "CREATE TABLE kept AS SELECT 7 AS number")
+        server = psutil.Process(engine_pids(tmp_path)[0])
+        session = server.children()[0]
+        session.suspend()
+        server.kill()
+        log = tmp_path / "postgres.log"
+        wait_until(lambda: engine.MEMORY_TAKEN in log.read_text())
+        assert sentences == []
+        session.resume()
+        wait_until(lambda: bool(sentences))
+        assert query(urls.database_url, "SELECT number FROM kept") == 7
+        pids = engine_pids(tmp_path)
+    assert all_gone(pids)
+
+
+@pytest.mark.usefixtures("sigterm_interrupts")
+def test_a_stop_in_the_middle_of_a_restart_leaves_nothing_running(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sentences: list[str] = []
+    with engines(tmp_path, on_restart=sentences.append):
+        monkeypatch.setattr(valkey, "answers", lambda port, password: False)
+        killed = engine_pids(tmp_path)[1]
+        os.kill(killed, signal.SIGKILL)
+        wait_until(lambda: engine_pids(tmp_path)[1] != killed)
+        pids = engine_pids(tmp_path)
+    assert all_gone(pids)
+    assert sentences == []
