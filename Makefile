@@ -1,5 +1,8 @@
-# What one types to work with Butie. Needs GNU make and Python 3.11 or later; `make` lists it all.
+# Run, test, measure and package Butie: `make` lists the targets. Needs GNU make and Python 3.11 or
+# later.
 
+# The interpreter of a new .venv; when empty, the first that is new enough.
+PYTHON ?=
 PYTEST_ARGS ?=
 LOCK_ARGS ?=
 BENCH_ARGS ?=
@@ -12,13 +15,13 @@ BENCH_ARGS ?=
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile
 
-# An install is done when its stamp is there: made last, and named after all that it depends on,
-# so that an interrupted one, a changed lock or a moved clone is installed anew.
+# The stamp of an install is made last, and its name depends on the lock and the folder. So an
+# interrupted install, a changed lock or a moved clone leads to a new install.
 stamp = .venv/installed-$(1)-$(shell (pwd -P; cat requirements/$(1).txt pyproject.toml) | cksum | tr -d ' ')
 SANDBOX := $(call stamp,sandbox)
 TEST := $(call stamp,test)
 DEPLOY := $(call stamp,deploy)
-ifeq ($(wildcard .venv/bin/python),) # never made, or the system's Python it was made with is gone
+ifeq ($(wildcard .venv/bin/python),) # not made yet, or made with a Python that is gone
 .PHONY: $(SANDBOX) $(TEST) $(DEPLOY)
 endif
 
@@ -36,19 +39,19 @@ test-browser: $(TEST) ## the budget page in headless Chromium; needs chromium, a
 	@cd tests/browser && npm ci --silent --no-audit --no-fund
 	@.venv/bin/python -m pytest -n 0 -m browser tests/browser $(PYTEST_ARGS)
 
-faults: $(TEST) ## kill, stop and cut everything under load; FAULTS=1000 SEED=7 for a longer one
+faults: $(TEST) ## kill, stop and disconnect everything under load; FAULTS=1000 SEED=7 for a longer one
 	@.venv/bin/python -m tests.faults
 
-recovery: $(TEST) ## how fast the service notices an engine that is away, and one that is back
+recovery: $(TEST) ## how fast the service notices that an engine is away, or back
 	@.venv/bin/python -m tests.faults.recovery
 
 fuzz: $(TEST) ## tens of thousands of made-up requests to every endpoint; takes some 12 minutes
 	@.venv/bin/python -m pytest -n 2 -m "long or not long" tests/api/test_schema.py $(PYTEST_ARGS)
 
-bench: $(TEST) ## measure Butie beside its yardsticks; BENCH_ARGS="--only one_worker" for some rows
+bench: $(TEST) ## compare Butie's speed with its yardsticks; BENCH_ARGS="--only one_worker" for some rows
 	@.venv/bin/python -m loadtests.bench $(BENCH_ARGS)
 
-bench-large: $(TEST) ## the same with ten million claims in the tables, against none; takes 20 minutes, 20 GB
+bench-large: $(TEST) ## compare ten million claims in the tables with none; takes 20 minutes, 20 GB
 	@.venv/bin/python -m loadtests.bench.large $(BENCH_ARGS)
 
 scenario: $(TEST) ## play one of loadtests/ with Locust: NAME=day, opening, gateway, storm, week or all
@@ -61,7 +64,7 @@ test-clients: $(TEST) ## clients that generators make of the API document; needs
 	@cd tests/clients && npm ci --silent --no-audit --no-fund
 	@.venv/bin/python -m pytest -n 0 -m clients tests/clients $(PYTEST_ARGS)
 
-test-deploy: $(DEPLOY) ## try what is in deploy/: compose, Kubernetes, backups, and the image (as root)
+test-deploy: $(DEPLOY) ## test deploy/: compose, Kubernetes, backups, and the image (as root)
 	@$(crds)
 	@.venv/bin/python -m pytest -m "long or not long" tests/deploy $(PYTEST_ARGS)
 
@@ -74,7 +77,7 @@ lint: $(TEST) ## style, types and import contracts
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports
 
-check: lint test test-long ## all that has to hold before a change goes in
+check: lint test test-long ## everything that must pass before a change is merged
 
 $(SANDBOX):
 	$(call install,sandbox)
@@ -89,7 +92,7 @@ $(DEPLOY):
 	$(call install,deploy)
 	@touch $@ $(TEST) $(SANDBOX)
 
-# Schemas that only npm has; where npm is missing, the test that wants them says so.
+# Schemas that only npm has; without npm, the test that reads them is skipped.
 crds = if [ -e .venv/crds/done ] || ! command -v npm >/dev/null; then exit; fi; \
 	mkdir -p .venv/crds && cp tests/deploy/crds/* .venv/crds/ && \
 	for try in 1 2 3; do \
@@ -107,14 +110,15 @@ define install
 	@$(pip) install -qq --root-user-action=ignore --no-deps --no-build-isolation --editable .
 endef
 
-# Keep a .venv that works and was made for this very folder; else make one.
+# Keep a .venv that works and was made for this folder; otherwise make one.
 define venv
 	if $(pip) --version >/dev/null 2>&1 && grep -qF "$$(pwd -P)/.venv" .venv/pyvenv.cfg; then exit; fi; \
-	for python in python3 python3.14 python3.13 python3.12 python3.11 none; do \
+	for python in $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11) none; do \
 		$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break; \
 	done; \
 	if [ $$python = none ]; then \
-		echo "Butie needs Python 3.11 or later, and python3 here is: $$(python3 --version 2>&1)"; exit 1; \
+		echo "Butie needs Python 3.11 or later, and $(or $(PYTHON),python3) here is:" \
+			"$$($(or $(PYTHON),python3) --version 2>&1)"; exit 1; \
 	fi >&2; \
 	if ! $$python -c 'import ensurepip, venv' 2>/dev/null; then \
 		echo "$$python cannot make a virtualenv; on Debian: apt-get install python3-venv"; exit 1; \

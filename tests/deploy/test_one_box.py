@@ -118,6 +118,9 @@ def box(request: pytest.FixtureRequest) -> Iterator[Box]:
     release, store = request.param
     bootstrap = tool("debootstrap", Path("/usr/sbin"))
     tool("ip", Path("/usr/sbin"))
+    tool("git")
+    if not (ROOT / ".git").exists():
+        pytest.skip("needs a clone, whose files git can list")
     if os.geteuid() != 0:
         pytest.skip("only root can lay out a Debian")
     root = Path(tempfile.mkdtemp(prefix="butie-box."))

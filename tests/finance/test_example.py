@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 from python_calamine import CalamineWorkbook
 
+from tests.programs import needs
+
 ROOT = Path(__file__).parents[2]
 BLOCKS = re.compile(r"```(bash|console|text)\n(.*?)```", re.DOTALL)
 END = "@@the end of a block@@"
@@ -60,6 +62,7 @@ def output_of(shell: "subprocess.Popen[str]", block: str) -> str:
 
 
 @pytest.mark.timeout(400)
+@needs("bash", "curl")
 def test_the_day_goes_as_the_document_says(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]

@@ -1,7 +1,6 @@
 """The alerts: each with a case that fires it and one that does not, and a page that helps."""
 
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -11,11 +10,10 @@ import yaml
 
 from service import metrics
 from tests.ops.declared import declared, names_in
+from tests.programs import needs
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 PROMETHEUS = DEPLOY / "prometheus"
-
-needs_promtool = pytest.mark.skipif(not shutil.which("promtool"), reason="Prometheus is missing")
 
 
 def rules() -> list[dict[str, Any]]:
@@ -27,7 +25,7 @@ def rules() -> list[dict[str, Any]]:
 ALERTS = {rule["alert"]: rule for rule in rules() if "alert" in rule}
 
 
-@needs_promtool
+@needs("promtool")
 def test_prometheus_takes_the_configuration_and_the_rules() -> None:
     subprocess.run(
         ["promtool", "check", "config", PROMETHEUS / "prometheus.yml"],
@@ -36,7 +34,7 @@ def test_prometheus_takes_the_configuration_and_the_rules() -> None:
     )
 
 
-@needs_promtool
+@needs("promtool")
 @pytest.mark.parametrize("cases", ["alerts.yml", "slow.yml"])
 def test_the_alerts_fire_when_they_should_and_else_do_not(cases: str) -> None:
     ran = subprocess.run(

@@ -6,7 +6,6 @@ With BUTIE_PICTURES set to a folder the dashboards are drawn there.
 import json
 import math
 import os
-import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -21,12 +20,13 @@ from loadtests.seed import seed_sandbox
 from tests.ops.declared import declared
 from tests.ops.prometheus import Prometheus, scraping
 from tests.ops.shopping import Tills
+from tests.programs import needs
 from tests.serve.sandbox import BUTIE, environment, served
 
 pytestmark = [
     pytest.mark.long,
     pytest.mark.timeout(600),
-    pytest.mark.skipif(not shutil.which("prometheus"), reason="Prometheus is missing"),
+    needs("prometheus"),
 ]
 
 # The same on each of the 149 days before the sandbox begins, the last one too.

@@ -4,7 +4,6 @@ import asyncio
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ import yaml
 from service.cli import app
 from service.embedded import postgres
 from tests.builders import uscc
+from tests.programs import needs
 from tests.serve.sandbox import free_port
 from tests.upgrade.former import ROOT
 from tests.upgrade.rolling import Release, engines, enrol
@@ -98,9 +98,8 @@ def test_a_cluster_is_asked_for_what_the_manifests_have() -> None:
 
 @pytest.mark.long
 @pytest.mark.timeout(900)
+@needs("bash", "curl", "openssl")
 def test_the_runbook_can_be_followed_from_top_to_bottom(tmp_path: Path) -> None:
-    if missing := [name for name in ("bash", "curl", "openssl") if shutil.which(name) is None]:
-        pytest.skip(f"needs {missing}")
     desk = tmp_path / "desk"
     desk.mkdir()
     (desk / "valkey-cli").write_text(VALKEY_CLI)

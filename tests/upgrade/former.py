@@ -3,6 +3,7 @@
 With each release: put the released commit here, and let what it ran on be the past.
 """
 
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -14,13 +15,15 @@ FORMER_REVISION = "0013"
 EMPTY_REVISION = "0005"
 
 ROOT = Path(__file__).parents[2]
-NOT_HERE = "the former release's commit is not in this clone: git fetch --unshallow"
+NOT_HERE = "needs git and a clone with the former release's commit (git fetch --unshallow)"
 
 
 def in_history() -> bool:
-    """Whether the commit is at hand; a shallow clone, or a folder without git, has it not."""
-    look = ["git", "-C", ROOT, "cat-file", "-e", f"{FORMER}^{{commit}}"]
-    return subprocess.run(look, capture_output=True).returncode == 0
+    """False in a shallow clone and in a source archive, and where git is missing."""
+    command = ["git", "-C", ROOT, "cat-file", "-e", f"{FORMER}^{{commit}}"]
+    if shutil.which("git") is None:
+        return False
+    return subprocess.run(command, capture_output=True).returncode == 0
 
 
 def unpack(folder: Path) -> Path:
