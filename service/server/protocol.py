@@ -1,7 +1,7 @@
-"""HTTP as we take it from a socket: bounds on heads, on time, and on connections.
+"""HTTP/1.1 on a socket: bounds on the head's size, on a client's time, and on connections.
 
-uvicorn's own protocol waits for a slow client for ever, takes heads of any size, and answers
-what is no HTTP in plain text. What the edge answers by a shortcut leaves in one write.
+uvicorn's own protocol waits for a slow client without limit, takes heads of any size, and answers
+malformed HTTP in plain text. Answers by one of the edge's shortcuts leave in one write.
 """
 
 import asyncio
@@ -20,18 +20,18 @@ from service.api.edge import NO_PAGE, NO_STORE, SAFE_HEADERS, Edge, Endpoint
 from service.api.problems import MEDIA_TYPE, preferred_language, problem_body
 from service.core.sentences import Language
 
-# Ten times what a till with a proxy or two in front of it sends.
+# Ten times what a till sends through two proxies.
 HEAD_MAX_BYTES = 32 * 1024
-# From the connection, or the first byte of the next request, to the head's end.
+# From the connection, or from the first byte of the next request, to the end of the head.
 HEAD_S = 10.0
-# A client that has taken nothing of its answer for so long has hung. It would keep an export's
-# snapshot and connection for as long as its socket is there. (Over a poor line it takes a while to
-# be seen to take something: the kernel asks for more when a third of its buffer is empty.)
-TAKEN_S = 120.0
-# More than the concurrency limit: an idle till keeps its connection.
+# A client that reads nothing of its answer for so long hangs, and would hold an export's snapshot
+# and database connection. (Progress over a slow line shows late: the kernel takes more of an answer
+# only when a third of its buffer is empty.)
+UNREAD_S = 120.0
+# More than the limit of requests at a time: an idle till keeps its connection.
 CONNECTIONS_MAX = 8192
 
-# What the edge adds to every answer, where the edge is not reached.
+# The headers that the edge adds to every answer, for answers that never reach the edge.
 _SAFE = b"".join(
     name + b": " + value + b"\r\n"
     for name, value in (*SAFE_HEADERS, (b"content-security-policy", NO_PAGE), NO_STORE)
@@ -42,16 +42,16 @@ class GuardedProtocol(HttpToolsProtocol):
     """One connection."""
 
     _bounds: Bounds | None = None
-    # When what is expected must be here, in the loop's time, and the timer that looks: one that
-    # is set anew for each step of each request would cost more.
-    _expected_by: float | None = None
-    _looking: asyncio.TimerHandle | None = None
-    # What came since the last of a body: a head, trailers, a chunk's extensions.
+    # The deadline of the current step in the loop's time, and one timer for all steps: a timer for
+    # each step of each request would cost more.
+    _deadline: float | None = None
+    _deadline_timer: asyncio.TimerHandle | None = None
+    # Bytes since the last byte of a body: a head, trailers, or a chunk's extensions.
     _head_bytes = 0
     _in_head = True
-    # While an answer waits for the client: how much of it, and the timer that looks again.
-    _untaken_bytes = 0
-    _untaken: asyncio.TimerHandle | None = None
+    # While an answer waits for the client: how much of it is unsent, and the next check's timer.
+    _unsent_bytes = 0
+    _unsent_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -60,13 +60,13 @@ class GuardedProtocol(HttpToolsProtocol):
         if len(self.connections) > CONNECTIONS_MAX:
             self._refuse("overloaded")
             return
-        self._expect_within(HEAD_S)
+        self._set_deadline_in(HEAD_S)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._looking is not None:
-            self._looking.cancel()
-        if self._untaken is not None:
-            self._untaken.cancel()
+        if self._deadline_timer is not None:
+            self._deadline_timer.cancel()
+        if self._unsent_timer is not None:
+            self._unsent_timer.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -78,7 +78,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._in_head = True
-        self._expect_within(HEAD_S)
+        self._set_deadline_in(HEAD_S)
 
     def on_headers_complete(self) -> None:
         size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
@@ -90,7 +90,7 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         bounds = self._bounds
         body_s = BODY_S if bounds is None else bounds.of(self.scope.get("path", "")).body_s
-        self._expect_within(body_s)
+        self._set_deadline_in(body_s)
 
     def on_body(self, body: bytes) -> None:
         self._head_bytes = 0
@@ -99,7 +99,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._head_bytes = 0
-        self._expect_within(None)
+        self._set_deadline_in(None)
         if self.cycle is not None:
             super().on_message_complete()
 
@@ -141,28 +141,28 @@ class GuardedProtocol(HttpToolsProtocol):
 
     # --- slow clients -------------------------------------------------------------------
 
-    def _expect_within(self, seconds: float | None) -> None:
+    def _set_deadline_in(self, seconds: float | None) -> None:
         if seconds is None:
-            self._expected_by = None
+            self._deadline = None
             return
-        self._expected_by = self.loop.time() + seconds
-        if self._looking is None:
-            self._looking = self.loop.call_later(seconds, self._look)
+        self._deadline = self.loop.time() + seconds
+        if self._deadline_timer is None:
+            self._deadline_timer = self.loop.call_later(seconds, self._check_deadline)
 
-    def _look(self) -> None:
-        self._looking = None
-        if self._expected_by is None:
+    def _check_deadline(self) -> None:
+        self._deadline_timer = None
+        if self._deadline is None:
             return
-        left_s = self._expected_by - self.loop.time()
+        left_s = self._deadline - self.loop.time()
         if left_s <= 0:
             self._too_slow()
-        else:  # never further ahead than the next thing expected may be due
-            self._looking = self.loop.call_later(min(left_s, HEAD_S), self._look)
+        else:  # a later step may set an earlier deadline, but none nearer than HEAD_S
+            self._deadline_timer = self.loop.call_later(min(left_s, HEAD_S), self._check_deadline)
 
     def _too_slow(self) -> None:
-        self._expected_by = None
+        self._deadline = None
         if self._in_head and self._head_bytes == 0:
-            self.transport.close()  # it has asked nothing
+            self.transport.close()  # it has sent no request
         elif self.cycle is not None and self.cycle.response_started:
             self.transport.close()
         else:
@@ -173,22 +173,22 @@ class GuardedProtocol(HttpToolsProtocol):
         self._wait_for_reader()
 
     def resume_writing(self) -> None:
-        if self._untaken is not None:
-            self._untaken.cancel()
+        if self._unsent_timer is not None:
+            self._unsent_timer.cancel()
         super().resume_writing()
 
     def _wait_for_reader(self) -> None:
-        self._untaken_bytes = self.transport.get_write_buffer_size()
-        self._untaken = self.loop.call_later(TAKEN_S, self._look_at_reader)
+        self._unsent_bytes = self.transport.get_write_buffer_size()
+        self._unsent_timer = self.loop.call_later(UNREAD_S, self._check_reader)
 
-    def _look_at_reader(self) -> None:
-        if self.transport.get_write_buffer_size() < self._untaken_bytes:
+    def _check_reader(self) -> None:
+        if self.transport.get_write_buffer_size() < self._unsent_bytes:
             self._wait_for_reader()
-        else:  # not `close`, which would wait until all is taken
+        else:  # `close` would wait until everything is sent
             self.transport.abort()
 
     def _refuse(self, code: str) -> None:
-        """Answer with this problem, and hang up."""
+        """Answer with the problem of this code, and close the connection."""
         if self.transport.is_closing():
             return
         request_id = str(uuid7())
@@ -202,6 +202,6 @@ class GuardedProtocol(HttpToolsProtocol):
         self.transport.close()
 
     def _language(self) -> Language:
-        """As far as the head has come."""
-        asked = dict(self.headers or ()).get(b"accept-language", b"")
-        return preferred_language(asked.decode("latin-1"))
+        """From the headers that have arrived so far."""
+        accepted = dict(self.headers or ()).get(b"accept-language", b"")
+        return preferred_language(accepted.decode("latin-1"))

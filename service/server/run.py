@@ -19,24 +19,24 @@ from service.server.supervisor import Supervisor
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-# Longer than any claim's answer may take: with what is closed then (`wiring.CLOSE_S`), a worker
-# has ended in good time before it is killed.
+# Longer than any claim's answer may take. With the time that closing takes afterwards
+# (`wiring.CLOSE_S`) it stays below END_S.
 DRAIN_S = 4
 
-# In which workers must have ended; then they are killed. Enough before the 10 s in which the
-# service ends that a busy machine can keep them.
+# Workers that have not ended by then are killed. The service promises to end within 10 s; the
+# difference is for a busy machine.
 END_S = 7.5
 
 
 def run_server(settings: Settings, listener: socket.socket) -> None:
-    """Serve on the socket until a signal."""
+    """Serve on the socket until a signal. Raises Misconfigured if the application cannot start."""
     options: dict[str, Any] = {
         "log_config": None,
         "access_log": False,
         "server_header": False,
         "http": GuardedProtocol,
-        "proxy_headers": False,  # nothing here asks who the client is
-        "ws": "none",  # else whatever is installed answers an upgrade, in its own words
+        "proxy_headers": False,  # nothing here reads the client's address
+        "ws": "none",  # "auto" would let an installed library refuse upgrades with its own text
         "timeout_graceful_shutdown": DRAIN_S,
     }
     if settings.workers == 1:
@@ -65,7 +65,7 @@ def run_server(settings: Settings, listener: socket.socket) -> None:
 
 
 def _pass_on(settings: Settings) -> None:
-    """The workers are new processes: they read their settings from the environment."""
+    """Put settings into the environment, where the workers, which are new processes, read them."""
     os.environ["BUTIE_DATABASE_URL"] = str(settings.database_url)
     os.environ["BUTIE_REDIS_URL"] = str(settings.redis_url)
     os.environ["BUTIE_SUPERVISOR_PID"] = str(os.getpid())
@@ -85,8 +85,7 @@ def worker_app() -> "FastAPI":
 
 
 def _spare_the_collector() -> None:
-    """What is loaded by now stays, and a claim leaves no cycles behind: looking through all of it
-    every 700 objects is time that the tills wait."""
+    """Exempt loaded objects from collection; collect rarely, since a claim leaves no cycles."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)

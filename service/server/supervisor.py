@@ -1,7 +1,7 @@
-"""The parent of several workers: replaces those that end or fall silent, and ends them all.
+"""The parent of several workers: replaces workers that end or hang, and ends all of them.
 
-uvicorn's own waits for a worker's answer, up to the time after which it replaces it, and hears
-no SIGTERM meanwhile; and it waits for ever for a worker that was stopped.
+uvicorn's own supervisor blocks while it waits for a worker's answer, and handles no SIGTERM
+meanwhile. At the end it waits without limit for a worker that got a SIGSTOP.
 """
 
 import os
@@ -15,15 +15,15 @@ import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
-# A worker that is silent for longer is replaced. On a busy machine it takes a while until it has
-# loaded everything; replaced before that, it would never come up.
+# A worker that is silent for longer is replaced. A new one loads for long on a busy machine, and
+# would never come up if it was replaced before that.
 WORKER_SILENT_S = 60
 
 log = structlog.get_logger()
 
 
 class Supervisor(Multiprocess):
-    """Never waits for a worker; at the end for `end_within_s`, and what is left then is killed."""
+    """Never blocks on a worker. At the end it waits `end_within_s`, then kills what is left."""
 
     def __init__(
         self, config: uvicorn.Config, sockets: list[socket], *, end_within_s: float
@@ -41,7 +41,7 @@ class Supervisor(Multiprocess):
             self._asked_at.pop(process, None)
             process.kill()
             process.join()
-            if process.exitcode == STARTUP_FAILURE:  # it would fail again and again
+            if process.exitcode == STARTUP_FAILURE:  # the next one would fail too
                 log.error("worker_failed_to_start")
                 self.should_exit.set()
                 return
@@ -50,7 +50,7 @@ class Supervisor(Multiprocess):
             self.processes[n].start()
 
     def _silent(self, process: Process) -> bool:
-        """Look whether it has answered; ask it again if so."""
+        """Whether its answer is overdue. Pings it again once it has answered."""
         now = time.monotonic()
         try:
             if process in self._asked_at:
@@ -64,11 +64,11 @@ class Supervisor(Multiprocess):
         return False
 
     def handle_hup(self) -> None:
-        """Its terminal is closed. uvicorn's own puts new workers in the place of these."""
+        """The terminal is closed: end. uvicorn would replace the workers."""
         self.handle_term()
 
     def terminate_all(self) -> None:
-        """Also wakes whoever was stopped: it answers what it has admitted, and ends in order."""
+        """Also wake workers that got a SIGSTOP, so that they answer what they have admitted."""
         super().terminate_all()
         for process in self.processes:
             if process.pid is not None and process.process.is_alive():
@@ -76,9 +76,9 @@ class Supervisor(Multiprocess):
                     os.kill(process.pid, signal.SIGCONT)
 
     def join_all(self) -> None:
-        until = time.monotonic() + self._end_within_s
+        deadline = time.monotonic() + self._end_within_s
         for process in self.processes:
-            process.process.join(max(0.0, until - time.monotonic()))
+            process.process.join(max(0.0, deadline - time.monotonic()))
             if process.process.is_alive():
                 log.error("worker_killed")
                 process.process.kill()

@@ -98,7 +98,7 @@ async def test_a_client_that_takes_nothing_more_is_hung_up_on(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A laptop that was shut in the middle of its download does not keep the place of the next."""
-    monkeypatch.setattr(protocol, "TAKEN_S", 0.5)
+    monkeypatch.setattr(protocol, "UNREAD_S", 0.5)
     await many_entries(house, 60_000)
     path = "/v1/exports/journal?from=2025-06-18&to=2025-06-18&format=ndjson"
     with (
@@ -112,7 +112,7 @@ async def test_a_client_that_takes_its_export_slowly_gets_all_of_it(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each piece takes longer than a client may take nothing."""
-    monkeypatch.setattr(protocol, "TAKEN_S", 1)
+    monkeypatch.setattr(protocol, "UNREAD_S", 1)
     await many_entries(house, 6_000)
     path = "/v1/exports/journal?from=2025-06-18&to=2025-06-18&format=csv"
 
