@@ -201,8 +201,8 @@ async def _bare(database_url: str, claims: int) -> Sample:
 
 
 def one_at_a_time(folder: Path, rounds: int, seconds: float) -> Row:
+    """The median time of a claim that nothing else competes with, with the batchers and without."""
     claims = int(200 * seconds)
-    """The median time of a claim that has the line to itself, batchers in between or not."""
     row = Row(
         "p50 of a claim at 1 connection, without HTTP",
         "ms",
