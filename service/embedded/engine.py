@@ -184,8 +184,13 @@ def set_long_log_aside(log: Path) -> None:
         log.replace(f"{log}.1")
 
 
-def last_words(told: str) -> str:
+def last_words(log: str) -> str:
     """The line of an engine's log that says why it ended: PostgreSQL marks it, Valkey's is last."""
-    lines = [line.strip() for line in told.splitlines() if line.strip()]
-    fatal = (line for line in lines if "FATAL" in line or "PANIC" in line)
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    # The sessions of a killed server write into the log of the next one.
+    fatal = (
+        line
+        for line in lines
+        if ("FATAL" in line or "PANIC" in line) and "unexpected postmaster exit" not in line
+    )
     return next(fatal, lines[-1] if lines else "(nothing)")

@@ -36,7 +36,7 @@ SETTINGS = {
 
 
 @contextmanager
-def running(home: Home, restarts: Restarts | None) -> Iterator[str]:
+def running(home: Home, restarts: Restarts | None = None) -> Iterator[str]:
     """Run PostgreSQL on the folder and yield the database's URL. Raises EmbeddedError."""
     cluster = home.path / "postgres"
     pid_file = cluster / "postmaster.pid"

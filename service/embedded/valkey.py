@@ -26,7 +26,7 @@ set-proc-title no
 
 
 @contextmanager
-def running(home: Home, restarts: Restarts | None) -> Iterator[str]:
+def running(home: Home, restarts: Restarts | None = None) -> Iterator[str]:
     """Run Valkey and yield its URL. Raises EmbeddedError."""
     folder = home.private_folder("valkey")
     settings = folder / "valkey.conf"

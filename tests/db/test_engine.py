@@ -105,7 +105,7 @@ async def test_what_a_url_says_of_tls_is_heeded(house: House, tmp_path: Path) ->
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     trustme.CA().cert_pem.write_to_path(tmp_path / "other.pem")
     plain = urlsplit(str(house.settings.database_url))
-    with front(plain.port or 0, authority.issue_cert("127.0.0.1"), asked=True) as port:
+    with front(plain.port or 0, authority.issue_cert("127.0.0.1"), on_request=True) as port:
         at = plain.netloc.replace(f":{plain.port}", f":{port}")
         for root, fits in (("ca.pem", True), ("other.pem", False)):
             query = f"sslmode=verify-full&sslrootcert={tmp_path / root}"

@@ -258,7 +258,7 @@ def leaf(days: int) -> trustme.LeafCert:
 def test_a_certificate_of_the_ledgers_is_judged_by_its_date(
     installation: Installation, days: int, exit_code: int, sentence: str
 ) -> None:
-    with front(installation.postgres.port, leaf(days), asked=True) as port:
+    with front(installation.postgres.port, leaf(days), on_request=True) as port:
         url = installation.database_url.replace(f":{installation.postgres.port}/", f":{port}/")
         told = installation.doctor(BUTIE_DATABASE_URL=f"{url}?sslmode=require")
     assert sentence in told.output, told.output
@@ -266,7 +266,7 @@ def test_a_certificate_of_the_ledgers_is_judged_by_its_date(
 
 
 def test_a_certificate_of_the_gates_is_judged_by_its_date(installation: Installation) -> None:
-    with front(installation.valkey.port, leaf(-1), asked=False) as port:
+    with front(installation.valkey.port, leaf(-1), on_request=False) as port:
         url = f"rediss://127.0.0.1:{port}/0?ssl_cert_reqs=none"
         told = installation.doctor(BUTIE_REDIS_URL=url)
     assert "Redis's certificate at 127.0.0.1: certificate has expired" in told.output, told.output

@@ -1,4 +1,4 @@
-"""A front of TLS for a server that has none: as PostgreSQL asks for it, or from the first byte."""
+"""TLS in front of a server that has none: on request, as with PostgreSQL, or at once."""
 
 import socket
 import ssl
@@ -10,8 +10,8 @@ import trustme
 
 
 @contextmanager
-def front(port: int, certificate: trustme.LeafCert, *, asked: bool) -> Iterator[int]:
-    """Listens on the port it yields; `asked`: TLS begins when the client has asked for it."""
+def front(port: int, certificate: trustme.LeafCert, *, on_request: bool) -> Iterator[int]:
+    """Listen on the port it yields. With `on_request`, TLS begins with PostgreSQL's SSLRequest."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     certificate.configure_cert(context)
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -23,14 +23,18 @@ def front(port: int, certificate: trustme.LeafCert, *, asked: bool) -> Iterator[
                     threading.Thread(target=meet, args=(client,), daemon=True).start()
 
         def meet(client: socket.socket) -> None:
-            with suppress(OSError):
-                if asked:
+            with suppress(OSError), client:
+                if on_request:
                     client.recv(8)
                     client.sendall(b"S")
-                inside = context.wrap_socket(client, server_side=True)
-                server = socket.create_connection(("127.0.0.1", port))
-                threading.Thread(target=pipe, args=(server, inside), daemon=True).start()
-                pipe(inside, server)
+                with (
+                    context.wrap_socket(client, server_side=True) as inside,
+                    socket.create_connection(("127.0.0.1", port)) as server,
+                ):
+                    answers = threading.Thread(target=pipe, args=(server, inside), daemon=True)
+                    answers.start()
+                    pipe(inside, server)
+                    answers.join()
 
         def pipe(source: socket.socket, target: socket.socket) -> None:
             with suppress(OSError):

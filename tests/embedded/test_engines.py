@@ -173,6 +173,14 @@ def test_fault_of_the_caller_passes_unchanged_and_stops_the_engines(tmp_path: Pa
     assert all_gone(pids)
 
 
+def test_the_sessions_of_a_killed_server_are_not_why_the_next_one_did_not_start() -> None:
+    session = "[7] FATAL:  terminating connection due to unexpected postmaster exit"
+    reason = "[8] FATAL:  database files are incompatible with server"
+    assert (
+        engine.last_words(f"{session}\n{reason}\n[8] LOG:  database system is shut down") == reason
+    )
+
+
 @pytest.fixture
 def sigterm_interrupts() -> Iterator[None]:
     """A SIGTERM arrives as KeyboardInterrupt, as `engines(on_restart=…)` asks for."""

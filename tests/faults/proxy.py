@@ -7,7 +7,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 
 class Proxy:
-    """Listens on a port of its own for good; what is behind it may come and go."""
+    """Listens on a port of its own until it is closed; what is behind it may come and go."""
 
     def __init__(self) -> None:
         self.port = 0
@@ -18,11 +18,17 @@ class Proxy:
         self._stranded_before = 0
         self._made = 0
         self._writers: set[asyncio.StreamWriter] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
-        server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
-        self.port = server.sockets[0].getsockname()[1]
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    def close(self) -> None:
+        """Break every connection, and listen no more."""
+        self.cut()
+        if self._server:
+            self._server.close()
 
     def cut(self) -> None:
         """Break every connection, in the middle of whatever it carries."""
@@ -80,4 +86,4 @@ async def proxied(database_url: str) -> AsyncIterator[tuple[Proxy, str]]:
     await proxy.start()
     user = parts.netloc.rsplit("@", 1)[0]
     yield proxy, urlunsplit(parts._replace(netloc=f"{user}@127.0.0.1:{proxy.port}"))
-    proxy.cut()
+    proxy.close()

@@ -131,7 +131,7 @@ async def test_one_connection_to_redis_that_is_dead_speaks_for_all_of_before(
         await gate.view(time.time())
     await asyncio.gather(*(gate.view(time.time()) for _ in range(5)))
     await gate.close()
-    proxy.cut()
+    proxy.close()
 
 
 def sum_in_flight(look: Any) -> int:

@@ -117,13 +117,13 @@ async def test_a_client_that_takes_its_export_slowly_gets_all_of_it(
     path = "/v1/exports/journal?from=2025-06-18&to=2025-06-18&format=csv"
 
     def slowly(port: int) -> None:
-        client = ask(port, house.keys["finance"], path)
-        end = b""
-        while end != b"\r\n0\r\n\r\n":
-            more = client.recv(4096)
-            assert more, "cut off"
-            end = (end + more)[-7:]
-            time.sleep(0.03)
+        with ask(port, house.keys["finance"], path) as client:
+            end = b""
+            while end != b"\r\n0\r\n\r\n":
+                more = client.recv(4096)
+                assert more, "cut off"
+                end = (end + more)[-7:]
+                time.sleep(0.03)
 
     with served(house.settings) as port:
         await asyncio.to_thread(slowly, port)

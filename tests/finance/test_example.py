@@ -94,6 +94,7 @@ def test_the_day_goes_as_the_document_says(tmp_path: Path) -> None:
             go_through(shell, blocks[until + 1 :])
     finally:
         shell.kill()
+        shell.communicate()
     heading, *rows = (
         CalamineWorkbook.from_path(tmp_path / "day.xlsx").get_sheet_by_index(0).to_python()
     )
