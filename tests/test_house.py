@@ -1,5 +1,6 @@
 """The rooms of `service/`: each stands in an import contract, so none grows beside them."""
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -22,3 +23,15 @@ def test_every_folder_of_the_service_stands_in_an_exhaustive_contract() -> None:
         if file.parent != ROOT / "service"
     }
     assert folders - rooms == set()
+
+
+def test_no_file_of_tests_is_imported_by_another() -> None:
+    """What two of them need stands in a module beside them, without the tests."""
+    folders = (ROOT / "loadtests", ROOT / "tests")
+    importing = {
+        str(file.relative_to(ROOT))
+        for folder in folders
+        for file in folder.rglob("*.py")
+        if re.search(r"^(?:from|import) tests\.(?:\w+\.)*test_", file.read_text(), re.M)
+    }
+    assert importing == set()

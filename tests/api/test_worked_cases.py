@@ -6,7 +6,7 @@ import pytest
 
 from service import sandbox
 from tests.conftest import House
-from tests.core.test_cases import checkout, fen, worked_cases
+from tests.core.worked_cases import checkout, fen, worked_cases
 
 pytestmark = pytest.mark.anyio
 

@@ -5,22 +5,14 @@ from typing import Any
 
 import pytest
 import redis as sync_redis
-from click.testing import Result
 from typer.testing import CliRunner
 
 from service.cli import app
+from tests.audit.command import audit
 from tests.builders import item_json, resident_id, serial
 from tests.conftest import House
 
 pytestmark = pytest.mark.anyio
-
-
-async def audit(house: House) -> Result:
-    environment = {
-        "BUTIE_DATABASE_URL": str(house.settings.database_url),
-        "BUTIE_REDIS_URL": str(house.settings.redis_url),
-    }
-    return await asyncio.to_thread(CliRunner().invoke, app, ["audit"], env=environment)
 
 
 async def live(house: House) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from service.api.app import make_app
 from service.config import Settings
-from tests.serve.test_serve import served
+from tests.serve.sandbox import served
 
 HERE = Path(__file__).parent
 MODULES = HERE / "node_modules" / ".bin"

@@ -19,7 +19,7 @@ from service.finance.reconcile.mapping import ColumnMapping
 from service.finance.reconcile.run import ReconcileItem, ReconcileRun
 from tests.conftest import House
 from tests.finance.books import PLACE, TODAY
-from tests.finance.test_reconciliations import ties_of
+from tests.finance.reconciling import ties_of
 
 pytestmark = pytest.mark.anyio
 

@@ -19,13 +19,9 @@ from service.finance.reconcile.files import Rows
 from service.finance.reconcile.run import FindingTotal, ReconcileSummary
 from tests.conftest import House
 from tests.finance.books import PLACE, claim_some, close, refund
+from tests.finance.reconciling import COLUMNS, DAY, HEADING, WORDS, counts, ended, ties_of
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
-
-DAY = {"from": "2025-06-18", "to": "2025-06-18"}
-COLUMNS = {"claim_id": "单号", "amount": "补贴", "state": "状态"}
-WORDS = {"states": "成功:confirmed,已退款:refunded"}
-HEADING = "单号,补贴,状态"
 
 
 async def send(house: House, body: bytes, **query: Any) -> httpx.Response:
@@ -40,32 +36,12 @@ async def reconcile(house: House, body: bytes, **query: Any) -> dict[str, Any]:
     return await ended(house, answer.headers["location"])
 
 
-async def ended(house: House, path: str) -> dict[str, Any]:
-    async with house.client("finance") as client, asyncio.timeout(200):
-        while True:
-            answer = await client.get(path)
-            if answer.status_code == 503:  # on a busy machine, as any client meets it
-                await asyncio.sleep(1)
-                continue
-            shown = dict(answer.json())
-            if shown["state"] != "running":
-                return shown
-            assert 0 <= shown["progress_percent"] <= 100
-            await asyncio.sleep(0.05)
-
-
 async def items(house: House, shown: dict[str, Any], **query: Any) -> list[dict[str, str]]:
     async with house.client("finance") as client:
         path = f"/v1/reconciliations/{shown['reconciliation_id']}/items"
         answer = await client.get(path, params=query)
     assert answer.status_code == 200, answer.text
     return list(csv.DictReader(io.StringIO(answer.content.decode("utf-8-sig"), newline="")))
-
-
-def counts(shown: dict[str, Any]) -> dict[str, int]:
-    assert shown["state"] == "done", shown
-    findings = shown["summary"]["findings"]
-    return {name: part["count"] for name, part in findings.items() if part["count"]}
 
 
 async def amounts(house: House) -> dict[str, int]:
@@ -149,17 +125,6 @@ def ties(summary: dict[str, Any]) -> None:
             **{**summary, "findings": findings, "other_days": FindingTotal(**summary["other_days"])}
         )
     )
-
-
-def ties_of(summary: ReconcileSummary) -> None:
-    findings = summary.findings
-    of_the_file = [part for name, part in findings.items() if name != "missing_there"]
-    assert sum(part.count for part in of_the_file) == summary.rows - summary.bad_rows
-    assert sum(part.there_fen for part in of_the_file) == summary.there_fen
-    here = sum(part.here_fen for part in findings.values())
-    assert here == summary.here_fen + summary.other_days.here_fen
-    paired = [part for name, part in findings.items() if name not in ("missing_here", "duplicate")]
-    assert sum(part.count for part in paired) >= summary.units
 
 
 async def test_nothing_in_the_books_is_changed_by_it(house: House) -> None:

@@ -11,9 +11,8 @@ from uuid import UUID
 
 import pytest
 
-from service.finance.journal.columns import EXPORT_COLUMNS
-from service.finance.journal.encoders import Encoder, ParquetEncoder, SheetEncoder
 from service.finance.settlements.statement import Statement, pdf_file, xlsx_file
+from tests.finance.encoding import ENCODERS, encoded
 from tests.finance.statements import SETTLEMENT
 
 LINE = "{},2025-06-18,grant,sandbox,NH0001,{},1,digital,phone,nanhu-2025,15000,\n"
@@ -21,24 +20,9 @@ LINES = "".join(LINE.format(n, UUID(int=n**9)) for n in range(1, 4000)).encode()
 FEW = LINES[: LINES.index(b"\n10,") + 1]
 IN_ANOTHER_PROCESS = """
 import hashlib
-from tests.finance.test_same_bytes import ENCODERS, encoded
+from tests.finance.encoding import ENCODERS, encoded
 print(hashlib.sha256(encoded(ENCODERS[{name!r}](), [{lines!r}])).hexdigest())
 """
-
-
-def parquet() -> Encoder:
-    return ParquetEncoder(EXPORT_COLUMNS)
-
-
-def xlsx() -> Encoder:
-    return SheetEncoder(EXPORT_COLUMNS, chinese_names=True)
-
-
-ENCODERS = {"parquet": parquet, "xlsx": xlsx}
-
-
-def encoded(encoder: Encoder, chunks: list[bytes]) -> bytes:
-    return b"".join(encoder.feed(chunk) for chunk in chunks) + encoder.finish()
 
 
 class _AlsoTheReal(type):

@@ -16,8 +16,8 @@ from service.finance.journal.selection import Selection
 from service.finance.journal.snapshot import Books
 from tests.conftest import House
 from tests.finance.books import PERIOD, PLACE, TODAY, claim_some, close, many_entries
+from tests.finance.reconciling import COLUMNS, DAY, HEADING, WORDS, counts, ended
 from tests.finance.standby import standby_of
-from tests.finance.test_reconciliations import COLUMNS, DAY, HEADING, WORDS, counts, ended
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
 

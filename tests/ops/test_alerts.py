@@ -2,25 +2,14 @@
 
 import re
 import subprocess
-from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
 from service import metrics
 from tests.ops.declared import declared, names_in
+from tests.ops.rules import DEPLOY, PROMETHEUS, rules
 from tests.programs import needs
-
-DEPLOY = Path(__file__).parents[2] / "deploy"
-PROMETHEUS = DEPLOY / "prometheus"
-
-
-def rules() -> list[dict[str, Any]]:
-    files = sorted(PROMETHEUS.glob("rules/*.yml"))
-    groups = [group for path in files for group in yaml.safe_load(path.read_text())["groups"]]
-    return [rule for group in groups for rule in group["rules"]]
-
 
 ALERTS = {rule["alert"]: rule for rule in rules() if "alert" in rule}
 

@@ -14,7 +14,7 @@ from deploy.grafana.source.words import NAMES
 from service.core.reasons import ReasonCode
 from service.policies import read_book
 from tests.ops.declared import declared, names_in
-from tests.ops.test_alerts import rules
+from tests.ops.rules import rules
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 SCREEN_WIDE = 24

@@ -17,7 +17,7 @@ from service.claims.outcomes import GateAway
 from service.db.engine import LedgerAway
 from service.embedded import Engines
 from service.pools import slices
-from tests.audit.test_audit import audit
+from tests.audit.command import audit
 from tests.builders import item_json, resident_id, serial
 from tests.conftest import House, open_house
 

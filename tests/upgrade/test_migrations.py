@@ -6,18 +6,10 @@ from typing import Any
 
 import pytest
 from alembic import op
-from alembic.config import Config
-from alembic.script import Script, ScriptDirectory
 
-from service.db.engine import MIGRATIONS
 from tests.upgrade.former import EMPTY_REVISION
+from tests.upgrade.migrations import chain
 from tests.upgrade.online import faults
-
-
-def chain() -> list[Script]:
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
-    return list(reversed(list(ScriptDirectory.from_config(config).walk_revisions())))
 
 
 def test_migrations_have_four_digits_and_ascend() -> None:

@@ -18,9 +18,9 @@ from service.db.engine import LOCK_TIMEOUT_MS, migrate
 from tests.builders import uscc
 from tests.faults.history import History
 from tests.upgrade.former import FORMER_REVISION, NOT_HERE, ROOT, in_history, unpack
+from tests.upgrade.migrations import chain
 from tests.upgrade.rolling import Release, Spread, engines, enrol, sell, until
 from tests.upgrade.seed import seed
-from tests.upgrade.test_migrations import chain
 
 pytestmark = [
     pytest.mark.anyio,

@@ -1,0 +1,43 @@
+"""A file of finance's own, sent to be reconciled, and what must hold of each summary."""
+
+import asyncio
+from typing import Any
+
+from service.finance.reconcile.run import ReconcileSummary
+from tests.conftest import House
+
+DAY = {"from": "2025-06-18", "to": "2025-06-18"}
+COLUMNS = {"claim_id": "单号", "amount": "补贴", "state": "状态"}
+WORDS = {"states": "成功:confirmed,已退款:refunded"}
+HEADING = "单号,补贴,状态"
+
+
+async def ended(house: House, path: str) -> dict[str, Any]:
+    async with house.client("finance") as client, asyncio.timeout(200):
+        while True:
+            answer = await client.get(path)
+            if answer.status_code == 503:  # on a busy machine, as any client meets it
+                await asyncio.sleep(1)
+                continue
+            shown = dict(answer.json())
+            if shown["state"] != "running":
+                return shown
+            assert 0 <= shown["progress_percent"] <= 100
+            await asyncio.sleep(0.05)
+
+
+def counts(shown: dict[str, Any]) -> dict[str, int]:
+    assert shown["state"] == "done", shown
+    findings = shown["summary"]["findings"]
+    return {name: part["count"] for name, part in findings.items() if part["count"]}
+
+
+def ties_of(summary: ReconcileSummary) -> None:
+    findings = summary.findings
+    of_the_file = [part for name, part in findings.items() if name != "missing_there"]
+    assert sum(part.count for part in of_the_file) == summary.rows - summary.bad_rows
+    assert sum(part.there_fen for part in of_the_file) == summary.there_fen
+    here = sum(part.here_fen for part in findings.values())
+    assert here == summary.here_fen + summary.other_days.here_fen
+    paired = [part for name, part in findings.items() if name not in ("missing_here", "duplicate")]
+    assert sum(part.count for part in paired) >= summary.units
