@@ -88,17 +88,18 @@ def _names_in(model: BaseModel) -> int:
     return found
 
 
-# Models that FastAPI does not see, since they are read from the bytes.
+# FastAPI does not see these models, since their routes read the bytes themselves.
 _taken: dict[str, type[BaseModel]] = {}
 
 
 def taken_models() -> Sequence[type[BaseModel]]:
-    """The bodies that the routes imported so far take, for the OpenAPI document."""
+    """The models that `takes` was given, by the routes that are imported."""
     return tuple(_taken.values())
 
 
 def takes(model: type[BaseModel]) -> dict[str, Any]:
-    """The OpenAPI entry of a route that reads its body with `json_body`."""
-    _taken[model.__name__] = model
+    """The OpenAPI entry of a route that reads its own body. Puts the model into the document."""
+    known = _taken.setdefault(model.__name__, model)
+    assert known is model, f"Bug! Two bodies share the schema name {model.__name__}."
     schema = {"$ref": f"#/components/schemas/{model.__name__}"}
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}

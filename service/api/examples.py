@@ -1,12 +1,16 @@
-"""Examples of requests and problems for the OpenAPI document; a test sends each to the service."""
+"""Examples of requests and problems for the OpenAPI document. Tests send the requests to the
+service, and compare the problems with its answers."""
 
 from typing import Any
 
+from service.api.invalid import invalid_fields, summary
 from service.api.problem_kinds import KINDS
-from service.api.problems import problem_body
+from service.api.problems import problem_body, reason_bodies
+from service.api.wrong_state import wrong_state
+from service.core.reasons import Reason, ReasonCode
+from service.finance.reconcile.sentences import fault_sentence
 
 REQUEST_ID = "019780c3-c9da-76f1-8a29-36f05201f175"
-CLAIM_ID = "019780c3-c9da-76f1-8a29-36f05201f176"
 
 CHECKOUT: dict[str, Any] = {
     "store_id": "NH0001",
@@ -40,7 +44,8 @@ def _example(summary: str, value: object) -> dict[str, Any]:
     return {"summary": summary, "value": value}
 
 
-# By the model of the body; what is done first stands first.
+# By the model of the body, or by the operation where the body has no model. A test sends them in
+# this order to one service.
 REQUESTS: dict[str, dict[str, dict[str, Any]]] = {
     "Checkout": {
         "claim": _example("an air conditioner, granted at once", CHECKOUT),
@@ -113,12 +118,18 @@ REQUESTS: dict[str, dict[str, dict[str, Any]]] = {
     "KeyBody": {
         "pos": _example("a till's", {"role": "pos", "retailer_id": "r1", "label": "till 1"})
     },
-    "RotateBody": {"rotate": _example("both work for a day", {"overlap_hours": 24})},
+    "RotateBody": {"rotate": _example("both keys work for a day", {"overlap_hours": 24})},
+    "reconcile": {
+        "csv": _example(
+            "with order_no=order and amount=subsidy in the query",
+            "order,subsidy\nPOS-20250618-000123,1199.80\n",
+        ),
+    },
 }
 
-# What fills the gaps of a sentence, and what else stands in a problem of this code.
+# What fills the gaps of a problem's sentence.
 _FACTS: dict[str, dict[str, str]] = {
-    "budget_below_spent": {"free": "120,000.00"},
+    "budget_below_spent": {"free": "19,998,800.20"},
     "invoice_total_differs": {
         "total": "4,799.20",
         "due": "5,999.00",
@@ -126,29 +137,22 @@ _FACTS: dict[str, dict[str, str]] = {
         "subsidy": "1,199.80",
     },
 }
+
+
+def _fields(detail: str, fields: list[dict[str, str]]) -> dict[str, Any]:
+    return {"detail": detail, "fields": fields}
+
+
+_PRICE_AS_TEXT = invalid_fields([{"type": "int_type", "loc": ("items", 0, "price_fen")}], "en")
+_GRADE_TOO_LOW = Reason(ReasonCode.GRADE_NOT_ELIGIBLE, facts={"grade": "3", "eligible": "1/2"})
+_NO_ROWS = fault_sentence("no_rows", {}, "en")
+# What a problem has besides its kind's sentence, or in its place.
 _MORE: dict[str, dict[str, Any]] = {
-    "claim_refused": {
-        "reasons": [
-            {
-                "line_no": 1,
-                "code": "quota_used",
-                "detail": "This customer has used up the right to a subsidy in this category (at "
-                "most 3). Charge the full price; in doubt, the customer may ask for the record of "
-                "past subsidies.",
-            }
-        ]
-    },
-    "invalid_field": {
-        "detail": "items.0.price_fen: must be a whole number, without quotes or decimals",
-        "fields": [
-            {
-                "field": "items.0.price_fen",
-                "detail": "must be a whole number, without quotes or decimals",
-            }
-        ],
-    },
+    "claim_refused": {"reasons": reason_bodies(((1, _GRADE_TOO_LOW),), "en")},
+    "wrong_state": {"detail": wrong_state("cancel", "confirmed", "en")},
+    "invalid_field": _fields(summary(_PRICE_AS_TEXT), _PRICE_AS_TEXT),
+    "bad_file": _fields(f"body: {_NO_ROWS}", [{"field": "body", "detail": _NO_ROWS}]),
     "invoice_total_differs": {"total_fen": 479920, "expected_fen": 599900},
-    "wrong_state": {"detail": "This hold was cancelled. Make a new claim for a new sale."},
 }
 
 PROBLEMS: dict[str, dict[str, Any]] = {

@@ -4,7 +4,7 @@ A problem's `code` is stable; `title` and `detail` are for people, Chinese unles
 prefers English.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -124,16 +124,20 @@ def reason_bodies(reasons: LineReasons, language: Language) -> list[dict[str, An
 
 
 def documented(*codes: str) -> dict[int | str, dict[str, Any]]:
-    """The OpenAPI responses of a route that may answer with these problems. Where a key is asked
-    for, its rate and the worker's load may be in the way, too."""
-    limits = ("too_many_requests", "overloaded") if "unauthorized" in codes else ()
+    """The OpenAPI responses of a route that answers with these problems, each with its example.
+    `document` adds the problems that any route may answer with."""
     by_status: dict[int, list[str]] = {}
-    for code in dict.fromkeys((*codes, *limits)):
+    for code in dict.fromkeys(codes):
         by_status.setdefault(KINDS[code].status, []).append(code)
+    return {status: _documented(codes_of) for status, codes_of in by_status.items()}
+
+
+def _documented(codes: Sequence[str]) -> dict[str, Any]:
+    content = {
+        "schema": {"$ref": "#/components/schemas/Problem"},
+        "examples": {code: {"$ref": f"#/components/examples/{code}"} for code in codes},
+    }
     return {
-        status: {
-            "description": " or ".join(f"`{code}`" for code in names),
-            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
-        }
-        for status, names in by_status.items()
+        "description": " or ".join(f"`{code}`" for code in codes),
+        "content": {MEDIA_TYPE: content},
     }

@@ -46,7 +46,9 @@ router = APIRouter(
     prefix="/v1/reconciliations",
     tags=["finance"],
     dependencies=[Depends(may_finance), Depends(each_once)],
-    responses=documented("unauthorized", "missing_scope", "ledger_unavailable", "overloaded"),
+    responses=documented(
+        "unauthorized", "missing_scope", "invalid_field", "ledger_unavailable", "overloaded"
+    ),
 )
 # A million rows of the longest kind, over an office's line.
 FILE_BOUND = Bound(256 << 20, body_s=600.0)
