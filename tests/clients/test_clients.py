@@ -41,41 +41,41 @@ def document(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def till(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
-    """(base URL, a till's key) of a running sandbox."""
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str, str]]:
+    """(base URL, a till's key, a key of finance) of a running sandbox."""
     folder = tmp_path_factory.mktemp("sandbox")
     with served(folder):
-        known = json.loads((folder / "data" / "sandbox.json").read_text())
-        yield known["base_url"], known["keys"]["pos"]
+        info = json.loads((folder / "data" / "sandbox.json").read_text())
+        yield info["base_url"], info["keys"]["pos"], info["keys"]["finance"]
 
 
 def test_a_typescript_client_is_made_and_type_checks(document: Path, tmp_path: Path) -> None:
-    said = run(MODULES / "openapi-typescript", document, "-o", tmp_path / "api.ts")
-    assert "warn" not in said.lower()
+    output = run(MODULES / "openapi-typescript", document, "-o", tmp_path / "api.ts")
+    assert "warn" not in output.lower()
     assert '"/v1/settlements/{settlement_id}/void"' in (tmp_path / "api.ts").read_text()
     run(MODULES / "tsc", "--noEmit", "--strict", tmp_path / "api.ts")
 
 
 def test_a_linter_finds_nothing_to_warn_of(document: Path) -> None:
-    said = run(
+    output = run(
         MODULES / "redocly", "lint", "--config", HERE / "redocly.yaml", "--format", "json",
         "--max-problems", "10", document,
         env={**os.environ, "REDOCLY_TELEMETRY": "off", "REDOCLY_SUPPRESS_UPDATE_NOTICE": "true"},
     )  # fmt: skip
-    report = json.loads(said[said.index("{") : said.rindex("}") + 1])
+    report = json.loads(output[output.index("{") : output.rindex("}") + 1])
     assert report["totals"] == {"errors": 0, "warnings": 0, "ignored": 0}, report["problems"]
 
 
-def test_a_python_client_has_every_endpoint_and_does_what_a_till_does(
-    document: Path, tmp_path: Path, till: tuple[str, str]
+def test_a_python_client_has_every_endpoint_and_works_for_tills_and_for_finance(
+    document: Path, tmp_path: Path, sandbox: tuple[str, str, str]
 ) -> None:
     client = tmp_path / "client"
-    said = run(
+    output = run(
         GENERATOR / "openapi-python-client", "generate", "--path", document,
         "--output-path", client, "--meta", "none", "--fail-on-warning",
         env={**os.environ, "PATH": f"{GENERATOR}:{os.environ['PATH']}"},
     )  # fmt: skip
-    assert "WARNING" not in said
+    assert "WARNING" not in output
     operations = [
         operation["operationId"]
         for path in json.loads(document.read_text())["paths"].values()
@@ -83,4 +83,4 @@ def test_a_python_client_has_every_endpoint_and_does_what_a_till_does(
     ]
     made = {file.stem for file in (client / "api").rglob("*.py")} - {"__init__"}
     assert made == set(operations)
-    run(GENERATOR / "python", HERE / "use.py", client, *till)
+    run(GENERATOR / "python", HERE / "use.py", client, *sandbox)
