@@ -1,4 +1,4 @@
-"""The HTTP application: routes, error handlers, and the life of what stands behind them."""
+"""The HTTP application: its routes, its error handlers, and its lifespan."""
 
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-# A batch of 500 checkouts of the usual size, and then some.
+# Enough for a batch of 500 checkouts of the usual size.
 BATCH_BODY_FACTOR = 16
 
 ROUTES = (
@@ -66,12 +66,12 @@ SHORTCUTS = {("POST", "/v1/claims"): claims.create_claim}
 
 
 def create_app() -> FastAPI:
-    """The application as the server runs it, by the settings of its environment."""
+    """The application that the server runs. Reads its settings from the environment."""
     return make_app(Settings())
 
 
 def make_app(settings: Settings) -> FastAPI:
-    """The application; the service behind it opens with its lifespan."""
+    """The application. Its lifespan opens and closes the service."""
     set_up_logs(
         settings.log_format or ("console" if settings.sandbox else "json"), settings.log_level
     )
@@ -90,13 +90,13 @@ def make_app(settings: Settings) -> FastAPI:
 
     app = FastAPIOffline(
         redoc_url=None,
-        redirect_slashes=False,  # a client that follows leaves its key or its body behind
+        redirect_slashes=False,  # a client that follows a redirect drops its key or its body
         title="Butie 补贴",
         version="1",
         summary="Trade-in subsidies at the till",
         lifespan=lifespan,
         generate_unique_id_function=operation_id,
-        # It would tell errors' messages, and bodies' fields by name.
+        # It would report error messages and the names of a body's fields.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     app.state.pages = board.Pages()
@@ -128,7 +128,7 @@ def bounds_of(settings: Settings) -> Bounds:
 
 
 def _tracing() -> "Tracing | None":
-    """What makes traces, if the environment asks for them; else not even its code is loaded."""
+    """The tracing that the environment asks for. Its code is loaded only then."""
     exporter = trace_exporter(os.environ)
     if exporter is None:
         return None
@@ -160,7 +160,7 @@ async def _invalid_body(request: Request, error: InvalidBody) -> Response:
 
 async def _invalid_parameter(request: Request, error: RequestValidationError) -> Response:
     errors = error.errors()
-    if any(one["loc"] == ("header", "Idempotency-Key") for one in errors):
+    if any(fault["loc"] == ("header", "Idempotency-Key") for fault in errors):
         return problem(request, "invalid_idempotency_key")
     fields = invalid_fields(errors, language_of(request))
     return problem(request, "invalid_field", detail=summary(fields), fields=fields)
@@ -173,7 +173,7 @@ NO_SUCH_ADDRESS = Sentence(
 
 
 async def _http_error(request: Request, error: HTTPException) -> Response:
-    if error.status_code == 404:  # of the router: what is not there of ours is a Refusal
+    if error.status_code == 404:  # from the router: an unknown record is a Refusal
         detail = NO_SUCH_ADDRESS.in_language(language_of(request))
         return problem(request, "not_found", detail=detail)
     codes = {405: "method_not_allowed"}
@@ -183,7 +183,7 @@ async def _http_error(request: Request, error: HTTPException) -> Response:
 
 
 async def _hung_up(request: Request, error: ClientDisconnect) -> Response:
-    return problem(request, "malformed_request")  # nobody reads it; the log has its status
+    return problem(request, "malformed_request")  # for the log: the client has gone
 
 
 async def _overloaded(request: Request, error: Exception) -> Response:
@@ -217,7 +217,7 @@ async def _bug(request: Request, error: Exception) -> Response:
 
 
 async def _answer_fault(request: Request, error: Exception) -> Response:
-    """What no handler of the framework's has answered: a shortcut's fault, or a bug."""
+    """The answer to an exception that passed FastAPI's handlers: of a shortcut, or a bug."""
     answer = next(FAULTS[kind] for kind in type(error).__mro__ if kind in FAULTS)
     return await answer(request, error)
 

@@ -1,4 +1,4 @@
-"""Reading a JSON body: validated by pydantic-core straight from the bytes, strictly."""
+"""JSON bodies: pydantic-core validates them strictly, straight from the bytes."""
 
 import json
 from collections.abc import Awaitable, Callable, Sequence
@@ -13,16 +13,16 @@ from service.core.checkout import SerialFormats
 
 Model = TypeVar("Model", bound=BaseModel)
 
-# Three times what a checkout of twenty cars has, each with an old one. Of a quarter of a megabyte
-# of empty items each fault would be noted, which takes seconds in which no other till is answered.
+# Three times the commas of a checkout of twenty cars with trade-ins. pydantic notes every fault:
+# for 256 KiB of empty items that takes seconds, and no other till is answered meanwhile.
 COMMAS_MAX = 1000
 BLANKS = b" \t\r\n"
-NAMES = "__pydantic_fields_set__"  # of a model: those that it was given
+NAMES = "__pydantic_fields_set__"  # where a model keeps the names that it was given
 
 
 class InvalidBody(Exception):
-    """The request's body is wrong. Of its own, so that no other failed validation, which is a bug
-    of ours, is taken for the caller's fault."""
+    """The request's body is wrong. It is a type of its own, so that another ValidationError, which
+    is a bug of the service, is not answered as the caller's fault."""
 
     def __init__(self, fault: ValidationError) -> None:
         super().__init__("invalid body")
@@ -56,7 +56,7 @@ def serial_formats(request: Request) -> SerialFormats | None:
 
 
 def each_name_once(body: bytes) -> None:
-    """Of a name that is repeated in an object, one value alone would count, unsaid.
+    """Refuses a name that is repeated in an object: all but one of its values would be ignored.
     Raises InvalidBody."""
 
     def check(pairs: list[tuple[str, Any]]) -> None:
@@ -70,22 +70,22 @@ def each_name_once(body: bytes) -> None:
 
 
 def invalid(fault: str, field: str, **facts: Any) -> InvalidBody:
-    """A fault that the model does not find."""
+    """A fault of a field that its model cannot see."""
     kind = PydanticCustomError(fault, fault, facts)
     details = InitErrorDetails(type=kind, loc=(field,), input=None)
     return InvalidBody(ValidationError.from_exception_data("body", [details]))
 
 
 def _names_in(model: BaseModel) -> int:
-    """How many names the JSON had that this was made from: no more than it had."""
-    found = len(model.__pydantic_fields_set__)
+    """How many names the model took from the JSON: the JSON has no fewer."""
+    count = len(model.__pydantic_fields_set__)
     for value in model.__dict__.values():
-        # Not isinstance, which asks a model's metaclass: twenty times for each claim.
+        # Not isinstance: it asks the model's metaclass, twenty times for each claim.
         if type(value) is tuple:
-            found += sum(_names_in(one) for one in value if hasattr(one, NAMES))
+            count += sum(_names_in(member) for member in value if hasattr(member, NAMES))
         elif hasattr(value, NAMES):
-            found += _names_in(value)
-    return found
+            count += _names_in(value)
+    return count
 
 
 # FastAPI does not see these models, since their routes read the bytes themselves.

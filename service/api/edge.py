@@ -1,9 +1,9 @@
-"""The outermost layer: request id, size and concurrency limits, metrics, access log, headers,
-and the answer to whatever goes wrong.
+"""The outermost layer: request id, limits of size and concurrency, metrics, access log, headers,
+and the answer to every exception.
 
-Plain ASGI, once around the whole app: a request passes it in microseconds. Shortcuts do without
-the app, and on a socket of ours without ASGI too: what a framework does for each request costs
-more than a claim.
+It is plain ASGI around the whole app, and takes microseconds. A shortcut answers without the app;
+the server's own protocol calls it without ASGI, too. A framework's work per request costs more than
+a claim.
 """
 
 import re
@@ -24,16 +24,16 @@ from service.ops.logs import REQUEST_ID
 
 log = structlog.get_logger()
 
-# A UUID, a trace id or a ULID: nothing in which somebody's ID number could come into the logs.
+# A UUID, a trace id or a ULID. A person's ID number, which must not reach the logs, is none.
 GOOD_REQUEST_ID = re.compile(
     rb"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
     rb"|[0-9a-fA-F]{32}|[0-7][0-9A-HJKMNP-TV-Z]{25}"
 )
 
-# Asked by machines that must get through when everything else has to wait.
+# Probes and scrapes: they are answered even when the worker is overloaded.
 QUIET_PATHS = {"/healthz", "/readyz", "/metrics"}
 
-# A client may send any word as its method: the metrics know these.
+# The methods that metrics name. A client may send any word.
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 SAFE_HEADERS = (
@@ -42,8 +42,8 @@ SAFE_HEADERS = (
     (b"referrer-policy", b"no-referrer"),
 )
 NO_STORE = (b"cache-control", b"no-store")
-# Nothing of ours is a page, but for the API's documentation with its own script, and those that
-# bring a stricter policy of their own.
+# For answers that are no pages. The API's documentation runs its own script; the budget page brings
+# a policy of its own.
 NO_PAGE = b"default-src 'none'; frame-ancestors 'none'"
 DOCS_PAGE = (
     b"default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
@@ -69,13 +69,13 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class BodyTooLarge(Exception):
-    """The body passed the limit."""
+    """The body is larger than its bound."""
 
 
 @dataclass(slots=True)
 class Edge:
-    """Wraps `app`. Requests for `shortcuts` (method, path) are answered without it. `on_fault`
-    makes the answer to an exception that nothing else has answered."""
+    """Wraps `app`. `shortcuts`, by method and path, answer without it. `on_fault` answers the
+    exceptions that the app did not handle."""
 
     app: ASGIApp
     bounds: Bounds
@@ -95,11 +95,11 @@ class Edge:
     # --- shortcuts ----------------------------------------------------------------------
 
     def shortcut(self, scope: Scope) -> Endpoint | None:
-        """What answers this request by itself, if anything does."""
+        """The endpoint that answers this request without the app, if there is one."""
         return self.shortcuts.get((scope["method"], scope["path"]))
 
     async def answer(self, endpoint: Endpoint, scope: Scope, receive: Receive) -> Response:
-        """The whole answer of a shortcut, with all headers. Raises nothing."""
+        """The response of a shortcut, with all headers. Raises nothing."""
         started = time.perf_counter()
         headers = scope["butie.headers"] = dict(reversed(scope["headers"]))
         request_id = scope["butie.request_id"] = _request_id(headers)
@@ -152,7 +152,7 @@ class Edge:
             await app(scope, bounded, send_with_headers)
         except Exception as error:
             response = await self.on_fault(Request(scope), error)
-            if not status:  # else the caller has the beginning of another answer
+            if not status:  # else a response has begun
                 await response(scope, receive, send_with_headers)
         finally:
             self._under_way -= 1
@@ -161,7 +161,7 @@ class Edge:
     def _refused_early(
         self, scope: Scope, headers: Mapping[bytes, bytes], body_max_bytes: int
     ) -> str | None:
-        """The problem's code, if not even the body has to be read."""
+        """The code of a problem that is clear before the body is read."""
         if self._under_way > self.bounds.requests_max and scope["path"] not in QUIET_PATHS:
             return "overloaded"
         announced = headers.get(b"content-length", b"0")
@@ -173,7 +173,7 @@ class Edge:
         route = getattr(scope.get("route"), "path", "none")  # a template, so bounded
         method = scope["method"] if scope["method"] in METHODS else "other"
         metrics.observe_request(method, route, status, seconds)
-        # Probes and scrapes come all day and say nothing.
+        # Probes and scrapes would fill the log.
         say = log.debug if route in QUIET_PATHS else log.info
         say(
             "request",
@@ -190,7 +190,7 @@ def _add_headers(scope: Scope, message: Message, request_id: str) -> None:
     known = dict(headers)
     page = known.get(b"content-type", b"").startswith(b"text/html")
     own = known.get(b"content-security-policy")
-    headers[:] = [one for one in headers if one[0] != b"content-security-policy"]
+    headers[:] = [header for header in headers if header[0] != b"content-security-policy"]
     headers += _headers_of(scope, request_id, own or (DOCS_PAGE if page else NO_PAGE))
     if NO_STORE[0] not in known:
         headers.append(NO_STORE)
@@ -234,7 +234,7 @@ def _counted(receive: Receive, body_max: int) -> Receive:
 
 
 def _request_id(headers: Mapping[bytes, bytes]) -> str:
-    """The caller's own id, if it can be nothing else; else a new one."""
+    """The id that the caller sent, if it has the form of one; else a new one."""
     given = headers.get(b"x-request-id")
     if given is not None and GOOD_REQUEST_ID.fullmatch(given):
         return given.decode()

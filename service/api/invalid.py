@@ -1,6 +1,6 @@
-"""What is wrong with a field, as a sentence that says what to fix.
+"""Sentences for invalid fields: each says what to fix.
 
-Never with the value itself: it may be somebody's ID number.
+A sentence never has the value in it, which may be a person's ID number.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,8 +12,8 @@ from starlette.responses import Response
 from service.api.problems import language_of, problem
 from service.core.sentences import Language
 
-# pydantic's error types (and our own, from `core.checkout`) -> sentence; gaps are filled from
-# the error's context.
+# Sentences by error type: pydantic's, and those that our validators raise. The error's context
+# fills the gaps.
 SENTENCES: dict[str, dict[Language, str]] = {
     "missing": {"zh": "缺少此项", "en": "is required"},
     "extra_forbidden": {"zh": "不认识此字段，请删除", "en": "is not a known field: remove it"},
@@ -141,13 +141,13 @@ SENTENCES: dict[str, dict[Language, str]] = {
 }
 FALLBACK: dict[Language, str] = {"zh": "取值无效", "en": "is not valid"}
 
-# Enough to mend a request by; a hostile one has thousands, or a name of a hundred kilobytes.
+# Enough to correct a request. A hostile one has thousands of errors, or a name of 100 kB.
 FIELDS_MAX = 10
 NAME_MAX = 64
 
 
 def invalid_fields(errors: Sequence[Mapping[str, Any]], language: Language) -> list[dict[str, str]]:
-    """The first few errors of a body, each with the field and what to fix."""
+    """The first FIELDS_MAX errors, each with its field and what to fix."""
     return [
         {
             "field": ".".join(str(step)[:NAME_MAX] for step in error["loc"]) or "body",
@@ -158,13 +158,14 @@ def invalid_fields(errors: Sequence[Mapping[str, Any]], language: Language) -> l
 
 
 def telling(errors: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Without "too short" of an array whose entries were sent, but none of them is good."""
-    places = [tuple(error["loc"]) for error in errors]
-    inside = {place[:depth] for place in places for depth in range(1, len(place))}
+    """The errors, but no "too short" of an array with invalid members: pydantic leaves them out
+    before it counts."""
+    paths = [tuple(error["loc"]) for error in errors]
+    parents = {path[:depth] for path in paths for depth in range(1, len(path))}
     return [
         error
-        for error, place in zip(errors, places, strict=True)
-        if not (error["type"] == "too_short" and place in inside)
+        for error, path in zip(errors, paths, strict=True)
+        if not (error["type"] == "too_short" and path in parents)
     ]
 
 
@@ -177,14 +178,14 @@ def _sentence(error: Mapping[str, Any], language: Language) -> str:
 
 
 def summary(fields: Sequence[Mapping[str, str]]) -> str:
-    """One sentence of all fields, for a till that shows only the detail."""
+    """All fields in one text, for tills that show only `detail`."""
     return "; ".join(f"{field['field']}: {field['detail']}" for field in fields)
 
 
 def invalid_field(
     request: Request, field: str, error: str, facts: Mapping[str, Any] | None = None
 ) -> Response:
-    """The problem of one field that only its surroundings prove wrong."""
-    found = [{"type": error, "loc": (field,), "ctx": facts or {}}]
-    fields = invalid_fields(found, language_of(request))
+    """The answer to a field whose value is possible in itself, but not in this request."""
+    errors = [{"type": error, "loc": (field,), "ctx": facts or {}}]
+    fields = invalid_fields(errors, language_of(request))
     return problem(request, "invalid_field", detail=summary(fields), fields=fields)

@@ -1,4 +1,4 @@
-"""Wire models of what is not a domain record already. Amounts in fen, rates in basis points."""
+"""Wire models that are no domain records. Amounts are in fen, rates in basis points."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from service.pools.budgets import Budget
 
 @dataclass(frozen=True, slots=True)
 class QuoteLine:
-    """What one item would get; where it gets nothing, why."""
+    """The subsidy of one item, or the reasons why it gets none."""
 
     line_no: int
     category: str
@@ -30,8 +30,8 @@ class QuoteLine:
 
 @dataclass(frozen=True, slots=True)
 class QuoteAnswer:
-    """What a checkout would get now. A claim is all or nothing: `eligible` says whether this
-    one would be granted."""
+    """The subsidy of a checkout now. A claim is granted whole or not at all; `eligible` says
+    whether this one would be granted."""
 
     policy: str | None
     eligible: bool
@@ -43,14 +43,14 @@ class QuoteAnswer:
 
 @dataclass(frozen=True, slots=True)
 class InFlight:
-    """A claim that is being decided at this moment: ask again."""
+    """The claim is being decided now: ask again."""
 
     state: Literal["in_flight"]
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimPage:
-    """Some claims, newest first. `next_cursor` brings the next page; null: this is the last."""
+    """A page of claims, newest first. `next_cursor` asks for the next one; null: there is none."""
 
     claims: Sequence[Claim]
     next_cursor: UUID | None
@@ -58,21 +58,23 @@ class ClaimPage:
 
 @dataclass(frozen=True, slots=True)
 class Budgets:
-    """Every pool as the ledger has it."""
+    """Every pool, from the ledger."""
 
     budgets: Sequence[Budget]
 
 
 @dataclass(frozen=True, slots=True)
 class PoolOutlook:
-    """The day on which a pool is first empty, tranches counted from the day they open. It comes
-    before `earliest_on` in one case of ten, by `median_on` in every second, by `latest_on` in nine
-    of ten; null: not before the policy's last day, `ends_on`. `daily_fen` is the usual burn of
-    a day, by the last `days` whole days of history (at most 56; few of them make the range wide).
+    """The day on which a pool is first empty. A tranche counts from the day that it opens.
 
-    `outlook`: `runs_out` (in half of all cases or more), `may_run_out` (in a tenth or more),
-    `lasts`; `empty` now; `idle`: nothing is being taken; `too_early`: no whole day to go by yet;
-    `no_policy`: none in force today pays from this pool."""
+    The pool is empty before `earliest_on` with a probability of 10 %, by `median_on` of 50 %, by
+    `latest_on` of 90 %. Null means: not before `ends_on`, the policy's last day. `daily_fen` is the
+    burn of a usual day, from the last `days` whole days of history (at most 56; a short history
+    makes the range wide).
+
+    `outlook`: `runs_out` (probability 50 % or more); `may_run_out` (10 % or more); `lasts`;
+    `empty` now; `idle`: no claims now; `too_early`: not one whole day of history; `no_policy`: no
+    policy in force today pays from this pool."""
 
     pool: str
     made_at: datetime

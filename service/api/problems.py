@@ -1,6 +1,6 @@
-"""Errors as RFC 9457 problems: one way out for each code of `problem_kinds`.
+"""Errors as RFC 9457 problems, each of a kind of `problem_kinds`.
 
-A problem's `code` is stable; `title` and `detail` are for people, Chinese unless the request
+A problem's `code` is stable. `title` and `detail` are for people: Chinese, unless the request
 prefers English.
 """
 
@@ -24,12 +24,12 @@ class ProblemReason(BaseModel):
     line_no: int
     code: str = Field(description="stable reason code")
     detail: str = Field(description="a sentence for the cashier")
-    claim_id: str | None = Field(None, description="your own claim that has this serial")
-    opens_at: datetime | None = Field(None, description="when the budget's next part opens")
+    claim_id: str | None = Field(None, description="your own claim with this serial number")
+    opens_at: datetime | None = Field(None, description="when the budget's next tranche opens")
 
 
 class ProblemField(BaseModel):
-    field: str = Field(description="where in the request, for example items.0.price_fen")
+    field: str = Field(description="path in the request, such as items.0.price_fen")
     detail: str
 
 
@@ -43,14 +43,20 @@ class Problem(BaseModel):
     code: str
     retryable: bool
     request_id: str
-    reasons: list[ProblemReason] | None = Field(None, description="of a refusal")
-    fields: list[ProblemField] | None = Field(None, description="of an invalid field")
-    total_fen: int | None = Field(None, description="of an invoice: its total")
-    expected_fen: int | None = Field(None, description="of an invoice: what it should be")
+    reasons: list[ProblemReason] | None = Field(None, description="with `claim_refused`")
+    fields: list[ProblemField] | None = Field(
+        None, description="with `invalid_field` and `bad_file`"
+    )
+    total_fen: int | None = Field(
+        None, description="with `invoice_total_differs`: the total that was sent"
+    )
+    expected_fen: int | None = Field(
+        None, description="with `invoice_total_differs`: the right total"
+    )
 
 
 def preferred_language(accept_language: str) -> Language:
-    """Chinese, unless the header asks for English more than for Chinese."""
+    """Chinese, unless the header gives English the higher weight."""
     weights: dict[str, float] = {}
     for part in accept_language.lower().split(","):
         tag, _, weight = part.strip().partition(";q=")
@@ -78,8 +84,8 @@ def problem_body(
     facts: Mapping[str, str] | None = None,
     **more: Any,
 ) -> dict[str, Any]:
-    """The problem's JSON object. `facts` fill the gaps of its sentence; `more` replaces `detail`
-    or adds reasons or fields."""
+    """The problem's JSON object. `facts` fill the gaps of the kind's sentence. `more` replaces
+    `detail`, or adds members such as `reasons`."""
     kind = KINDS[code]
     return {
         "type": f"urn:butie:problem:{code}",
@@ -96,7 +102,7 @@ def problem_body(
 def problem(
     request: Request, code: str, *, retry_after_s: int | None = None, **more: Any
 ) -> JSONResponse:
-    """The problem as a response to this request."""
+    """The response to this request, with Retry-After and WWW-Authenticate where they belong."""
     kind = KINDS[code]
     wait_s = retry_after_s or kind.retry_after_s
     headers = {} if wait_s is None else {"Retry-After": str(wait_s)}
@@ -107,7 +113,7 @@ def problem(
 
 
 def reason_bodies(reasons: LineReasons, language: Language) -> list[dict[str, Any]]:
-    """The reasons as a problem or a quote shows them."""
+    """The members of `reasons` in a problem or a quote."""
     return [
         {
             "line_no": line_no,

@@ -1,4 +1,4 @@
-"""Days and instants in a query, as whole spans of time."""
+"""Query parameters: repeated and unknown ones are refused; days and instants bound a span."""
 
 import re
 from collections.abc import Awaitable, Callable
@@ -12,12 +12,12 @@ from pydantic_core import PydanticCustomError
 
 from service.core.calendar import DAY, parse_day, parse_instant, start_of_day
 
-# A plus sign that was not escaped comes out of a query as a space.
+# A query decodes an unescaped plus sign as a space.
 SPACE_FOR_PLUS = re.compile(r" (?=\d\d:\d\d$)")
 
 
 async def each_once(request: Request) -> None:
-    """A dependency: of a parameter that is repeated, one value alone would count, unsaid."""
+    """A dependency. Refuses a repeated parameter: all but one of its values would be ignored."""
     given = request.query_params
     repeated = [name for name in given if len(given.getlist(name)) > 1]
     if repeated:
@@ -27,8 +27,8 @@ async def each_once(request: Request) -> None:
 
 
 def only(*names: str) -> Callable[[Request], Awaitable[None]]:
-    """A dependency: the query has no other parameters, and each once. A misspelt filter would let
-    all through."""
+    """A dependency. Refuses other parameters, and repeated ones. A misspelt filter would filter
+    nothing."""
 
     async def check(request: Request) -> None:
         await each_once(request)
@@ -60,6 +60,6 @@ def _end(text: object) -> datetime:
     return _instant(text, days=1)
 
 
-# "2025-06-18" is the whole day, "2025-06-18T10:15:00+08:00" a moment.
+# "2025-06-18" stands for the whole day, "2025-06-18T10:15:00+08:00" for that instant.
 Start = Annotated[datetime, BeforeValidator(_start)]
-End = Annotated[datetime, BeforeValidator(_end)]  # the first moment that is not wanted any more
+End = Annotated[datetime, BeforeValidator(_end)]  # exclusive
