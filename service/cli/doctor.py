@@ -8,8 +8,8 @@ from service.cli.faults import told
 from service.cli.ledger import engines_of
 from service.cli.tables import print_table
 from service.config import Misconfigured, Settings
-from service.doctor.check import Finding
-from service.doctor.run import Engines, visit
+from service.doctor.check import CheckResult
+from service.doctor.run import EngineUrls, visit
 
 
 def doctor_command() -> None:
@@ -17,26 +17,26 @@ def doctor_command() -> None:
     on a fault, with 2 when something could not be checked."""
     with told():
         settings = Settings()
-        findings = asyncio.run(_visit(settings, _engines(settings)))
-    rows = [(name, finding.level, finding.said, finding.remedy) for name, finding in findings]
+        results = asyncio.run(_visit(settings, _engines(settings)))
+    rows = [(name, result.level, result.fact, result.remedy) for name, result in results]
     print_table(("check", "verdict", "what is so", "what to do"), rows)
-    levels = {finding.level for _, finding in findings}
+    levels = {result.level for _, result in results}
     if "fault" in levels:
         raise typer.Exit(1)
     if "unknown" in levels:
         raise typer.Exit(2)
 
 
-def _engines(settings: Settings) -> Engines:
+def _engines(settings: Settings) -> EngineUrls:
     if not settings.sandbox:
         urls = (settings.database_url, settings.redis_url)
-        return Engines(*(None if url is None else str(url) for url in urls))
+        return EngineUrls(*(None if url is None else str(url) for url in urls))
     try:
         database_url, redis_url, _ = engines_of(settings)
     except Misconfigured:  # no sandbox is running
-        return Engines(None, None)
-    return Engines(database_url, redis_url)
+        return EngineUrls(None, None)
+    return EngineUrls(database_url, redis_url)
 
 
-async def _visit(settings: Settings, engines: Engines) -> list[tuple[str, Finding]]:
-    return [finding async for finding in visit(settings, engines)]
+async def _visit(settings: Settings, engines: EngineUrls) -> list[tuple[str, CheckResult]]:
+    return [result async for result in visit(settings, engines)]

@@ -1,5 +1,5 @@
-"""`butie doctor`: is this installation fit to pay out money? One small module for each check.
+"""`butie doctor`: whether this installation is fit to pay out money. One module for each check.
 
-It reads and changes nothing. A check that cannot be made, because an engine is away or does not
-let itself be asked, says so.
+The doctor reads and changes nothing. A check that cannot run, because an engine is away or refuses
+the question, gives the level `unknown`.
 """

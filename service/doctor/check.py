@@ -1,4 +1,4 @@
-"""What a check is to the doctor, and what it finds."""
+"""A check of the doctor's, what it is given, and its result."""
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -13,17 +13,17 @@ Level = Literal["ok", "warning", "fault", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """`said` is what is so; `remedy` what to do about it, empty where nothing is to be done."""
+class CheckResult:
+    """`remedy` says what to do about `fact`; it is empty when there is nothing to do."""
 
     level: Level
-    said: str
+    fact: str
     remedy: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Patient:
-    """The installation. An engine that is away is None."""
+    """The installation. `ledger` and `gate` are None while they cannot be reached."""
 
     settings: Settings
     database_url: str | None
@@ -32,27 +32,27 @@ class Patient:
     gate: "redis.Redis | None"
 
     async def ask(self, query: str, *args: Any) -> Any:
-        """One value of the ledger's, which is there: the checks that need it run only then."""
+        """One value from the ledger. Only checks that need the ledger may call it."""
         assert self.ledger is not None, "Bug! A check that needs the ledger runs without it."
         return await self.ledger.fetchval(query, *args)
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """`needs` is the engine without which it cannot be made."""
+    """Without the engine in `needs` the check is not run."""
 
     name: str
-    find: Callable[[Patient], AsyncIterator[Finding]]
+    run: Callable[[Patient], AsyncIterator[CheckResult]]
     needs: Literal["", "ledger", "gate"] = ""
 
 
-def ok(said: str) -> Finding:
-    return Finding("ok", said)
+def ok(fact: str) -> CheckResult:
+    return CheckResult("ok", fact)
 
 
-def warning(said: str, remedy: str) -> Finding:
-    return Finding("warning", said, remedy)
+def warning(fact: str, remedy: str) -> CheckResult:
+    return CheckResult("warning", fact, remedy)
 
 
-def fault(said: str, remedy: str) -> Finding:
-    return Finding("fault", said, remedy)
+def fault(fact: str, remedy: str) -> CheckResult:
+    return CheckResult("fault", fact, remedy)

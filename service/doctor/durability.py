@@ -1,10 +1,10 @@
-"""What PostgreSQL has said is kept, is kept: through a power cut, and through a lost disk."""
+"""PostgreSQL keeps what it has committed, through a power cut and a lost disk."""
 
 from collections.abc import AsyncIterator
 
-from service.doctor.check import Check, Finding, Patient, fault, ok, warning
+from service.doctor.check import CheckResult, Patient, fault, ok, warning
 
-# Asked on our own connection: a role or a database may have a value of its own.
+# Read on our own connection, because a role or a database may have its own values.
 MUST_BE_ON = {
     "fsync": "a power cut corrupts the ledger",
     "full_page_writes": "a power cut may tear a page",
@@ -12,14 +12,14 @@ MUST_BE_ON = {
 }
 
 
-# Open to every role, unlike pg_stat_replication; without a slot a client may miss some of the log.
+# Every role may read it, unlike pg_stat_replication. A client without a slot may miss log.
 _STREAMED = """
 SELECT string_agg(slot_name, ', ') FROM pg_replication_slots
 WHERE active AND slot_type = 'physical'
 """
 
 
-async def _find(patient: Patient) -> AsyncIterator[Finding]:
+async def check_durability(patient: Patient) -> AsyncIterator[CheckResult]:
     for name, harm in MUST_BE_ON.items():
         if await patient.ask("SELECT current_setting($1)", name) == "off":
             yield fault(
@@ -34,11 +34,11 @@ async def _find(patient: Patient) -> AsyncIterator[Finding]:
     if await patient.ask("SHOW archive_mode") == "off":
         yield _streamed(await patient.ask(_STREAMED))
     if await patient.ask("SHOW data_checksums") == "off":
-        yield warning("no checksums: a disk's error goes unseen", "pg_checksums --enable")
-    yield ok("fsync, full_page_writes and synchronous_commit were looked at")
+        yield warning("no checksums: a disk's error stays unnoticed", "pg_checksums --enable")
+    yield ok("fsync, full_page_writes and synchronous_commit were checked")
 
 
-def _streamed(slots: str | None) -> Finding:
+def _streamed(slots: str | None) -> CheckResult:
     if slots:
         return ok(f"the WAL is streamed from slot {slots}")
     return warning(
@@ -46,6 +46,3 @@ def _streamed(slots: str | None) -> Finding:
         "run `deploy/postgres/backup.sh log`, set archive_mode and archive_command, or use a "
         "service that does",
     )
-
-
-CHECK = Check("durability", _find, needs="ledger")

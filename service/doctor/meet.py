@@ -1,4 +1,4 @@
-"""The engines are reached, or it is told why not and what to do about it."""
+"""Connects to the engines, or says why that failed and what to do."""
 
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
@@ -10,15 +10,15 @@ import redis.asyncio as redis
 from redis.exceptions import AuthenticationError, RedisError
 
 from service.db.away import driver_url
-from service.doctor.check import Finding, fault
+from service.doctor.check import CheckResult, fault
 
 PATIENCE_S = 5
-# Parameters of the URLs that name a file; the drivers' errors do not say which is missing.
+# The URL parameters that name a file. The drivers' errors do not say which file is missing.
 FILES = ("sslrootcert", "sslcert", "sslkey", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 
 
-async def meet_ledger(url: str | None, stack: AsyncExitStack) -> asyncpg.Connection | Finding:
-    """A connection that ends with `stack`, or why there is none."""
+async def meet_ledger(url: str | None, stack: AsyncExitStack) -> asyncpg.Connection | CheckResult:
+    """A connection that ends with `stack`, or why it failed."""
     if url is None:
         return _unset("PostgreSQL", "BUTIE_DATABASE_URL")
     try:
@@ -34,8 +34,8 @@ async def meet_ledger(url: str | None, stack: AsyncExitStack) -> asyncpg.Connect
     return ledger
 
 
-async def meet_gate(url: str | None, stack: AsyncExitStack) -> "redis.Redis | Finding":
-    """A client that ends with `stack`, or why there is none."""
+async def meet_gate(url: str | None, stack: AsyncExitStack) -> "redis.Redis | CheckResult":
+    """A client that ends with `stack`, or why it failed."""
     if url is None:
         return _unset("Redis", "BUTIE_REDIS_URL")
     client = redis.Redis.from_url(url, socket_timeout=PATIENCE_S, socket_connect_timeout=PATIENCE_S)
@@ -47,19 +47,19 @@ async def meet_gate(url: str | None, stack: AsyncExitStack) -> "redis.Redis | Fi
     return client
 
 
-def _unset(engine: str, setting: str) -> Finding:
+def _unset(engine: str, setting: str) -> CheckResult:
     return fault(
         f"{engine} cannot be used: {setting} is not set",
         "set it, or start the sandbox (`butie serve`)",
     )
 
 
-def _away(engine: str, setting: str, url: str, error: Exception) -> Finding:
+def _away(engine: str, setting: str, url: str, error: Exception) -> CheckResult:
     missing = ", ".join(_missing_files(url))
     if missing:
         return fault(
             f"{engine} cannot be used: {missing} is not there",
-            f"put the file there, or mend its path in {setting}",
+            f"put the file there, or correct its path in {setting}",
         )
     why = str(error) or type(error).__name__
     return fault(f"{engine} cannot be used: {why}", _remedy(setting, url, error))
@@ -75,7 +75,7 @@ def _remedy(setting: str, url: str, error: Exception) -> str:
         name = unquote(urlsplit(url).path.strip("/"))
         return f"make the database {name} (deploy/postgres/roles.sql), or name yours in {setting}"
     if isinstance(error, asyncpg.InvalidAuthorizationSpecificationError):
-        return f"mend user or password in {setting}"
+        return f"correct user or password in {setting}"
     if isinstance(error, AuthenticationError):
-        return f"mend the password in {setting}"
-    return f"start it, or mend {setting}"
+        return f"correct the password in {setting}"
+    return f"start it, or correct {setting}"

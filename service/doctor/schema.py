@@ -1,10 +1,10 @@
-"""The schema is this release's."""
+"""The schema is the one of this release, with complete indexes and valid constraints."""
 
 from collections.abc import AsyncIterator
 
 import asyncpg
 
-from service.doctor.check import Check, Finding, Patient, fault, ok, warning
+from service.doctor.check import CheckResult, Patient, fault, ok, warning
 from service.ops.health import released_revision
 
 _BROKEN = """
@@ -18,7 +18,7 @@ WHERE NOT convalidated AND connamespace = 'public'::regnamespace
 """
 
 
-async def _find(patient: Patient) -> AsyncIterator[Finding]:
+async def check_schema(patient: Patient) -> AsyncIterator[CheckResult]:
     head = released_revision()
     try:
         at = await patient.ask("SELECT version_num FROM alembic_version")
@@ -35,9 +35,6 @@ async def _find(patient: Patient) -> AsyncIterator[Finding]:
     else:
         yield ok(f"the schema is at {at}, as this release")
     if broken := await patient.ask(_BROKEN):
-        yield fault(f"an index was not built to its end: {broken}", "REINDEX INDEX CONCURRENTLY")
+        yield fault(f"an index is incomplete: {broken}", "REINDEX INDEX CONCURRENTLY")
     if unvalidated := await patient.ask(_UNVALIDATED):
         yield warning(f"not validated: {unvalidated}", "ALTER TABLE … VALIDATE CONSTRAINT")
-
-
-CHECK = Check("migrations", _find, needs="ledger")

@@ -1,18 +1,18 @@
-"""Nobody else on this host can read the secrets."""
+"""Other users of this host cannot read the secrets."""
 
 import stat
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-from service.doctor.check import Check, Finding, Patient, fault, ok
+from service.doctor.check import CheckResult, Patient, fault, ok
 
 READABLE_BY_OTHERS = stat.S_IROTH | stat.S_IWOTH | stat.S_IWGRP
-# Of a URL's parameters those that name a private key.
+# The URL parameters that name a private key or a password file.
 KEY_FILES = ("sslkey", "ssl_keyfile", "passfile")
 
 
-async def _find(patient: Patient) -> AsyncIterator[Finding]:
+async def check_secrets(patient: Patient) -> AsyncIterator[CheckResult]:
     files = [path for path in _secret_files(patient) if path.is_file()]
     for path in files:
         mode = path.stat().st_mode
@@ -24,13 +24,10 @@ async def _find(patient: Patient) -> AsyncIterator[Finding]:
 def _secret_files(patient: Patient) -> Iterator[Path]:
     folder = patient.settings.secrets_dir
     if folder is not None and folder.is_dir():
-        # An orchestrator's secrets are links into a folder that it swaps.
+        # An orchestrator's secrets are links into a folder that it replaces.
         yield from sorted(path.resolve() for path in folder.iterdir())
     if patient.settings.sandbox:
         yield patient.settings.data_dir / "sandbox.json"
     for url in (patient.database_url, patient.redis_url):
         query = parse_qs(urlsplit(url or "").query)
         yield from (Path(path) for name in KEY_FILES for path in query.get(name, ()))
-
-
-CHECK = Check("secrets", _find)

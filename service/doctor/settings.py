@@ -1,16 +1,16 @@
-"""The settings go together, and the keys are good ones."""
+"""The settings are consistent, and the key is hard to guess."""
 
 import os
 from collections.abc import AsyncIterator
 
 from service.config import Misconfigured
-from service.doctor.check import Check, Finding, Patient, fault, ok, warning
+from service.doctor.check import CheckResult, Patient, fault, ok, warning
 
-# Fewer different characters than this are no random key.
+# A key with fewer different characters is not random.
 KEY_VARIETY_MIN = 10
 
 
-async def _find(patient: Patient) -> AsyncIterator[Finding]:
+async def check_settings(patient: Patient) -> AsyncIterator[CheckResult]:
     settings = patient.settings
     if settings.sandbox:
         yield warning("no engine is named: this is a sandbox", "for real claims set both URLs")
@@ -35,6 +35,3 @@ async def _find(patient: Patient) -> AsyncIterator[Finding]:
     if settings.host not in ("127.0.0.1", "::1", "localhost") and not settings.rate_limit_per_s:
         yield warning(f"open on {settings.host} without a rate limit", "set BUTIE_RATE_LIMIT_PER_S")
     yield ok(f"jurisdiction {settings.jurisdiction}, {settings.workers} workers")
-
-
-CHECK = Check("settings", _find)

@@ -1,4 +1,4 @@
-"""Engines of these tests' own: their settings are spoiled and mended again."""
+"""Engines of these tests' own, whose settings they change and restore."""
 
 import asyncio
 import subprocess
@@ -73,15 +73,15 @@ class Installation:
 @pytest.fixture(scope="module")
 def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     folder: Path = tmp_path_factory.mktemp("doctor")
-    made = Installation(Postgres(folder / "postgres-home"), Valkey(folder / "valkey-home"))
-    # On its command line a setting could not be spoiled.
-    spoilt = {"fsync", "synchronous_commit"}
-    settings = {name: value for name, value in postgres.SETTINGS.items() if name not in spoilt}
+    opened = Installation(Postgres(folder / "postgres-home"), Valkey(folder / "valkey-home"))
+    # A setting on the command line could not be changed by SQL.
+    changed = {"fsync", "synchronous_commit"}
+    settings = {name: value for name, value in postgres.SETTINGS.items() if name not in changed}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(postgres, "SETTINGS", settings)
-        made.postgres.start()
-    made.valkey.start()
-    migrate(made.database_url)
-    yield made
-    made.valkey.kill()
-    made.postgres.stop()
+        opened.postgres.start()
+    opened.valkey.start()
+    migrate(opened.database_url)
+    yield opened
+    opened.valkey.kill()
+    opened.postgres.stop()
