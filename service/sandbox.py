@@ -66,15 +66,15 @@ class KeptClock:
 
 
 def decide_clock(
-    wanted: str | None, kept: KeptClock | None, newest: datetime | None, real_now: datetime
+    setting: str | None, kept: KeptClock | None, newest: datetime | None, real_now: datetime
 ) -> KeptClock:
-    """Where the clock stands from this start on. Time never goes backwards over one folder.
+    """The clock of this start. Time never goes backwards over one folder.
 
-    `wanted` is BUTIE_CLOCK, `newest` the latest business instant in the ledger. Without a
-    wish, or with the one it began with, the clock runs on from where it began.
+    `setting` is BUTIE_CLOCK, `newest` the latest business instant in the ledger. Without a
+    setting, or with the one of the first start, the clock runs on.
     Raises Misconfigured.
     """
-    start = _wanted_start(wanted, real_now)
+    start = _start_of(setting, real_now)
     if kept is not None and start in (None, kept.started_at):
         now = max(real_now + kept.offset, newest or kept.started_at)
         return kept if now == real_now + kept.offset else KeptClock(now, real_now)
@@ -89,18 +89,18 @@ def decide_clock(
     return KeptClock(start, real_now)
 
 
-def _wanted_start(wanted: str | None, real_now: datetime) -> datetime | None:
-    if wanted is None:
+def _start_of(setting: str | None, real_now: datetime) -> datetime | None:
+    if setting is None:
         return None
-    if wanted == "now":
+    if setting == "now":
         return real_now
     try:
-        start = datetime.fromisoformat(wanted)
+        start = datetime.fromisoformat(setting)
     except ValueError:
         start = datetime.min
     if start.tzinfo is None or not 2000 <= start.year <= 2100:
         raise Misconfigured(
-            f"BUTIE_CLOCK is {wanted!r}: write an instant with its zone, like "
+            f"BUTIE_CLOCK is {setting!r}: write an instant with its zone, like "
             f"{_text(STARTS_AT)}, or now."
         )
     return start
@@ -138,8 +138,8 @@ async def newest_instant(engine: AsyncEngine) -> datetime | None:
     newest_claim = sa.select(claim.c.created_at).order_by(claim.c.claim_id.desc()).limit(1)
     newest_entry = sa.select(journal.c.booked_at).order_by(journal.c.entry_no.desc()).limit(1)
     async with connect(engine, within_s=START_S) as connection:
-        found = [await connection.scalar(query) for query in (newest_claim, newest_entry)]
-    return max((instant for instant in found if instant is not None), default=None)
+        instants = [await connection.scalar(query) for query in (newest_claim, newest_entry)]
+    return max((instant for instant in instants if instant is not None), default=None)
 
 
 # --- who and what is in it --------------------------------------------------------------
@@ -148,7 +148,7 @@ async def newest_instant(engine: AsyncEngine) -> datetime | None:
 async def enrol(engine: AsyncEngine, book: PolicyBook, folder: Path, now: datetime) -> None:
     """Make sure that the retailer, the store, a budget for each scheme and the keys are there.
 
-    Keys that `sandbox.json` still has stay good; lost ones are made anew.
+    Keys that `sandbox.json` still has stay valid; lost ones are issued again.
     """
     async with connect(engine, within_s=START_S) as connection:
         context = ActContext(connection, book.jurisdiction, "sandbox", now)
@@ -217,12 +217,12 @@ def _count(table: sa.Table, jurisdiction: str) -> sa.Select[Any]:
 
 def _read(path: Path) -> dict[str, dict[str, str]]:
     try:
-        found = json.loads(path.read_text())
+        content = json.loads(path.read_text())
     except (FileNotFoundError, ValueError):
         return {}
     except PermissionError:
         raise Misconfigured(f"{path} belongs to somebody else: {_OWN_FOLDER}") from None
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def _write(path: Path, content: object) -> None:

@@ -9,7 +9,7 @@ import typer
 from service.audit.run import Verdict, audit, keep
 from service.claims.gate.gate import Gate
 from service.claims.ledger.ledger import Ledger
-from service.cli.faults import told
+from service.cli.faults import faults_reported
 from service.cli.ledger import engines_of
 from service.cli.tables import print_table
 from service.config import Misconfigured, Settings
@@ -21,7 +21,7 @@ from service.policies import read_book
 def audit_command() -> None:
     """Check every invariant on the live system; exit with 1 when one is broken, with 2 when it
     could not be checked."""
-    with told(exit_code=2):
+    with faults_reported(exit_code=2):
         verdicts = asyncio.run(_audit(Settings()))
     rows = [
         (

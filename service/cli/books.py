@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from service.cli.arguments import BIGINT_MAX, plain_name
-from service.cli.faults import told
+from service.cli.faults import faults_reported
 from service.cli.journal import reports_of
 from service.cli.tables import print_table
 from service.config import Misconfigured, Settings
@@ -87,7 +87,7 @@ def export_command(
     compress: Annotated[Compression | None, typer.Option()] = None,
 ) -> None:
     """Write journal entries to a file. Leaves no file if it cannot be completed."""
-    with told():
+    with faults_reported():
         settings = Settings()
         first, last = days(from_on, to_on)
         selection = Selection(
@@ -162,7 +162,7 @@ def totals_command(
     until: UntilEntry = None,
 ) -> None:
     """Show the totals of an export with the same filters, and the SHA-256 of its plain csv."""
-    with told():
+    with faults_reported():
         settings = Settings()
         first, last = days(from_on, to_on)
         selection = Selection(

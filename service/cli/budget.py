@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 import typer
 
 from service.cli.arguments import printable
-from service.cli.faults import told
+from service.cli.faults import faults_reported
 from service.cli.journal import reports_of
 from service.cli.ledger import act
 from service.cli.tables import print_table
@@ -45,7 +45,7 @@ Document = Annotated[str, typer.Option("--document", help="number of the documen
 @app.command("list")
 def list_budgets() -> None:
     """Show the budget of every pool."""
-    with told():
+    with faults_reported():
         budgets = asyncio.run(_read_budgets(Settings()))
     columns = ("pool", "allocated", "confirmed", "reserved", "remaining", "planned", "next tranche")
     rows = [

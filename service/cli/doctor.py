@@ -4,7 +4,7 @@ import asyncio
 
 import typer
 
-from service.cli.faults import told
+from service.cli.faults import faults_reported
 from service.cli.ledger import engines_of
 from service.cli.tables import print_table
 from service.config import Misconfigured, Settings
@@ -15,7 +15,7 @@ from service.doctor.run import EngineUrls, visit
 def doctor_command() -> None:
     """Check settings, engines, schema, policies and certificates, and say what to do. Exits with 1
     on a fault, with 2 when something could not be checked."""
-    with told():
+    with faults_reported():
         settings = Settings()
         results = asyncio.run(_visit(settings, _engines(settings)))
     rows = [(name, result.level, result.fact, result.remedy) for name, result in results]

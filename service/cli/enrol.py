@@ -210,29 +210,30 @@ def acts(limit: Annotated[int, typer.Option(min=1, max=1000)] = 50) -> None:
 
 
 async def _import(context: ActContext, retailer_id: str, file: Path) -> int:
-    """Enrol the file's stores in chunks of one transaction; raises with every bad row told."""
+    """Enrol the file's stores in chunks of one transaction.
+    Raises NotEnrolled with every bad row."""
     try:
         good, bad = read_stores(file)
     except UnreadableFile as error:
         raise NotEnrolled("unreadable", str(error)) from None
-    taken = await taken_store_ids(context, [one.store_id for _, one in good])
+    taken = await taken_store_ids(context, [store.store_id for _, store in good])
     bad += [
-        BadStoreRow(line, f"store_id {one.store_id} is enrolled already")
-        for line, one in good
-        if one.store_id in taken
+        BadStoreRow(line, f"store_id {store.store_id} is enrolled already")
+        for line, store in good
+        if store.store_id in taken
     ]
     if bad:
         lines = (f"  line {row.line}: {row.why}" for row in sorted(bad, key=lambda r: r.line))
         raise NotEnrolled("bad_rows", f"{file} is not enrolled:\n" + "\n".join(lines))
-    found = [one for _, one in good]
-    chunks = [found[n : n + CHUNK] for n in range(0, len(found), CHUNK)]
+    stores = [store for _, store in good]
+    chunks = [stores[n : n + CHUNK] for n in range(0, len(stores), CHUNK)]
     for chunk in track(chunks, "Enrolling", console=Console(stderr=True)):
         await add_stores(context, retailer_id, chunk)
-    return len(found)
+    return len(stores)
 
 
 class _NothingWrong(Exception):
-    """Ends a dry run, and with it the transaction: nothing of it is kept."""
+    """Ends a dry run, and with it the transaction: nothing stays in the ledger."""
 
 
 def _work(work: Callable[[ActContext], Awaitable[int]], dry_run: bool) -> int:
@@ -243,8 +244,8 @@ def _work(work: Callable[[ActContext], Awaitable[int]], dry_run: bool) -> int:
 
     try:
         return act(and_end if dry_run else work)
-    except _NothingWrong as found:
-        _say(str(found))
+    except _NothingWrong as outcome:
+        _say(str(outcome))
         raise typer.Exit from None
 
 

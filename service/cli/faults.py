@@ -69,7 +69,7 @@ CAUSES_MAX = 5  # an asyncpg error lies at most this deep under SQLAlchemy's
 
 
 @contextmanager
-def told(exit_code: int = 1) -> Iterator[None]:
+def faults_reported(exit_code: int = 1) -> Iterator[None]:
     """Print the sentence of a fault that the user can correct, and exit."""
     try:
         yield

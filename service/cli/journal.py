@@ -8,7 +8,7 @@ from typing import Annotated
 import asyncpg
 import typer
 
-from service.cli.faults import told
+from service.cli.faults import faults_reported
 from service.cli.ledger import engines_of
 from service.clock import Clock
 from service.config import Settings
@@ -24,7 +24,7 @@ app = typer.Typer(name="journal", help="Close and verify the journal.", no_args_
 @app.command("close")
 def close_command() -> None:
     """Close every day that is due. `butie serve` does this by itself."""
-    with told():
+    with faults_reported():
         asyncio.run(_close(Settings()))
 
 
@@ -36,7 +36,7 @@ def verify_command(
     ] = None,
 ) -> None:
     """Recompute every closed day. Exits with 1 if a row was changed, dropped or added."""
-    with told():
+    with faults_reported():
         good = asyncio.run(_verify(Settings(), digest))
     raise typer.Exit(0 if good else 1)
 

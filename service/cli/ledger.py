@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from service import sandbox
-from service.cli.faults import told
+from service.cli.faults import faults_reported
 from service.clock import Clock
 from service.config import Misconfigured, Settings
 from service.db.acts import ActContext
@@ -22,8 +22,8 @@ Result = TypeVar("Result")
 
 
 def act(work: Callable[[ActContext], Awaitable[Result]]) -> Result:
-    """Do the work in one transaction, as the person at the keyboard; faults are told plainly."""
-    with told():
+    """Do the work in one transaction, as the person at the keyboard; report faults in sentences."""
+    with faults_reported():
         return asyncio.run(_act(work))
 
 

@@ -11,7 +11,7 @@ import typer
 
 from service.claims.people.digests import Digester
 from service.claims.people.rotation import forget, rotate
-from service.cli.faults import told
+from service.cli.faults import faults_reported
 from service.cli.ledger import engines_of
 from service.config import Misconfigured, Settings
 from service.db.away import driver_url
@@ -35,7 +35,7 @@ def forget_command() -> None:
 
 
 def _run(step: Step, sentence: str) -> None:
-    with told():
+    with faults_reported():
         changed = asyncio.run(_walk(Settings(), step))
     typer.echo(sentence.format(changed=changed))
 

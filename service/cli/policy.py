@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from service.cli.faults import told
+from service.cli.faults import faults_reported
 from service.clock import Clock
 from service.config import Misconfigured, Settings
 from service.core.assumptions import (
@@ -36,7 +36,7 @@ def show(
     on: Annotated[str | None, typer.Option(metavar="DAY", help="YYYY-MM-DD; today")] = None,
 ) -> None:
     """Show the policy in force on a day: rates, caps, limits, quotas and where they stand."""
-    with told(exit_code=2):
+    with faults_reported(exit_code=2):
         day = _day(on)
         settings = Settings()
         policy = read_book(settings.jurisdiction, settings.policies_dir).on(day)
@@ -52,7 +52,7 @@ def list_assumptions(
     ] = False,
 ) -> None:
     """List every value that no source gives, and whether the operator has confirmed it."""
-    with told(exit_code=2):
+    with faults_reported(exit_code=2):
         settings = Settings()
         book = read_book(settings.jurisdiction, settings.policies_dir)
         left = unconfirmed(book, read_confirmations(settings), str(settings.confirmations))

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from service.cli.books import Filter, From, To, books_of, days, progress
-from service.cli.faults import told
+from service.cli.faults import faults_reported
 from service.cli.tables import print_table
 from service.config import Misconfigured, Settings
 from service.core.money import yuan
@@ -51,7 +51,7 @@ def reconcile_command(
     be compared. Changes nothing."""
     keys = {"claim_id": claim_id, "order_no": order_no, "invoice_no": invoice_no,
             "store_id": store_id, "line_no": line_no, "serial_no": serial_no}  # fmt: skip
-    with told(exit_code=2):
+    with faults_reported(exit_code=2):
         settings = Settings()
         try:
             mapping = ColumnMapping(

@@ -23,7 +23,7 @@ from rich.markup import escape
 from service import sandbox
 from service.claims.people.digests import Digester
 from service.claims.people.rotation import check_keys
-from service.cli.faults import told
+from service.cli.faults import faults_reported
 from service.config import Misconfigured, Settings, trace_exporter
 from service.core.calendar import SHANGHAI
 from service.db.engine import LedgerAway, make_engine, migrate
@@ -42,7 +42,7 @@ console = Console(stderr=True, highlight=False)
 
 def serve() -> None:
     """Serve the API. With no database and Redis given, start a sandbox with its own."""
-    with told():
+    with faults_reported():
         settings = Settings()
         read_book(settings.jurisdiction, settings.policies_dir)  # before anything is started
         check_assumptions(settings)
@@ -75,7 +75,7 @@ def migrate_command(
     ] = 0,
 ) -> None:
     """Bring the database's schema to this release's version, and let BUTIE_SERVICE_ROLE use it."""
-    with told():
+    with faults_reported():
         settings = Settings()
         if settings.database_url is None:
             raise Misconfigured("Set BUTIE_DATABASE_URL. The sandbox migrates by itself.")

@@ -13,7 +13,7 @@ import typer
 
 from service.cli.arguments import plain_name, printable
 from service.cli.books import Filter, From, To, days
-from service.cli.faults import told
+from service.cli.faults import faults_reported
 from service.cli.journal import reports_of
 from service.cli.tables import print_table
 from service.config import Misconfigured, Settings
@@ -90,15 +90,15 @@ def pay_command(
     settlement_id: Id, reference: Annotated[str, typer.Option(help="of the payment")]
 ) -> None:
     """Note that it was paid."""
-    with told():
+    with faults_reported():
         printable(reference)
     _show(_act(lambda settlements, actor: settlements.pay(settlement_id, reference, actor)))
 
 
 @app.command("void")
 def void_command(settlement_id: Id, reason: Annotated[str, typer.Option()]) -> None:
-    """Withdraw a draft that was made in error; its entries are free again."""
-    with told():
+    """Withdraw a draft; its entries can be settled again."""
+    with faults_reported():
         printable(reason)
     _show(_act(lambda settlements, actor: settlements.void(settlement_id, reason, actor)))
 
@@ -133,7 +133,7 @@ def statement_command(
             statement = await read_statement(connection, jurisdiction, settlement)
         return out.write_bytes(STATEMENT_FILES[format_][0](statement))
 
-    with told():
+    with faults_reported():
         try:
             size = asyncio.run(write(Settings()))
         except OSError as error:
@@ -150,7 +150,7 @@ def _act(work: Work[Result]) -> Result:
             actor = SettlementActor(await _key_id(connection, settings, clock.now()), clock.now())
             return await work(Settlements(connection, settings.jurisdiction), actor)
 
-    with told():
+    with faults_reported():
         return asyncio.run(run(Settings()))
 
 
@@ -159,7 +159,7 @@ def _read(work: Callable[[Settlements], Awaitable[Result]]) -> Result:
         async with reports_of(settings) as (reports, _), reports.connection() as connection:
             return await work(Settlements(connection, settings.jurisdiction))
 
-    with told():
+    with faults_reported():
         return asyncio.run(run(Settings()))
 
 
@@ -191,7 +191,7 @@ def _good(outcome: SettlementOutcome) -> Settlement:
 
 
 def _show(outcome: SettlementOutcome) -> None:
-    with told():
+    with faults_reported():
         settlement = _good(outcome)
     amounts = {
         "granted": settlement.granted_fen, "refunded": settlement.refunded_fen,

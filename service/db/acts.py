@@ -95,5 +95,5 @@ async def read_acts(
 
 
 def _act(row: sa.Row[Any]) -> Act:
-    told = dict(row._mapping)
-    return Act(at=told.pop("at").astimezone(SHANGHAI), **told)
+    columns = dict(row._mapping)
+    return Act(at=columns.pop("at").astimezone(SHANGHAI), **columns)

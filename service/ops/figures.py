@@ -77,7 +77,7 @@ class Figures:
         self._read_at = -FRESH_S
 
     async def families(self) -> list[Metric]:
-        """Every metric that is made at a scrape, those of the ledger if it answers."""
+        """Every metric that is computed at a scrape; those of the ledger if it answers."""
         async with self._reading:
             if time.monotonic() - self._read_at >= FRESH_S:
                 self._read = [*_targets(), *_clock(self._clock.now()), *await self._of_ledger()]
@@ -88,17 +88,17 @@ class Figures:
         today = business_day(self._clock.now())
         try:
             async with driver(self._engine, within_s=READ_S) as connection:
-                found = await self._ask(connection, today)
+                families = await self._ask(connection, today)
             uninvoiced = await self._uninvoiced()
         except LedgerAway:
             return [_one(metrics.ledger_up, 0)]
-        found.append(_one(metrics.ledger_up, 1))
+        families.append(_one(metrics.ledger_up, 1))
         if uninvoiced is not None:
             claims = {(age,): claims for age, (claims, _) in uninvoiced.items()}
             fen = {(age,): fen for age, (_, fen) in uninvoiced.items()}
-            found.append(family(metrics.uninvoiced_claims, claims))
-            found.append(family(metrics.uninvoiced_fen, fen))
-        return found
+            families.append(family(metrics.uninvoiced_claims, claims))
+            families.append(family(metrics.uninvoiced_fen, fen))
+        return families
 
     async def _ask(self, connection: asyncpg.Connection, today: date) -> list[Metric]:
         unsummed = await self._sum_up(connection, self._jurisdiction)
@@ -129,10 +129,10 @@ class Figures:
 def family(metric: metrics.AtScrape, samples: Samples) -> Metric:
     """The metric with its samples, by the values of its labels."""
     kind = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
-    made = kind(metric.name, metric.meaning, labels=metric.labels)
+    filled = kind(metric.name, metric.meaning, labels=metric.labels)
     for labels, value in samples.items():
-        made.add_metric(labels, value)
-    return made
+        filled.add_metric(labels, value)
+    return filled
 
 
 def _one(metric: metrics.AtScrape, value: float) -> Metric:
@@ -189,10 +189,10 @@ def _tranches(budgets: Iterable[Budget]) -> list[Metric]:
 
 
 def _audit(rows: list[asyncpg.Record]) -> list[Metric]:
-    found = [family(metrics.audit_breaches, {(name,): count for _, name, count in rows})]
+    families = [family(metrics.audit_breaches, {(name,): count for _, name, count in rows})]
     if rows:
-        found.append(_one(metrics.audit_finished, rows[0]["finished_at"].timestamp()))
-    return found
+        families.append(_one(metrics.audit_finished, rows[0]["finished_at"].timestamp()))
+    return families
 
 
 def _targets() -> list[Metric]:

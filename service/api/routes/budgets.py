@@ -127,11 +127,11 @@ async def post_adjustment(
     """Raise or lower a budget, never below what is spent, once for each Idempotency-Key."""
     allocation = Allocation(pool, body.delta_fen, body.document_no, body.reason)
     async with act_context(service, caller) as context:
-        found = await adjust(context, idempotency_key, allocation, service.book.pools)
-    match found:
+        outcome = await adjust(context, idempotency_key, allocation, service.book.pools)
+    match outcome:
         case Adjustment():
-            headers = {"Idempotency-Replayed": "true"} if found.replayed else {}
-            content = ADJUSTMENT_JSON.dump_json(found, exclude={"replayed"})
+            headers = {"Idempotency-Replayed": "true"} if outcome.replayed else {}
+            content = ADJUSTMENT_JSON.dump_json(outcome, exclude={"replayed"})
             return Response(content, 201, headers, "application/json")
         case BelowSpent(free_fen):
             facts = {"free": yuan(free_fen)}
@@ -142,7 +142,7 @@ async def post_adjustment(
             return problem(request, "idempotency_key_reused")
         case NoSuchPool():
             raise Refusal("not_found")
-    assert_never(found)
+    assert_never(outcome)
 
 
 # --- tranches ---------------------------------------------------------------------------
