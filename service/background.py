@@ -14,7 +14,7 @@ STOP_S = 1
 
 
 class Background:
-    """Tasks that run beside the answers. It keeps them from being collected as garbage."""
+    """Tasks that no answer waits for. Holding them keeps them from being collected as garbage."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()

@@ -37,12 +37,12 @@ NOW = datetime(2025, 6, 18, 10, 20, tzinfo=SHANGHAI)
 
 OTHER_USCC = "91330402MA00000G1C"
 
-# A connection that is cut while the driver asks for TLS leaves a failed future behind, which then
-# spoils whichever test runs next. The engines here have no TLS.
+# A connection that breaks while the driver negotiates TLS leaves a failed future behind, and the
+# next test fails for it. The engines here have no TLS.
 os.environ.setdefault("PGSSLMODE", "disable")
 
-# The machine that runs the tests may be slow, and a 503 then is no fault. A test of an engine that
-# is away asks for the patience of production (`hurried`).
+# On a slow machine a 503 is no fault. Tests of an engine that is away use production's timeouts
+# (`hurried`).
 HURRIED_S = db_engine.CONNECT_S, db_engine.ANSWER_S
 db_engine.CONNECT_S = db_engine.ANSWER_S = 10
 
@@ -52,13 +52,13 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-# Making a database is making some 300 files, and the tests make hundreds of databases.
+# A database has some 300 files, and the tests create hundreds of databases.
 MEMORY = Path("/dev/shm")
 MEMORY_BYTES_MIN = 8 * 2**30
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Keep the tests' files in memory where there is plenty; the long tests' own may be larger."""
+    """Keep the tests' files in memory if there is enough. Those of long tests may be larger."""
     if config.option.markexpr != "not long" or not MEMORY.is_dir():
         return
     mount = os.statvfs(MEMORY)
@@ -67,8 +67,13 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 
-# The files that take longest come first: else a worker ends alone with one of them.
-LONGEST = ("serve/test_serve.py", "finance/test_example.py", "api/test_schema.py")
+# The files that take longest come first, so that no worker ends alone with one of them.
+LONGEST = (
+    "serve/test_restarts.py",
+    "serve/test_serve.py",
+    "finance/test_example.py",
+    "api/test_schema.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -76,7 +81,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """What is loaded by now stays: looking through it for garbage would be a tenth of the time."""
+    """Exempt what is loaded by now from garbage collection, which takes a tenth of the time."""
     gc.collect()
     gc.freeze()
 
@@ -92,7 +97,7 @@ def engine_urls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engines]:
 
 @dataclass(frozen=True)
 class Furnished:
-    """A template with the sandbox's furniture, a second retailer, and the file of their keys."""
+    """A template database with the sandbox's retailer, a second one, and the file of their keys."""
 
     database: str
     keys: Path
@@ -192,14 +197,14 @@ class House:
         return list(rows)
 
     async def set_budget(self, pool: str, fen: int) -> None:
-        """Lower or raise a pool to `fen`, and let the gate know."""
+        """Set a pool's budget, in the ledger and in the gate."""
         await self.sql(
             "UPDATE pool SET allocated_fen = $2, version = version + 1 WHERE pool = $1", pool, fen
         )
         await self.service.claims.sweeper.run_once()
 
     async def quiet(self) -> None:
-        """Wait until everything is answered and the gate is told."""
+        """Wait until everything is answered and settled with the gate."""
         await self.service.claims.path.drain()
         await self.service.claims.background.drain()
 
@@ -227,7 +232,7 @@ async def open_house(
 ) -> AsyncIterator[House]:
     """A service on a furnished database, whose keys are in `folder`."""
     offset = NOW - sandbox.real_now()
-    made = Settings(
+    resolved = Settings(
         database_url=database_url,
         redis_url=redis_url,
         sandbox_offset_s=int(offset.total_seconds()),
@@ -236,7 +241,7 @@ async def open_house(
         **{"answer_within_ms": 30_000, **settings},
     )
     async with AsyncExitStack() as stack:
-        house = House(made, folder, stack)
+        house = House(resolved, folder, stack)
         house.keys = json.loads((folder / "sandbox.json").read_text())["keys"]
         house.app = await house.open_worker()
         house.service = house.app.state.service
@@ -248,7 +253,7 @@ async def open_house(
 
 
 async def _furnish(settings: Settings, folder: Path) -> None:
-    """The sandbox's furniture, and a second retailer with a store and a key."""
+    """Enrol the sandbox's retailer, and a second one with a store and a key."""
     engine = make_engine(str(settings.database_url))
     book = read_book(settings.jurisdiction, settings.policies_dir)
     await sandbox.enrol(engine, book, folder, NOW)
@@ -267,7 +272,7 @@ async def _furnish(settings: Settings, folder: Path) -> None:
 
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The patience of production with an engine that does not answer."""
+    """Production's timeouts for an engine that does not answer."""
     monkeypatch.setattr(db_engine, "CONNECT_S", HURRIED_S[0])
     monkeypatch.setattr(db_engine, "ANSWER_S", HURRIED_S[1])
 
@@ -299,7 +304,7 @@ async def gateless_house(database_url: str, tmp_path: Path) -> AsyncIterator[Hou
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[Any]:
-    """Under BUTIE_TEST_NO_SKIPS a skipped test has failed: nothing goes unchecked unseen."""
+    """With BUTIE_TEST_NO_SKIPS a skipped test counts as failed."""
     report = yield
     if report.skipped and os.environ.get("BUTIE_TEST_NO_SKIPS") and not hasattr(report, "wasxfail"):
         report.outcome = "failed"

@@ -2,7 +2,7 @@
 and the answer to every exception.
 
 It is plain ASGI around the whole app, and takes microseconds. A shortcut answers without the app;
-the server's own protocol calls it without ASGI, too. A framework's work per request costs more than
+the server's own protocol also calls it without ASGI. A framework's work per request costs more than
 a claim.
 """
 

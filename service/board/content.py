@@ -18,7 +18,7 @@ Level = Literal["good", "low", "very-low", "gone"]
 
 @dataclass(frozen=True, slots=True)
 class PoolRow:
-    """A pool's row, as text. Amounts in fen beside their text are for machines."""
+    """A pool's row, as text. Amounts in fen are for machines."""
 
     pool: str
     name: str

@@ -94,7 +94,7 @@ class PendingClaim:
     quote: Quote
     lines: tuple[LineDemand, ...]
     created_at: datetime
-    expires_at: datetime | None  # of a hold; None: confirmed at once
+    expires_at: datetime | None  # when a hold ends; None: confirmed at once
 
     @property
     def attempt(self) -> Attempt:

@@ -74,7 +74,7 @@ Work = TypeVar("Work", bound=Callable[..., Awaitable[Any]])
 
 
 class Around(Protocol):
-    """Wraps the work of a hop, once, when the path is made: a path that nobody observes pays
+    """Wraps the work of a hop, once, when the path is built: a path without an observer pays
     nothing. The work's first argument is the claim, or the batch."""
 
     def __call__(self, hop: Hop, work: Work, /) -> Work: ...
@@ -378,7 +378,7 @@ class _Request:
 
 @value
 class _UnderWay:
-    """A claim that is being decided in this process. `fingerprint`: of its body."""
+    """A claim that is being decided in this process, with the fingerprint of its body."""
 
     fingerprint: bytes
     answer: asyncio.Task[Outcome]

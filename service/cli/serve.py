@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -33,9 +33,6 @@ from service.ops.health import ledger_fault, schema_fault
 from service.policies import read_book
 from service.server.run import listening, run_server
 from service.wiring import check_assumptions
-
-if TYPE_CHECKING:
-    pass
 
 console = Console(stderr=True, highlight=False)
 
@@ -70,7 +67,9 @@ def migrate_command(
     wait_s: Annotated[
         int,
         typer.Option(
-            "--wait", min=0, help="Migrate nothing: wait this many seconds for whoever does."
+            "--wait",
+            min=0,
+            help="Migrate nothing: wait up to this many seconds for another process to do it.",
         ),
     ] = 0,
 ) -> None:
@@ -111,8 +110,8 @@ def _check_production(settings: Settings) -> None:
 
 
 async def _check_schema(database_url: str) -> None:
-    """Raises Misconfigured when there is work for `butie migrate`. A PostgreSQL that is away is
-    waited for by serving: 503 until it is there."""
+    """Raises Misconfigured if `butie migrate` has to run first. While PostgreSQL is away, the
+    service starts and answers 503."""
     engine = make_engine(database_url, connections_max=1)
     try:
         fault = await schema_fault(engine)
@@ -126,7 +125,7 @@ async def _check_schema(database_url: str) -> None:
 
 
 async def _check_keys(settings: Settings) -> None:
-    """Each worker does so, too; here it is told in a sentence."""
+    """Each worker checks them too, but here a fault is one sentence on the terminal."""
     engine = make_engine(str(settings.database_url), connections_max=1)
     digester = Digester(*settings.personal_data_keys(), rotating=settings.pii_rotating)
     await check_keys(engine, settings.jurisdiction, digester)
@@ -148,7 +147,7 @@ def _serve_sandbox(settings: Settings, listener: socket.socket) -> None:
 
 
 async def _furnish(settings: Settings) -> timedelta:
-    """Set the clock and enrol; returns how far the business clock is ahead of the real one."""
+    """Set the clock and enrol. Returns the business clock minus the real one."""
     engine = make_engine(str(settings.database_url))
     try:
         real_now = sandbox.real_now()
@@ -175,7 +174,7 @@ def _welcome_when_up(settings: Settings, base_url: str, keys: dict[str, str]) ->
         except OSError:
             time.sleep(0.1)
     else:
-        return  # it did not come up; the server has said why
+        return  # it did not come up, and the server has printed why
     console.print(_welcome(settings, base_url, keys["pos"]), soft_wrap=True)
 
 
@@ -214,14 +213,14 @@ def _say(sentence: str) -> None:
 
 
 def _butie() -> str:
-    """The command as it can be typed here."""
-    beside_us = Path(sys.executable).with_name("butie")
-    return "butie" if shutil.which("butie") else os.path.relpath(beside_us)
+    """The command as a path that works in this shell."""
+    in_our_venv = Path(sys.executable).with_name("butie")
+    return "butie" if shutil.which("butie") else os.path.relpath(in_our_venv)
 
 
 @contextmanager
 def _stops_on_signals() -> Iterator[None]:
-    """A SIGTERM or a closed terminal ends us like Ctrl-C: everything is stopped in order."""
+    """A SIGTERM or a closed terminal becomes a KeyboardInterrupt, as Ctrl-C is."""
 
     def stop(number: int, frame: object) -> None:
         raise KeyboardInterrupt

@@ -84,8 +84,8 @@ class Model:
     t90: int
 
     def ahead(self, weekday: int, to_come: int) -> Iterator[Reach]:
-        """The burn up to the end of today, of which `to_come` thousandths are left, of tomorrow,
-        and so on without end."""
+        """The cumulative burn up to the end of today, then of tomorrow, and so on without end.
+        `to_come` is what is left of today, in thousandths."""
         level, slope = round(self.level * MICRO), round(self.slope * MICRO)
         squares = [
             round(Fraction(part * self.variance * self.t90**2 * MICRO**2, WHOLE**2))

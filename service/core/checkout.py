@@ -166,7 +166,7 @@ class Consumer(Strict):
 
 
 def _birth_on(resident_id: str) -> date:
-    # Of a number that fits the format: ric.get_birth_date cleans each character anew.
+    # The number fits the format already; ric.get_birth_date would clean each character again.
     try:
         return date(int(resident_id[6:10]), int(resident_id[10:12]), int(resident_id[12:14]))
     except ValueError:

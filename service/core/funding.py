@@ -7,7 +7,7 @@ from service.core.policy import Funding
 
 
 class Shares(NamedTuple):
-    """Of one entry, in fen; of a refund they are negative."""
+    """The shares of one entry, in fen. A refund's are negative."""
 
     centre_fen: int
     province_fen: int

@@ -1,8 +1,8 @@
 """A policy: dated rules as data, each number with its basis and its source.
 
-A policy has schemes, a scheme has categories; a category is complete in itself: what the
-file says once for a whole scheme stands in each of its categories. `policy_file` reads
-policies and checks them; whoever holds a `Policy` need not check it again.
+A policy has schemes, a scheme has categories; a category is complete in itself: it repeats
+what the file says once for its whole scheme. `policy_file` reads and checks policies; a `Policy`
+needs no second check.
 """
 
 from collections.abc import Iterator

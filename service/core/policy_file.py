@@ -86,7 +86,7 @@ def _parse(text: str, file_name: str) -> tuple[Policy, Located]:
 
 
 def _give_ids(root: Any) -> dict[str, Path]:
-    """Writes its id into each fact, such as `appliances/cap_fen`; answers where each stands."""
+    """Write its id, such as `appliances/cap_fen`, into each fact. Returns the path of each id."""
     places: dict[str, Path] = {}
 
     def give(raw: Any, path: Path, id_path: Path) -> None:

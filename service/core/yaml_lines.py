@@ -28,7 +28,7 @@ class Located:
     problems: list[tuple[int, str]] = field(default_factory=list)
 
     def line_of(self, path: Path) -> int:
-        """The line of the deepest part of a path that stands in the text.
+        """The line of the deepest part of a path that is in the text.
 
         Parts that are not in the text (a missing key, a validator's own name) are skipped.
         """

@@ -33,7 +33,7 @@ class ActContext:
         before: Mapping[str, Any] | None = None,
         after: Mapping[str, Any] | None = None,
     ) -> None:
-        """Put the act on record. No secret may stand in `before` or `after`."""
+        """Put the act on record. `before` and `after` must hold no secret."""
         row = self._row(act, subject_kind, subject_id, before, after)
         await self.connection.execute(sa.insert(admin_act), [row])
 

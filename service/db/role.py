@@ -58,7 +58,7 @@ async def grant_to_service(database_url: str, role: str) -> None:
     """Give the role exactly what the service needs on a migrated schema; revoke anything else.
 
     `database_url` is the owner's. Raises Misconfigured when there is no such role, or when it
-    has all of the owner's rights; LedgerAway.
+    may do all that the owner may; LedgerAway.
     """
     engine = make_engine(database_url, connections_max=1)
     try:

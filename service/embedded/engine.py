@@ -15,26 +15,26 @@ from service.embedded.fault import EmbeddedError
 from service.embedded.folder import Home, already_running
 from service.embedded.process import POLL_SECONDS, end, find_leftover, spawn
 
-COME_UP_SECONDS_MAX = 300.0  # after a crash PostgreSQL may have a gigabyte of journal to replay
+COME_UP_SECONDS_MAX = 300.0  # after a crash PostgreSQL may replay a gigabyte of WAL
 PORT_ATTEMPTS_MAX = 5
 PORT_TAKEN = "Address already in use"
-# The sessions of a PostgreSQL that was killed end soon, but not at the same instant.
+# The sessions of a killed PostgreSQL take a moment to end, and keep its shared memory until then.
 MEMORY_TAKEN = "pre-existing shared memory block"
 REMAINS_SECONDS_MAX = 30.0
 REMAINS_POLL_SECONDS = 0.2
 NEVER = threading.Event()
-LOG_BYTES_MAX = 10 * 2**20  # a longer log is set aside at the next start, one generation deep
+LOG_BYTES_MAX = 10 * 2**20  # a longer log is renamed at the next start; one older log is kept
 
 
 @dataclass(frozen=True)
 class Engine:
-    """What has to be known of an engine to run it."""
+    """How to run one engine."""
 
     name: str
     home: Home
-    folder: Path  # its own; its working directory at the start
+    folder: Path  # the engine's own, and its working directory
     pid_file: Path  # written by the engine itself
-    identity: str  # an argument on its command line that no process elsewhere has
+    identity: str  # an argument on its command line that no other process has
     command: Callable[[int], list[str]]  # by port; `identity` and `owner_mark()` are in it
     ready: Callable[[int, int], bool]  # by pid and port: does it answer?
     stop_signals: tuple[signal.Signals, ...]  # the gentle first
@@ -66,9 +66,9 @@ def wheel_file(package: str, pattern: str) -> str:
 
 
 def clear_leftover(engine: Engine) -> None:
-    """Stop the engine that a killed service may have left, and forget its pid file.
+    """Stop an engine that a killed service has left running, and delete its pid file.
 
-    Raises EmbeddedError if its service is alive: the lock was taken from under it.
+    Raises EmbeddedError if its service is alive, which happens when the lock file was deleted.
     """
     if leftover := find_leftover(engine.pid_file, engine.identity):
         if owner := leftover.owner():
@@ -78,7 +78,7 @@ def clear_leftover(engine: Engine) -> None:
                 f"{engine.name} of an earlier start (pid {leftover.pid}) still runs on "
                 f"{engine.home.path} and cannot be stopped; end that process first"
             )
-    # PostgreSQL itself would take a stranger or a zombie with that pid for a live one.
+    # PostgreSQL would take an unrelated process or a zombie with that pid for a running server.
     engine.pid_file.unlink(missing_ok=True)
 
 
@@ -102,10 +102,10 @@ def come_up(engine: Engine) -> tuple["subprocess.Popen[bytes]", int]:
 def come_up_again(
     engine: Engine, port: int, cancelled: threading.Event
 ) -> "subprocess.Popen[bytes]":
-    """Start an engine that has died, on its former port: its clients know no other.
+    """Start an engine that has died on its former port, which is the one its clients know.
 
-    Waits for what the dead one may have left for a moment. Raises EmbeddedError, also when
-    cancelled; nothing is left running then.
+    While sessions of the dead one still hold its port or memory, tries again for up to
+    REMAINS_SECONDS_MAX. Raises EmbeddedError, also when cancelled, with nothing left running.
     """
     deadline = time.monotonic() + REMAINS_SECONDS_MAX
     while True:

@@ -1,4 +1,4 @@
-"""The data folder: who may use it, and as whom the engines own their parts of it.
+"""The data folder: its lock, and the user that owns the engines' files.
 
 lock               held by the one service on this folder; holds its pid
 postgres/          the ledger           postgres.password, postgres.log
@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from service.embedded.fault import EmbeddedError
 
-FREE_BYTES_MIN = 200 * 2**20  # a new cluster takes 46 MB, its first checkpoints' journal the rest
+FREE_BYTES_MIN = 200 * 2**20  # a new cluster takes 46 MB, the WAL of its first checkpoints the rest
 PASSWORD_BYTES = 24
 NOBODY_UID = 65534
 
@@ -38,16 +38,16 @@ class Home:
     account: Account | None
 
     def private_folder(self, name: str) -> Path:
-        """A folder that belongs to the engines, made or mended if need be."""
+        """A folder that belongs to the engines, created if missing."""
         folder = self.path / name
         folder.mkdir(mode=0o700, exist_ok=True)
         self.hand_over(folder)
         return folder
 
     def hand_over(self, path: Path) -> None:
-        """Give `path` and all below it to the engines' account, unless it has it already.
+        """Change the owner of `path` and everything below it to the engines' account, if necessary.
 
-        The topmost goes last, so that a hand-over cut short is done again.
+        `path` itself comes last, so that an interrupted run is repeated.
         """
         if self.account is None or path.stat().st_uid == self.account.uid:
             return
@@ -60,7 +60,7 @@ class Home:
 
 @contextmanager
 def sole_owner(data_dir: Path) -> Iterator[Home]:
-    """Make the folder if need be and hold its lock. Raises EmbeddedError if another has it."""
+    """Create the folder if missing, and hold its lock. Raises EmbeddedError if another has it."""
     try:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     except FileExistsError:
@@ -85,7 +85,7 @@ def sole_owner(data_dir: Path) -> Iterator[Home]:
 
 
 def already_running(path: Path, pid: str) -> EmbeddedError:
-    """The refusal of a second service; `pid` may be empty, if nobody knows it."""
+    """The refusal of a second service; `pid` is empty when it is unknown."""
     who = f" (pid {pid})" if pid else ""
     return EmbeddedError(
         f"another Butie is running on this folder{who}: {path}; "
@@ -94,7 +94,7 @@ def already_running(path: Path, pid: str) -> EmbeddedError:
 
 
 def require_space(path: Path) -> None:
-    """Raise EmbeddedError if the disk is nearly full, while the reason can still be told."""
+    """Raise EmbeddedError if the disk is nearly full. Later the engines would fail obscurely."""
     free_bytes = shutil.disk_usage(path).free
     if free_bytes < FREE_BYTES_MIN:
         raise EmbeddedError(
@@ -104,7 +104,10 @@ def require_space(path: Path) -> None:
 
 
 def engines_account(path: Path) -> Account | None:
-    """PostgreSQL refuses to run as root: for root, the cluster's owner, the folder's, or nobody."""
+    """The user for the engines if we are root, as whom PostgreSQL refuses to run.
+
+    The owner of the cluster, else of the folder, else the system's user `nobody`.
+    """
     if os.geteuid() != 0:
         return None
     cluster = path / "postgres"
@@ -120,7 +123,7 @@ def engines_account(path: Path) -> Account | None:
 
 
 def has_name(uid: int) -> bool:
-    """PostgreSQL makes no cluster for a user that the system does not know."""
+    """PostgreSQL creates no cluster for a user without a name in the system."""
     try:
         pwd.getpwuid(uid)
     except KeyError:
@@ -129,12 +132,12 @@ def has_name(uid: int) -> bool:
 
 
 def new_password() -> str:
-    """A random password of characters that no URL, SQL or settings file has to quote."""
+    """A random password that needs no quoting in a URL, in SQL or in a settings file."""
     return secrets.token_urlsafe(PASSWORD_BYTES)
 
 
 def write_private(path: Path, text: str) -> None:
-    """Put a file of mode 0600 in place, whole or not at all."""
+    """Write a file of mode 0600 atomically."""
     draft = path.with_name(f"{path.name}.new")
     draft.unlink(missing_ok=True)
     with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:

@@ -1,11 +1,11 @@
-"""Becomes an engine: ties its life to the service's, gives root up, then executes it.
+"""Becomes an engine: gives up root, asks for a death signal, then executes the engine.
 
-Run as a script with nothing but the standard library (`python -I -S launch.py …`), because code
-between fork and exec inside a process with threads may deadlock, and because the kernel forgets
-the death signal on a change of user: it has to be asked for after that, by the child itself.
+Runs as a script with the standard library alone (`python -I -S launch.py …`). Code between fork and
+exec in a process with threads may deadlock. And the kernel clears the death signal on a change of
+user, so the child itself has to ask for it afterwards.
 
-Arguments: the service's pid, the signal to get when it dies, uid and gid ("-" to stay who we
-are), then the engine's command line.
+Arguments: the service's pid, the signal to get when it dies, uid and gid ("-" for no change), then
+the engine's command line.
 """
 
 import ctypes
@@ -48,16 +48,15 @@ def checked(result: int) -> None:
 
 
 def give_up_root(uid: int, gid: int) -> None:
-    """Become `uid`, which reaches its files even below folders that only root may enter.
+    """Become `uid`, but keep access to files below folders that only root may enter.
 
-    A clone in /root or in a private temporary folder has such folders above it, and their
-    permissions are not ours to change. Of root's powers the engine keeps only the one to pass
-    them, where we have it ourselves.
+    A clone in /root or in a private temporary folder has such folders above it, and we do not
+    change their permissions. The engine keeps that one capability, if we have it ourselves.
     """
     libc = ctypes.CDLL(None, use_errno=True) if ON_LINUX else None
     if libc:
-        # Else access(2) forgets the capability and initdb, in such a clone, does not find postgres.
-        # A root who may not set this can still run a clone that is open to all: no error here.
+        # Otherwise access(2) ignores the capability, and initdb does not find postgres in such a
+        # clone. A root that may not set this can still run a clone that all may read: no error.
         libc.prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP, 0, 0, 0)
         checked(libc.prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0))
     os.setgroups([])

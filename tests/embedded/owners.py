@@ -1,4 +1,4 @@
-"""Services that hold a folder, each in a process of its own, and what is seen from outside."""
+"""Services that hold a data folder, each in its own process, and their engines."""
 
 import asyncio
 import json
@@ -18,15 +18,15 @@ GONE_SECONDS_MAX = 30.0
 
 @dataclass
 class Owner:
-    """A running `hold_folder.py` and its first line."""
+    """A running `hold_folder.py`, and the first line of its output."""
 
     process: "subprocess.Popen[str]"
-    said: dict[str, Any] = field(default_factory=dict)
+    first_line: dict[str, Any] = field(default_factory=dict)
 
     def next_line(self) -> dict[str, Any]:
         assert self.process.stdout
-        said: dict[str, Any] = json.loads(self.process.stdout.readline())
-        return said
+        line: dict[str, Any] = json.loads(self.process.stdout.readline())
+        return line
 
     def leave(self) -> int:
         """Let it stop its engines and end; its exit code."""

@@ -34,18 +34,20 @@ def test_ledger_is_as_durable_as_in_production(urls: Engines) -> None:
 
 def test_ledger_keeps_its_text_and_instants_the_same_everywhere(urls: Engines) -> None:
     settings = ("server_encoding", "lc_collate", "timezone")
-    told = [query(urls.database_url, f"SELECT current_setting('{name}')") for name in settings[::2]]
+    values = [
+        query(urls.database_url, f"SELECT current_setting('{name}')") for name in settings[::2]
+    ]
     collation = query(
         urls.database_url,
         "SELECT datcollate FROM pg_database WHERE datname = current_database()",
     )
-    assert [*told, collation] == ["UTF8", "UTC", "C"]
+    assert [*values, collation] == ["UTF8", "UTC", "C"]
 
 
 def test_gate_keeps_nothing_on_disk_and_evicts_nothing(urls: Engines) -> None:
     with redis.Redis.from_url(urls.redis_url, decode_responses=True) as gate:
-        told = gate.config_get("save", "appendonly", "maxmemory-policy")
-    assert told == {"save": "", "appendonly": "no", "maxmemory-policy": "noeviction"}
+        shown = gate.config_get("save", "appendonly", "maxmemory-policy")
+    assert shown == {"save": "", "appendonly": "no", "maxmemory-policy": "noeviction"}
 
 
 def test_engines_listen_on_the_loopback_only(urls: Engines, folder: Path) -> None:

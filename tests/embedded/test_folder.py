@@ -38,14 +38,14 @@ def test_folder_in_the_lock_files_place(tmp_path: Path) -> None:
 def test_read_only_folder(tmp_path: Path, own: Own) -> None:
     tmp_path.chmod(0o500)
     owner = own(tmp_path, "--heed-permissions")
-    assert f"cannot keep its data in {tmp_path}: Permission denied" in owner.said["refused"]
+    assert f"cannot keep its data in {tmp_path}: Permission denied" in owner.first_line["refused"]
     assert owner.leave() == 1
 
 
 def test_folder_that_cannot_be_made(tmp_path: Path, own: Own) -> None:
     tmp_path.chmod(0o500)
     owner = own(tmp_path / "data", "--heed-permissions")
-    assert "Permission denied" in owner.said["refused"]
+    assert "Permission denied" in owner.first_line["refused"]
     assert owner.leave() == 1
 
 

@@ -23,7 +23,7 @@ def test_second_service_on_a_folder_is_refused_with_the_first_ones_pid(
     first, second = own(tmp_path), own(tmp_path)
     assert second.leave() == 1
     expected = f"another Butie is running on this folder (pid {first.process.pid})"
-    assert second.said["refused"].startswith(expected)
+    assert second.first_line["refused"].startswith(expected)
 
 
 @pytest.mark.parametrize("loss", [Path.unlink, lambda path: path.write_text("")])
@@ -33,10 +33,10 @@ def test_lost_or_emptied_lock_file_lets_no_second_service_in(
     first = own(tmp_path)
     pids = engine_pids(tmp_path)
     loss(tmp_path / "lock")
-    refusals = [own(tmp_path).said["refused"] for _ in range(2)]
+    refusals = [own(tmp_path).first_line["refused"] for _ in range(2)]
     assert all("another Butie is running on this folder" in refusal for refusal in refusals)
     assert engine_pids(tmp_path) == pids
-    assert query(first.said["database_url"], "SELECT true")
+    assert query(first.first_line["database_url"], "SELECT true")
 
 
 def test_ctrl_c_reaches_the_service_and_not_its_engines(tmp_path: Path, own: Own) -> None:
@@ -61,7 +61,7 @@ def test_start_after_kill_9_finds_the_rows_and_leaves_no_orphan(
     tmp_path: Path, own: Own, options: tuple[str, ...]
 ) -> None:
     owner = own(tmp_path, *options)
-    query(owner.said["database_url"], "CREATE TABLE kept AS SELECT 7 AS number")
+    query(owner.first_line["database_url"], "CREATE TABLE kept AS SELECT 7 AS number")
     orphans = engine_pids(tmp_path)
     owner.process.kill()
     owner.process.wait()

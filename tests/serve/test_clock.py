@@ -1,4 +1,4 @@
-"""The sandbox's clock over one folder: it only runs forward, whatever became of its file."""
+"""The sandbox's clock on one folder only runs forward, even if its file is lost."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -29,7 +29,7 @@ def test_only_a_clock_that_was_asked_for_is_refused() -> None:
         decide_clock(STARTS_AT.isoformat(), None, NEWEST, real_now())
 
 
-def test_a_file_that_cannot_be_read_or_written_is_told(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_or_written_is_one_sentence(tmp_path: Path) -> None:
     write_clock(tmp_path, KeptClock(STARTS_AT, real_now()))
     assert read_clock(tmp_path) is not None
     (tmp_path / "clock.json").write_text("{")

@@ -1,4 +1,4 @@
-"""Commands against a PostgreSQL of one's own: what is wrong is a sentence, never a stack."""
+"""Commands with production's settings: a fault is one sentence, without a traceback."""
 
 import os
 import subprocess
@@ -27,8 +27,8 @@ def butie(*arguments: str, **settings: str) -> "subprocess.CompletedProcess[str]
     )
 
 
-def told(*arguments: str, **settings: str) -> str:
-    """The sentence with which the command refuses."""
+def refusal(*arguments: str, **settings: str) -> str:
+    """The one sentence of a command that fails."""
     ended = butie(*arguments, **settings)
     assert ended.returncode not in (0, None)
     assert "Traceback" not in ended.stdout
@@ -47,7 +47,7 @@ def production(database_url: str, redis_url: str = "redis://127.0.0.1:1/0") -> d
 
 @pytest.fixture
 async def empty_url(engine_urls: Engines, anyio_backend: str) -> str:
-    """A database with nothing in it."""
+    """A database without a schema."""
     server = engine_urls.database_url.rsplit("/", 1)[0]
     name = f"empty_{os.urandom(6).hex()}"
     admin = await asyncpg.connect(f"{server}/postgres")
@@ -62,7 +62,7 @@ def test_a_database_that_cannot_be_used_is_one_sentence(engine_urls: Engines) ->
         ("postgresql://butie:x@127.0.0.1:1/butie", "cannot be reached"),
         (f"postgresql://butie:wrong@{server}", "password authentication failed"),
     ):
-        assert words in told("migrate", **production(url))
+        assert words in refusal("migrate", **production(url))
 
 
 async def test_an_empty_database_is_not_served_and_the_sentence_says_migrate(
@@ -70,7 +70,7 @@ async def test_an_empty_database_is_not_served_and_the_sentence_says_migrate(
 ) -> None:
     settings = production(empty_url)
     for command in (["serve"], ["migrate", "--wait", "1"]):
-        assert "butie migrate" in told(*command, **settings)
+        assert "butie migrate" in refusal(*command, **settings)
 
 
 async def test_migrate_lets_the_services_role_in_and_only_the_owner_migrates(
@@ -79,10 +79,10 @@ async def test_migrate_lets_the_services_role_in_and_only_the_owner_migrates(
     role = f"service_{os.urandom(6).hex()}"
     mine = f"postgresql://{role}:service@{empty_url.rsplit('@', 1)[1]}"
     owner = production(empty_url)
-    assert role in told("migrate", **owner, BUTIE_SERVICE_ROLE=role)
+    assert role in refusal("migrate", **owner, BUTIE_SERVICE_ROLE=role)
     connection = await asyncpg.connect(empty_url)
     await connection.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'service'")
-    assert "may not do this" in told("migrate", **production(mine))
+    assert "may not do this" in refusal("migrate", **production(mine))
     assert butie("migrate", **owner, BUTIE_SERVICE_ROLE=role).returncode == 0
     waited = butie("migrate", "--wait", "60", **production(mine))
     assert waited.returncode == 0, waited.stdout
@@ -97,5 +97,5 @@ def test_secrets_come_from_files(engine_urls: Engines, tmp_path: Path) -> None:
     settings["BUTIE_SECRETS_DIR"] = str(tmp_path)
     assert butie("budget", "list", **settings).returncode == 0
     (tmp_path / "butie_pii_key").write_text("short")
-    assert "32 characters" in told("serve", **settings)
-    assert "no folder" in told("serve", BUTIE_SECRETS_DIR=str(tmp_path / "none"))
+    assert "32 characters" in refusal("serve", **settings)
+    assert "no folder" in refusal("serve", BUTIE_SECRETS_DIR=str(tmp_path / "none"))

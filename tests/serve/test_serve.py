@@ -1,4 +1,4 @@
-"""`butie serve` as a newcomer runs it: a process of its own, with engines of its own."""
+"""`butie serve` as a newcomer runs it, with engines of its own."""
 
 import json
 import re
@@ -73,8 +73,9 @@ def test_two_workers_serve_one_sandbox_and_end_with_their_terminal(tmp_path: Pat
         known = json.loads((tmp_path / "data" / "sandbox.json").read_text())
         left = 2_000_000_000 - claim["subsidy_fen"]
         for ended in (False, True):
-            if ended:  # what a worker counted stays, what it alone was does not
-                next(one for one in family(process) if "spawn_main" in str(one.cmdline())).kill()
+            if ended:  # the counts of a worker that ended stay, its gauges do not
+                workers = (p for p in family(process) if "spawn_main" in str(p.cmdline()))
+                next(workers).kill()
             shown = scrape_until(known["base_url"], "butie_gate_up 1.0")
             assert 'butie_claims_total{outcome="granted"} 1.0' in shown
             pool = re.search(r'butie_pool_fen{part="remaining",pool="appliances"} (\S+)', shown)
@@ -129,11 +130,11 @@ def test_production_refuses_what_only_the_sandbox_may_do(
     assert words in refused(tmp_path, **(PRODUCTION | settings))
 
 
-def test_a_faulty_policy_or_confirmation_is_told_by_file_and_line(tmp_path: Path) -> None:
+def test_a_faulty_policy_or_confirmation_is_reported_by_file_and_line(tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_text("id: bad\ncolour: red\n")
-    told = refused(tmp_path, BUTIE_POLICIES_DIR=str(tmp_path), BUTIE_PORT="0")
-    assert "bad.yaml:2" in told
-    assert "colour" in told
+    sentence = refused(tmp_path, BUTIE_POLICIES_DIR=str(tmp_path), BUTIE_PORT="0")
+    assert "bad.yaml:2" in sentence
+    assert "colour" in sentence
     confirmations = tmp_path / "confirmed.txt"
     confirmations.write_text("nanhu-2025/nothing = 1\n")
     settings = {"BUTIE_REFUSE_ASSUMED": "1", "BUTIE_CONFIRMATIONS": str(confirmations)}

@@ -18,7 +18,7 @@ class AgeTerms(Frozen):
 
 
 def age_proved(terms: AgeTerms, sale: Sale) -> Reason | None:
-    """Of all documents only the resident ID says when its holder was born."""
+    """The resident ID is the only document that has its holder's day of birth."""
     if terms.age_min is None or sale.checkout.consumer.birth_on() is not None:
         return None
     facts: ReasonFacts = {"age_min": terms.age_min.value}

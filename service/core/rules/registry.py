@@ -1,4 +1,4 @@
-"""Every rule in its order. A new rule is a file beside this one and its name in these tables."""
+"""Every rule in its order. A new rule is a file in this folder and an entry in these tables."""
 
 from collections.abc import Callable, Iterator, Mapping
 

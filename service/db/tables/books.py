@@ -93,7 +93,7 @@ journal_seal = sa.Table(
     sa.UniqueConstraint("jurisdiction", "day", "seq", name="journal_seal_seq_key"),
 )
 
-# A cache of the journal for dashboards: what it has up to `until_entry`. Nobody settles by it.
+# A cache of the journal for dashboards: the entries up to `until_entry`. No settlement reads it.
 journal_sum_day = sa.Table(
     "journal_sum_day",
     metadata,

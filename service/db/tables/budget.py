@@ -26,8 +26,8 @@ pool = sa.Table(
     sa.CheckConstraint("spent_fen + escrow_fen <= allocated_fen", name="pool_not_overspent"),
 )
 
-# Rows that spend a pool's money beside the pool's own row, so that many commits need not queue for
-# one: the escrow method. Their sums only grow.
+# A pool's slices: extra rows that spend its money, so that many commits need not queue for one row
+# (the escrow method). Their sums only grow.
 pool_part = sa.Table(
     "pool_part",
     metadata,

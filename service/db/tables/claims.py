@@ -103,9 +103,9 @@ claim_line = sa.Table(
     sa.Column("brand", sa.Text),
     sa.Column("model", sa.Text),
     sa.Column("trade_in", JSONB),
-    # What the line took of which right: a refund gives back just this.
+    # The quotas that the line took: a refund gives back exactly these.
     column("quotas", JSONB),
-    # What else pricing has read of the item (`ItemFacts`): the audit reads it, too.
+    # Other facts of the item that pricing read (`ItemFacts`): the audit reads them again.
     sa.Column("facts", JSONB),
     sa.CheckConstraint(
         "state in ('reserved', 'confirmed', 'cancelled', 'expired', 'refunded')",

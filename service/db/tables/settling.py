@@ -30,7 +30,7 @@ def _settlement_columns() -> list[sa.Column[Any]]:
         sa.Column("paid_by", sa.Text),
         sa.Column("paid_at", Instant),
         sa.Column("payment_reference", sa.Text),
-        sa.Column("netted_in", UUID(as_uuid=True)),  # of an advance: what took it off
+        sa.Column("netted_in", UUID(as_uuid=True)),  # the settlement that deducted this advance
     ]
 
 

@@ -96,7 +96,7 @@ class BadFileRow:
 
 
 class BadHeading(Exception):
-    """Mapped columns are missing in the heading, or stand in it more than once."""
+    """Mapped columns are missing in the heading, or occur in it more than once."""
 
     def __init__(
         self, fault: Literal["missing_columns", "repeated_columns"], columns: list[str]

@@ -21,7 +21,7 @@ StatementFile = Literal["csv", "xlsx", "pdf"]
 StatementFormat = Literal["json", "csv", "xlsx", "pdf"]
 EntryRole = Literal["grant", "refund", "claw_back"]
 
-# A longer PDF names the CSV file instead of its lines: nobody reads so many pages.
+# A longer PDF names the CSV file instead of its lines: so many pages are not read.
 PDF_LINES_MAX = 2_000
 ROLE_NAMES = {"grant": "补贴", "refund": "退货冲减", "claw_back": "追回"}
 STATES = {"drafted": "草稿", "approved": "已审核", "paid": "已拨付", "voided": "已作废"}
