@@ -217,7 +217,7 @@ async def _bug(request: Request, error: Exception) -> Response:
 
 
 async def _answer_fault(request: Request, error: Exception) -> Response:
-    """The answer to an exception that passed FastAPI's handlers: a shortcut raised it, or it is a bug."""
+    """The answer to an exception that FastAPI's handlers do not see: a shortcut's, or a bug."""
     answer = next(FAULTS[kind] for kind in type(error).__mro__ if kind in FAULTS)
     return await answer(request, error)
 

@@ -35,7 +35,7 @@ BASES = {"stated": "S", "adopted": "A", "assumed": "?"}
 def show(
     on: Annotated[str | None, typer.Option(metavar="DAY", help="YYYY-MM-DD; today")] = None,
 ) -> None:
-    """Show the policy in force on a day: rates, caps, limits, quotas, and their lines in the file."""
+    """Show the policy of a day: rates, caps, limits, quotas, and their lines in the file."""
     with faults_reported(exit_code=2):
         day = _day(on)
         settings = Settings()
