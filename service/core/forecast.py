@@ -50,7 +50,8 @@ class Opening:
 @dataclass(frozen=True, slots=True)
 class Outset:
     """A pool's state at the instant `at`. `days` are whole days, oldest first.
-    `today_fen` is the burn since midnight. `ends_on` is the policy's last day; None: no policy covers the pool today."""
+    `today_fen` is the burn since midnight. `ends_on` is the policy's last day; None: no policy
+    covers the pool today."""
 
     at: datetime
     remaining_fen: int
