@@ -77,8 +77,8 @@ async def open_service(settings: Settings, around: Around = unobserved) -> Async
 
 
 def connections_of(workers: int) -> int:
-    """How many connections to PostgreSQL that many workers may have at once."""
-    # A reconciliation is a process of its own.
+    """The most connections to PostgreSQL that so many workers have open at once."""
+    # Each reconciliation runs in its own process.
     reconciliations = RECONCILIATIONS_MAX * REPORT_CONNECTIONS
     return reconciliations + workers * (CLAIM_CONNECTIONS + OTHER_CONNECTIONS + REPORT_CONNECTIONS)
 
@@ -93,12 +93,12 @@ def check_assumptions(settings: Settings) -> None:
         raise Misconfigured(
             "BUTIE_REFUSE_ASSUMED is set, and these values stand in no source. Confirm each with "
             "a line in the file that BUTIE_CONFIRMATIONS names (`butie policy assumptions`):\n"
-            + "\n".join(f"  {one.confirmation}" for one in left)
+            + "\n".join(f"  {assumption.confirmation}" for assumption in left)
         )
 
 
 def read_confirmations(settings: Settings) -> str:
-    """The operator's confirmations; none without a file. Raises Misconfigured."""
+    """The file of the operator's confirmations; empty without one. Raises Misconfigured."""
     if settings.confirmations is None:
         return ""
     try:

@@ -16,8 +16,7 @@ from service.wiring import Service
 
 
 class Refusal(Exception):
-    """A request that ends here, as the problem of this code; `why` is its sentence where one can
-    be told that says more."""
+    """Ends a request with the problem of this code. `why` replaces the problem's usual sentence."""
 
     def __init__(self, code: str, why: Sentence | None = None) -> None:
         super().__init__(code)
@@ -41,7 +40,7 @@ def allowed(scope: Scope) -> Callable[..., Awaitable[Caller]]:
     async def caller(
         request: Request,
         service: ServiceOf,
-        _: Annotated[object, Security(_bearer)] = None,  # read below; this puts it on the document
+        _: Annotated[object, Security(_bearer)] = None,  # only for the API document
     ) -> Caller:
         scheme, _, secret = header(request, b"authorization").partition(" ")
         bearer = scheme.lower() == "bearer"
@@ -77,7 +76,7 @@ IsAdmin = Annotated[Caller, Depends(is_admin)]
 
 
 def own_retailer(caller: Caller) -> str:
-    """The retailer of a caller with the claims scope."""
+    """The retailer of a caller with the claims scope, which only a retailer's key has."""
     assert caller.retailer_id is not None, "Bug! The claims scope needs a retailer."
     return caller.retailer_id
 

@@ -1,5 +1,4 @@
-"""What the routes of the operator's side share: who may call, pages, and rows as the API shows
-them."""
+"""What the admin routes share: their router, pages, and rows as the API shows them."""
 
 from datetime import datetime
 from typing import Annotated, Any
@@ -35,10 +34,12 @@ class ReasonBody(Strict):
     reason: Text
 
 
-async def read_one(service: Service, table: sa.Table, shape: Any, wanted: str) -> Any:
+async def read_one(service: Service, table: sa.Table, shape: Any, row_id: str) -> Any:
+    """The row of this id as a `shape`, whose fields name the columns. Raises Refusal or
+    LedgerAway."""
     key = list(table.primary_key)[1]
     query = sa.select(*_columns(table, shape)).where(
-        table.c.jurisdiction == service.settings.jurisdiction, key == path_id(wanted)
+        table.c.jurisdiction == service.settings.jurisdiction, key == path_id(row_id)
     )
     async with connect(service.engine) as connection:
         row = (await connection.execute(query)).one_or_none()
@@ -55,6 +56,7 @@ async def read_page(
     limit: int,
     retailer_id: str | None = None,
 ) -> tuple[list[Any], str | None]:
+    """(at most `limit` rows after `cursor`, the next page's cursor). Raises LedgerAway."""
     key = list(table.primary_key)[1]
     query = page(table, key, service.settings.jurisdiction, cursor, limit + 1)
     query = query.with_only_columns(*_columns(table, shape))
@@ -71,12 +73,12 @@ def _columns(table: sa.Table, shape: Any) -> list[sa.Column[Any]]:
 
 
 def _shaped(shape: Any, row: sa.Row[Any]) -> Any:
-    """The row as the API shows it, with instants in the time zone of the business."""
-    return shape(*(one.astimezone(SHANGHAI) if isinstance(one, datetime) else one for one in row))
+    """The row as the API shows it, with instants in Asia/Shanghai."""
+    return shape(*(v.astimezone(SHANGHAI) if isinstance(v, datetime) else v for v in row))
 
 
 def refused(request: Request, error: NotEnrolled) -> Any:
-    """A fault of the body's retailer is the field's; any other has a code of its own."""
+    """The problem: about the field `retailer_id`, or with the error's own code."""
     if error.code in ("unknown_retailer", "role_and_retailer"):
         return invalid_field(request, "retailer_id", error.code)
     raise Refusal(error.code) from None

@@ -1,4 +1,4 @@
-"""The Idempotency-Key header, as every request that makes something takes it."""
+"""The Idempotency-Key header of requests that create something."""
 
 import re
 from typing import Annotated, Any

@@ -1,13 +1,13 @@
-"""OpenTelemetry traces: of each request, of each claim's two hops, and of the batches that carry
-them. Imported only when the environment asks for traces; without it nothing of this runs.
+"""OpenTelemetry traces: one for each request, with the two hops of its claim, and one for each
+batch. Imported only when the environment asks for traces.
 
     POST /v1/claims            the request: route, status, request id, claim id
       claim.admit              one claim at the gate, from the moment it queues
         claim.commit           and in the ledger
     gate.admit                 a batch, in a trace of its own, linked to each claim it carries
-    ledger.commit              so, too
+    ledger.commit              likewise
 
-Nothing of a person is in a span: ids, routes, codes and counts only.
+A span has ids, routes, codes and counts, and nothing about a person.
 """
 
 import threading
@@ -31,14 +31,14 @@ from service.claims.claim import PendingClaim
 from service.claims.path import Hop, Work
 from service.config import TraceExporter
 
-# A collector that is away must not hold up the end.
+# A collector that is away must not delay the shutdown.
 STOP_S = 2
 
 _propagator = TraceContextTextMapPropagator()
 
 
 class Tracing:
-    """One process's tracer; the SDK reads the standard variables (OTEL_…) by itself."""
+    """The tracer of one process. The SDK reads the standard variables (OTEL_…) itself."""
 
     def __init__(self, exporter: TraceExporter) -> None:
         self._provider = TracerProvider(resource=Resource.create())
@@ -57,8 +57,8 @@ class Tracing:
         return self._hops.around(hop, work)
 
     def close(self) -> None:
-        """Send what is left, if that can be done soon."""
-        # Of its own, and not waited for at the very end as an executor's threads are.
+        """Send what is left, for at most `STOP_S`."""
+        # A daemon: the interpreter waits at exit for an executor's threads.
         last = threading.Thread(target=self._provider.shutdown, daemon=True)
         last.start()
         last.join(STOP_S)
@@ -74,7 +74,7 @@ def _exporter(exporter: TraceExporter) -> SpanExporter:
 
 @contextmanager
 def _span(tracer: Tracer, name: str, **how: Any) -> Iterator[Span]:
-    """A span that tells an error's type alone: what else an error says may be about a person."""
+    """A span that records only the type of an error: its text may be about a person."""
     quiet: dict[str, Any] = {"record_exception": False, "set_status_on_exception": False}
     with tracer.start_as_current_span(name, **quiet, **how) as span:
         try:
@@ -91,7 +91,7 @@ class TracedEdge(Edge):
     async def answer(self, endpoint: Endpoint, scope: Scope, receive: Receive) -> Response:
         with self._request(scope) as span:
             response = await Edge.answer(self, endpoint, scope, receive)
-            _tell(span, scope, response.status_code)
+            _complete(span, scope, response.status_code)
         return response
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -111,7 +111,7 @@ class TracedEdge(Edge):
 
         with self._request(scope) as span:
             await Edge.__call__(self, scope, receive, noting)
-            _tell(span, scope, status)
+            _complete(span, scope, status)
 
     def _request(self, scope: Scope) -> Any:
         carrier = {
@@ -125,9 +125,9 @@ class TracedEdge(Edge):
         )
 
 
-def _tell(span: Span, scope: Scope, status: int) -> None:
-    """What is known of a request once it is answered. Its path may name a person's numbers, its
-    route cannot."""
+def _complete(span: Span, scope: Scope, status: int) -> None:
+    """Completes the span of an answered request. It has the route, since a path may contain a
+    person's numbers."""
     route = getattr(scope.get("route"), "path", "none")
     span.update_name(f"{scope['method']} {route}")
     span.set_attribute("http.route", route)

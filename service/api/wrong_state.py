@@ -1,4 +1,4 @@
-"""What a till is told when a claim is not in the state that its request needs."""
+"""Sentences for a till whose request needs a claim in another state."""
 
 from typing import Literal
 
@@ -32,7 +32,7 @@ SENTENCES: dict[tuple[Wish, str], Sentence] = {
         "该笔已确认，不能取消；如需退回补贴，请办理退款（refunds）。",
         "This claim is confirmed and can no longer be cancelled: refund its lines instead.",
     ),
-    # Of a confirm and a cancel that came at once, the first was too late to be done.
+    # A confirm and a cancel arrived together, and the confirm came after the hold had ended.
     ("cancel", "reserved"): Sentence(
         "该笔同时收到确认与取消，请重试取消。",
         "A confirm and a cancel came at the same moment: cancel again.",
@@ -57,6 +57,6 @@ SENTENCES: dict[tuple[Wish, str], Sentence] = {
 
 
 def wrong_state(wish: Wish, state: str, language: Language, lines: tuple[int, ...] = ()) -> str:
-    """Why the wish cannot be granted to a claim of this state, and what to do."""
+    """Why a claim in this state does not allow the request, and what to do."""
     text = SENTENCES[wish, state].in_language(language)
     return text.format(lines=", ".join(map(str, lines)))

@@ -1,4 +1,4 @@
-"""Many claims in one request: for a chain's gateway, and for tills that come back on line."""
+"""Many claims in one request, for a chain's gateway and for tills that were offline."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -51,21 +51,21 @@ CLAIMS_MAX = 500
 
 
 class KeyedCheckout(Strict):
-    """One claim of a batch, as it would be sent alone."""
+    """One claim of a batch, with the key that its own request would have."""
 
     idempotency_key: str = Field(pattern=KEY_PATTERN)
     checkout: Checkout
 
 
 class BatchBody(Strict):
-    # The first bad one ends it: then each is read by itself.
+    # Stops at the first bad claim: each one is then read separately.
     claims: Annotated[tuple[KeyedCheckout, ...], FailFast()] = Field(
         min_length=1, max_length=CLAIMS_MAX
     )
 
 
 class BatchResult(BaseModel):
-    """What this claim would have got alone: its status, and the claim or the problem."""
+    """The answer that this claim would have got alone: its status, and the claim or the problem."""
 
     idempotency_key: str | None
     status: int
@@ -75,14 +75,14 @@ class BatchResult(BaseModel):
 
 
 class BatchAnswer(BaseModel):
-    """One result a claim, in the order in which they were sent."""
+    """One result for each claim, in the order of the request."""
 
     results: list[BatchResult]
 
 
 @dataclass(frozen=True, slots=True)
 class BadClaim:
-    """One of a batch that cannot be read: its key, if that much is clear, and what is wrong."""
+    """A claim of a batch that is not valid: its key, if it has one, and its errors."""
 
     idempotency_key: str | None
     errors: Sequence[Mapping[str, Any]]
@@ -106,50 +106,50 @@ RESULTS = TypeAdapter(dict[str, list[dict[str, Any]]])
     openapi_extra=takes(BatchBody),
 )
 async def create_claims(request: Request, service: ServiceOf, caller: MayClaim) -> Response:
-    """Up to 500 claims, each as if it were sent alone; a bad one spoils no other."""
-    wanted = await read_batch(await request.body(), serial_formats(request))
+    """Up to 500 claims, each as if it were sent alone; a bad one does not affect the others."""
+    claims = await read_batch(await request.body(), serial_formats(request))
     answers = _Answers(service, caller, language_of(request), request_id_of(request))
-    results = await asyncio.gather(*map(answers.one, wanted))
+    results = await asyncio.gather(*map(answers.answer, claims))
     return Response(RESULTS.dump_json({"results": results}), media_type="application/json")
 
 
 async def read_batch(body: bytes, formats: SerialFormats | None) -> list[KeyedCheckout | BadClaim]:
-    """Each claim of the body, read or not. Raises InvalidBody or BodyTooLarge where the body as a
-    whole is wrong."""
+    """Each claim of the body, valid or not. Raises InvalidBody or BodyTooLarge for the body as a
+    whole."""
     if body.count(b",") > COMMAS_MAX:
-        _not_too_much(body)
+        _check_commas(body)
     try:
         claims: Sequence[KeyedCheckout | BadClaim] = BatchBody.model_validate_json(
             body, context=formats
         ).claims
     except ValidationError as error:
         errors = telling(error.errors(include_url=False, include_input=False))
-        if any(len(one["loc"]) < 2 or one["loc"][0] != "claims" for one in errors):
+        if any(len(error["loc"]) < 2 or error["loc"][0] != "claims" for error in errors):
             raise InvalidBody(error) from None
         raw = from_json(body)["claims"]
-        _not_too_many(raw)
+        _check_count(raw)
         claims = []
-        for one in raw:
-            claims.append(_read_one(one, formats))
-            await asyncio.sleep(0)  # hundreds of bad ones keep no other till waiting
+        for claim in raw:
+            claims.append(_read_one(claim, formats))
+            await asyncio.sleep(0)  # other requests run between hundreds of bad claims
     each_name_once(body)
     return list(claims)
 
 
-def _not_too_much(body: bytes) -> None:
+def _check_commas(body: bytes) -> None:
     try:
         whole = from_json(body)
     except ValueError:
-        return  # is told by who reads it
+        return  # the caller reports it when it validates the body
     claims = whole.get("claims") if isinstance(whole, dict) else None
     if not isinstance(claims, list):
         raise BodyTooLarge
-    _not_too_many(claims)
-    if any(to_json(one).count(b",") > COMMAS_MAX for one in claims):
+    _check_count(claims)
+    if any(to_json(claim).count(b",") > COMMAS_MAX for claim in claims):
         raise BodyTooLarge
 
 
-def _not_too_many(claims: Sequence[Any]) -> None:
+def _check_count(claims: Sequence[Any]) -> None:
     if len(claims) > CLAIMS_MAX:
         raise invalid("too_long", "claims", max_length=CLAIMS_MAX)
 
@@ -174,16 +174,16 @@ class _Answers:
     language: Language
     request_id: str
 
-    async def one(self, wanted: KeyedCheckout | BadClaim) -> dict[str, Any]:
-        key = wanted.idempotency_key
-        if isinstance(wanted, BadClaim):
-            return self._bad(wanted)
+    async def answer(self, claim: KeyedCheckout | BadClaim) -> dict[str, Any]:
+        key = claim.idempotency_key
+        if isinstance(claim, BadClaim):
+            return self._bad(claim)
         try:
             seller = await till(
-                self.service.callers.directory, self.caller, wanted.checkout.store_id
+                self.service.callers.directory, self.caller, claim.checkout.store_id
             )
             outcome = await self.service.claims.path.claim(
-                seller, wanted.idempotency_key, wanted.checkout
+                seller, claim.idempotency_key, claim.checkout
             )
         except Refusal as refusal:
             return self._problem(key, refusal.code)
@@ -193,7 +193,7 @@ class _Answers:
             return self._problem(key, "ledger_unavailable")
         except GateAway:
             return self._problem(key, "gate_unavailable")
-        self.service.claims.tally.count(wanted.checkout, outcome)
+        self.service.claims.tally.count(claim.checkout, outcome)
         return self._outcome(key, outcome)
 
     def _outcome(self, key: str | None, outcome: Outcome) -> dict[str, Any]:
@@ -209,12 +209,12 @@ class _Answers:
                 return self._problem(key, "idempotency_key_reused")
         assert_never(outcome)
 
-    def _bad(self, wanted: BadClaim) -> dict[str, Any]:
-        if wanted.about_key:
-            return self._problem(wanted.idempotency_key, "invalid_idempotency_key")
-        fields = invalid_fields(wanted.errors, self.language)
+    def _bad(self, claim: BadClaim) -> dict[str, Any]:
+        if claim.about_key:
+            return self._problem(claim.idempotency_key, "invalid_idempotency_key")
+        fields = invalid_fields(claim.errors, self.language)
         return self._problem(
-            wanted.idempotency_key, "invalid_field", detail=summary(fields), fields=fields
+            claim.idempotency_key, "invalid_field", detail=summary(fields), fields=fields
         )
 
     def _problem(self, key: str | None, code: str, **more: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The budget page: for the bureau all of it, for the public what may be public."""
+"""The budget page: the whole of it for the bureau, a public view for everybody else."""
 
 import base64
 import hashlib
@@ -26,8 +26,8 @@ CONTENT_POLICY = (
 )
 CHALLENGE = 'Basic realm="Butie: any name, and as password a key with budgets:read"'
 
-# A wall screen whose key was good keeps its figures when the ledger, which knows the keys, is
-# away: for the length of an outage, and not for good.
+# The ledger knows the keys. While it is away, a wall screen whose key was good a moment ago keeps
+# its figures for the length of an outage.
 KEY_REMEMBERED_S = 3600
 KEYS_MAX = 1000
 
@@ -36,8 +36,8 @@ router = APIRouter(tags=["operations"])
 
 @dataclass(slots=True)
 class Pages:
-    """What one worker has rendered, and the keys that have opened the page. Whoever comes between
-    two readings of the ledger gets the same bytes."""
+    """What one worker has rendered, and the keys that opened the page. Between two reads of the
+    ledger every visitor gets the same bytes."""
 
     rendered: dict[tuple[BoardView, Section, Language], tuple[BudgetView | None, bool, bytes]] = (
         field(default_factory=dict)
@@ -54,20 +54,20 @@ PagesOf = Annotated[Pages, Depends(pages_of)]
 
 
 class NeedsKey(Exception):
-    """The page is for those with a key, and this caller has shown none that is good."""
+    """The page needs a key, and the request has no valid one."""
 
 
 async def view_of(
     request: Request, service: ServiceOf, pages: PagesOf, view: BoardView | None = None
 ) -> BoardView:
-    """What of the page the caller wants and may see. Raises NeedsKey, Refusal or LedgerAway."""
+    """The view that the caller asks for and may see. Raises NeedsKey, Refusal or LedgerAway."""
     mode = service.settings.board_mode
     if mode == "off":
         raise Refusal("not_found")
-    wanted: BoardView = view or ("public" if mode == "public" else "full")
-    if mode == "private" or (mode == "public" and wanted == "full"):
+    asked: BoardView = view or ("public" if mode == "public" else "full")
+    if mode == "private" or (mode == "public" and asked == "full"):
         await _check(request, service, pages)
-    return wanted
+    return asked
 
 
 async def _check(request: Request, service: Service, pages: Pages) -> None:
@@ -87,7 +87,8 @@ async def _check(request: Request, service: Service, pages: Pages) -> None:
 
 
 def _secret(authorization: str) -> str:
-    """The key: a bearer's, or the password that a browser has asked for. Empty without one."""
+    """The key: a bearer token, or the password of a browser's basic authentication. Empty without
+    one."""
     scheme, _, given = authorization.partition(" ")
     if scheme.lower() != "basic":
         return given.strip() if scheme.lower() == "bearer" else ""
@@ -134,7 +135,8 @@ async def board_script(version: str) -> Response:
 
 
 def _asset(name: str, media_type: str, version: str) -> Response:
-    # Another version's page asks for it while a release is rolled out: it gets ours, for now.
+    # While a release is rolled out, a page of the other version may ask for it. It gets ours, which
+    # is not cached.
     lasting = "public, max-age=31536000, immutable"
     headers = {"Cache-Control": lasting if version == assets_version() else "no-store"}
     return Response(asset(name), headers=headers, media_type=media_type)

@@ -26,7 +26,7 @@ from service.wiring import Service
 router = APIRouter(prefix="/v1", tags=["claims"])
 
 CLAIM_JSON = TypeAdapter(Claim)
-# What may come after a claim, for clients that are made from the document.
+# What may follow a claim, for clients that are generated from the document.
 LINKS = {
     name: {"operationId": name, "parameters": {"claim_id": "$response.body#/claim_id"}}
     for name in ("confirm_claim", "cancel_claim", "refund_claim", "invoice_claim", "read_claim")
@@ -50,9 +50,9 @@ async def quote(
 ) -> QuoteAnswer:
     """What a checkout would get now, line by line, with no effect."""
     seller = await till(service.callers.directory, caller, checkout.store_id)
-    priced, found = await service.claims.path.quote(seller, checkout)
+    priced, objections = await service.claims.path.quote(seller, checkout)
     reasons: dict[int, list[ProblemReason]] = {}
-    for body in reason_bodies(found, language_of(request)):
+    for body in reason_bodies(objections, language_of(request)):
         reasons.setdefault(body["line_no"], []).append(ProblemReason(**body))
     lines = [
         QuoteLine(
@@ -79,8 +79,8 @@ async def quote(
     )
 
 
-# FastAPI documents this route; the edge calls it directly (`shortcuts` in the app), for what
-# the framework does for each request costs more than the claim.
+# FastAPI only documents this route. The edge calls it directly (`SHORTCUTS` in the app): the
+# framework's own work for one request costs more than the claim.
 @router.post(
     "/claims",
     status_code=201,

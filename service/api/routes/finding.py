@@ -1,4 +1,4 @@
-"""Finding claims again: by key, by id, and in lists."""
+"""Finds claims: by key, by id, and in lists."""
 
 import re
 from typing import Annotated, Any, Literal
@@ -34,19 +34,19 @@ PLAIN = r"^[^\x00-\x1f\x7f-\x9f]{1,120}$"
     responses=documented(*ALWAYS, "not_found"),
 )
 async def read_claim_by_key(service: ServiceOf, caller: MayClaim, idempotency_key: str) -> Any:
-    """What became of a request whose answer was lost: its claim as it stands, or
+    """The outcome of a request whose answer was lost: its claim as it stands, or
     `{"state": "in_flight"}` while it is decided, or 404 when the ledger knows of none. The
     ledger answers, so this is right while Redis is away too."""
     retailer_id = own_retailer(caller)
     if not re.fullmatch(KEY_PATTERN, idempotency_key):
         raise Refusal("not_found")
-    # Asked first: what ends in between is in the ledger by then.
+    # Before the ledger: a claim that is decided in between is in the ledger by then.
     in_flight = service.claims.path.under_way(retailer_id, idempotency_key)
     if not in_flight:
         try:
             in_flight = await service.claims.gate.in_flight(retailer_id, idempotency_key)
         except GateAway:
-            pass  # the ledger knows what is granted; what is under way elsewhere looks unseen
+            pass  # the ledger has every granted claim; one under way in another worker is missed
     claim = await service.claims.path.claim_of_key(retailer_id, idempotency_key)
     if claim is not None:
         return claim
@@ -91,7 +91,7 @@ async def list_claims(
     """Your own claims, newest first."""
     if from_ is not None and to is not None and from_ >= to:
         raise RequestValidationError([{"type": "days_reversed", "loc": ("query",)}])
-    wanted = ClaimFilter(
+    filters = ClaimFilter(
         order_no=order_no,
         serial_no=serial_no,
         state=state,
@@ -103,7 +103,7 @@ async def list_claims(
             connection,
             service.settings.jurisdiction,
             own_retailer(caller),
-            wanted,
+            filters,
             before=cursor,
             limit=limit,
         )

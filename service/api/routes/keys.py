@@ -1,4 +1,4 @@
-"""Keys, made, rotated and revoked; and the record of every act on the operator's side."""
+"""Makes, rotates and revokes keys; lists the record of every admin act."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -113,9 +113,7 @@ async def list_keys(
     limit: Limit = 100,
 ) -> Any:
     """Every key, or one retailer's, by id; never a secret."""
-    await (
-        service.callers.directory.last_used.write()
-    )  # what other workers noted comes within seconds
+    await service.callers.directory.last_used.write()  # other workers write theirs within seconds
     rows, more = await read_page(service, api_key, Key, cursor, limit, retailer_id)
     return Keys(rows, more)
 
@@ -133,7 +131,7 @@ async def post_rotation(
     key_id: str,
     body: Annotated[RotateBody, Depends(json_body(RotateBody))],
 ) -> Any:
-    """A new key in the place of this one, which stays good for `overlap_hours`."""
+    """Replace a key. The old one stays valid for `overlap_hours`."""
     overlap = timedelta(hours=body.overlap_hours)
     try:
         async with act_context(service, caller) as context:
@@ -157,10 +155,10 @@ async def post_revocation(
     key_id: str,
     body: Annotated[ReasonBody, Depends(json_body(ReasonBody))],
 ) -> Any:
-    """End a key, everywhere within seconds. A repeat is harmless."""
+    """Revoke a key. Every worker refuses it within seconds. A repeat is harmless."""
     async with act_context(service, caller) as context:
-        found = await revoke_key(context, path_id(key_id), body.reason)
-    if not found:
+        known = await revoke_key(context, path_id(key_id), body.reason)
+    if not known:
         raise Refusal("not_found")
     return await read_one(service, api_key, Key, key_id)
 

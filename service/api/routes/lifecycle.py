@@ -44,8 +44,8 @@ WITH_BODY = (*ALWAYS, "malformed_request", "body_too_large", "invalid_field")
 )
 async def confirm(request: Request, service: ServiceOf, caller: MayClaim, claim_id: ClaimId) -> Any:
     """The customer has paid: the hold becomes a grant. A repeat is harmless."""
-    found = await service.claims.lifecycle.end(own_retailer(caller), claim_id, "confirmed")
-    return _ended(request, found, "confirm")
+    outcome = await service.claims.lifecycle.end(own_retailer(caller), claim_id, "confirmed")
+    return _ended(request, outcome, "confirm")
 
 
 @router.post(
@@ -55,21 +55,22 @@ async def confirm(request: Request, service: ServiceOf, caller: MayClaim, claim_
     responses=documented(*ALWAYS, "overloaded"),
 )
 async def cancel(request: Request, service: ServiceOf, caller: MayClaim, claim_id: ClaimId) -> Any:
-    """The sale came to nothing: the hold gives everything back. A repeat is harmless."""
-    found = await service.claims.lifecycle.end(own_retailer(caller), claim_id, "cancelled")
-    return _ended(request, found, "cancel")
+    """The sale did not happen: the hold releases its money, serials and quotas. A repeat is
+    harmless."""
+    outcome = await service.claims.lifecycle.end(own_retailer(caller), claim_id, "cancelled")
+    return _ended(request, outcome, "cancel")
 
 
-def _ended(request: Request, found: Claim | WrongState | NoSuchClaim, wish: Wish) -> Any:
-    match found:
+def _ended(request: Request, outcome: Claim | WrongState | NoSuchClaim, wish: Wish) -> Any:
+    match outcome:
         case Claim():
-            structlog.contextvars.bind_contextvars(claim_id=str(found.claim_id))
-            return found
+            structlog.contextvars.bind_contextvars(claim_id=str(outcome.claim_id))
+            return outcome
         case WrongState():
-            return _wrong_state(request, found, wish)
+            return _wrong_state(request, outcome, wish)
         case NoSuchClaim():
             raise Refusal("not_found")
-    assert_never(found)
+    assert_never(outcome)
 
 
 # --- refunds ----------------------------------------------------------------------------
@@ -85,7 +86,7 @@ LineNo = Annotated[int, Field(ge=1, le=999)]
 
 
 class RefundRequest(Strict):
-    """Which lines come back, and why."""
+    """Which lines are refunded, and why."""
 
     lines: Annotated[tuple[LineNo, ...], AfterValidator(_each_once)] = Field(
         min_length=1, max_length=20
@@ -112,24 +113,24 @@ async def refund(
     body: Annotated[RefundRequest, Depends(json_body(RefundRequest))],
     idempotency_key: IdempotencyKey,
 ) -> Response:
-    """Give back the subsidy of these lines, all or none, once for each Idempotency-Key. The
-    amounts are those of the claim, whatever the rules are now."""
-    found = await service.claims.lifecycle.refund(
+    """Refund the subsidy of these lines, all or none, once for each Idempotency-Key. The amounts
+    are those of the claim, whatever the rules are now."""
+    outcome = await service.claims.lifecycle.refund(
         own_retailer(caller), idempotency_key, claim_id, body.lines, body.reason
     )
-    match found:
+    match outcome:
         case Refunded(refund, replayed):
             headers = {"Idempotency-Replayed": "true"} if replayed else {}
             return Response(REFUND_JSON.dump_json(refund), 201, headers, "application/json")
         case KeyReused():
             return problem(request, "idempotency_key_reused")
         case WrongState():
-            return _wrong_state(request, found, "refund")
+            return _wrong_state(request, outcome, "refund")
         case NoSuchLine(line_no):
             return invalid_field(request, "lines", "no_such_line", {"line_no": line_no})
         case NoSuchClaim():
             raise Refusal("not_found")
-    assert_never(found)
+    assert_never(outcome)
 
 
 # --- the invoice ------------------------------------------------------------------------
@@ -161,42 +162,42 @@ async def invoice(
     claim_id: ClaimId,
     body: Annotated[InvoiceBody, Depends(json_body(InvoiceBody))],
 ) -> Any:
-    """Keep the claim's invoice, which finance needs before it settles. A corrected one takes
-    the former one's place."""
+    """Store the claim's invoice, which a settlement needs. A corrected invoice replaces the
+    former one."""
     if not body.date.year >= 2000 or body.date > business_day(service.clock.now()):
         return invalid_field(request, "date", "invoice_date")
-    wanted = Invoice(body.number, body.code or "", body.date, body.buyer, body.total_fen)
-    found = await service.claims.lifecycle.invoice(own_retailer(caller), claim_id, wanted)
-    match found:
+    submitted = Invoice(body.number, body.code or "", body.date, body.buyer, body.total_fen)
+    outcome = await service.claims.lifecycle.invoice(own_retailer(caller), claim_id, submitted)
+    match outcome:
         case Invoice():
             return body
         case InvoiceTaken():
             return problem(request, "invoice_taken")
         case WrongTotal():
-            return _wrong_total(request, found)
+            return _wrong_total(request, outcome)
         case WrongState():
-            return _wrong_state(request, found, "invoice")
+            return _wrong_state(request, outcome, "invoice")
         case NoSuchClaim():
             raise Refusal("not_found")
-    assert_never(found)
+    assert_never(outcome)
 
 
-def _wrong_total(request: Request, found: WrongTotal) -> Response:
+def _wrong_total(request: Request, error: WrongTotal) -> Response:
     sums = {
-        "total": yuan(found.total_fen),
-        "due": yuan(found.paid_fen + found.subsidy_fen),
-        "paid": yuan(found.paid_fen),
-        "subsidy": yuan(found.subsidy_fen),
+        "total": yuan(error.total_fen),
+        "due": yuan(error.paid_fen + error.subsidy_fen),
+        "paid": yuan(error.paid_fen),
+        "subsidy": yuan(error.subsidy_fen),
     }
     return problem(
         request,
         "invoice_total_differs",
         facts=sums,
-        total_fen=found.total_fen,
-        expected_fen=found.paid_fen + found.subsidy_fen,
+        total_fen=error.total_fen,
+        expected_fen=error.paid_fen + error.subsidy_fen,
     )
 
 
-def _wrong_state(request: Request, found: WrongState, wish: Wish) -> Response:
-    detail = wrong_state(wish, found.claim.state, language_of(request), found.lines)
+def _wrong_state(request: Request, error: WrongState, wish: Wish) -> Response:
+    detail = wrong_state(wish, error.claim.state, language_of(request), error.lines)
     return problem(request, "wrong_state", detail=detail)

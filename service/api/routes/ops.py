@@ -1,4 +1,4 @@
-"""For the operator and the machines around us: live, ready, metrics."""
+"""Liveness, readiness and metrics, for the operator and for monitoring."""
 
 from dataclasses import asdict, dataclass
 from typing import Literal
@@ -35,7 +35,7 @@ class Live:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """`faults` says what is wrong; a gate that is away leaves the service ready, but slower."""
+    """`faults` says what is wrong. A gate that is away leaves the service ready, but slower."""
 
     ready: bool
     ledger: Literal["up", "down"]
@@ -84,7 +84,7 @@ async def prometheus_metrics(service: ServiceOf) -> Response:
 
 @dataclass(eq=False, slots=True)
 class _Read(Collector):
-    """Families that are made already."""
+    """Metric families that were read before the scrape is written."""
 
     families: list[Metric]
 
