@@ -2,18 +2,61 @@
 
 import re
 from collections.abc import Awaitable, Callable
-from datetime import datetime, timedelta
-from typing import Annotated
+from datetime import date, datetime, timedelta
+from typing import Annotated, Protocol, TypeVar
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import BeforeValidator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from service.core.calendar import DAY, parse_day, parse_instant, start_of_day
+from service.core.checkout import Day
 
 # A query decodes an unescaped plus sign as a space.
 SPACE_FOR_PLUS = re.compile(r" (?=\d\d:\d\d$)")
+
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+StoreName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,32}$")]
+
+
+class Days(Protocol):
+    @property
+    def from_on(self) -> date: ...
+    @property
+    def to_on(self) -> date: ...
+
+
+SomeDays = TypeVar("SomeDays", bound=Days)
+
+
+def in_order(days: SomeDays) -> SomeDays:
+    """A model's validator: `from` is not after `to`."""
+    if days.from_on > days.to_on:
+        raise PydanticCustomError("days_reversed", "from is after to")
+    return days
+
+
+class Entries(BaseModel):
+    """A query for entries of the journal. Refuses unknown parameters: a misspelt filter would
+    select every entry."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    from_on: Day = Field(alias="from", description="first booking day")
+    to_on: Day = Field(alias="to", description="last booking day, included")
+    retailer: Name | None = None
+    store: StoreName | None = None
+
+    _in_order = model_validator(mode="after")(in_order)
 
 
 async def each_once(request: Request) -> None:

@@ -2,12 +2,11 @@
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -15,8 +14,7 @@ from starlette.types import Receive, Scope, Send
 from service import metrics
 from service.api.auth import ServiceOf, may_finance
 from service.api.problems import documented
-from service.api.query import each_once
-from service.core.checkout import Day
+from service.api.query import Entries, Name, each_once
 from service.db.engine import LedgerAway
 from service.db.reports import ReportsBusy
 from service.finance.journal.columns import described
@@ -48,20 +46,12 @@ MEDIA_TYPES: dict[Format, str] = {
 }
 BIGINT_MAX = 2**63 - 1
 
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
-StoreName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,32}$")]
 EntryNo = Annotated[int, Field(ge=0, le=BIGINT_MAX)]
 
 
-class Filters(BaseModel):
-    """Unknown parameters are refused: a misspelt filter would select every entry."""
+class Filters(Entries):
+    """Which entries of the journal."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    from_on: Day = Field(alias="from", description="first booking day")
-    to_on: Day = Field(alias="to", description="last booking day, included")
-    retailer: Name | None = None
-    store: StoreName | None = None
     pool: Name | None = None
     category: Name | None = None
     kind: EntryKind | None = None
@@ -70,12 +60,6 @@ class Filters(BaseModel):
     until: EntryNo | None = Field(
         None, description="only entries up to this number: `Butie-Until-Entry` of an earlier answer"
     )
-
-    @model_validator(mode="after")
-    def _in_order(self) -> Self:
-        if self.from_on > self.to_on:
-            raise PydanticCustomError("days_reversed", "from is after to")
-        return self
 
     def selection(self, jurisdiction: str) -> Selection:
         return Selection(

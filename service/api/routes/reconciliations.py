@@ -9,7 +9,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 from uuid_utils.compat import uuid7
 
@@ -17,9 +17,8 @@ from service.api.auth import MayFinance, Refusal, ServiceOf, may_finance
 from service.api.bounds import Bound
 from service.api.ids import path_uuid
 from service.api.problems import documented, language_of, problem
-from service.api.query import each_once, only
-from service.api.routes.exports import MEDIA_TYPES, Name, StoreName
-from service.core.checkout import Day
+from service.api.query import Entries, each_once, only
+from service.api.routes.exports import MEDIA_TYPES
 from service.core.sentences import Language
 from service.finance.reconcile.files import BadFile, Rows, reader_of
 from service.finance.reconcile.items import ItemFinding, ItemList, ListFormat, list_pieces
@@ -58,15 +57,9 @@ BAD_ROWS_SHOWN = 20
 Heading = Annotated[str, StringConstraints(strip_whitespace=True, pattern=r"^[^\x00-\x1f]{1,64}$")]
 
 
-class ReconcileQuery(BaseModel):
+class ReconcileQuery(Entries):
     """The period, and the meaning of the file's headings."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    from_on: Day = Field(alias="from", description="first booking day")
-    to_on: Day = Field(alias="to", description="last booking day, included")
-    retailer: Name | None = None
-    store: StoreName | None = None
     claim_id: Heading | None = Field(None, description="heading of the column to match by")
     order_no: Heading | None = Field(None, description="heading of the column to match by")
     invoice_no: Heading | None = Field(None, description="heading of the column to match by")
@@ -87,8 +80,6 @@ class ReconcileQuery(BaseModel):
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        if self.from_on > self.to_on:
-            raise PydanticCustomError("days_reversed", "from is after to")
         if not self.mapping().identifies:
             raise PydanticCustomError("finds_nothing", "no key")
         return self

@@ -3,19 +3,17 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Annotated, Self, assert_never
+from typing import Annotated, assert_never
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Response
 from pydantic import BaseModel, Field, TypeAdapter, model_validator
-from pydantic_core import PydanticCustomError
 
 from service.api.auth import MayFinance, Refusal, ServiceOf, may_finance
 from service.api.bodies import json_body, takes
 from service.api.ids import path_uuid
 from service.api.problems import documented
-from service.api.query import only
-from service.api.routes.exports import Name
+from service.api.query import Name, in_order, only
 from service.core.checkout import Day, Strict, Text
 from service.core.money import WHOLE_BP
 from service.finance.settlements.settlement import (
@@ -60,11 +58,7 @@ class SettlementBody(Strict):
     to_on: Day = Field(alias="to")
     advance_bp: int | None = Field(None, strict=True, gt=0, le=WHOLE_BP)
 
-    @model_validator(mode="after")
-    def _in_order(self) -> Self:
-        if self.from_on > self.to_on:
-            raise PydanticCustomError("days_reversed", "from is after to")
-        return self
+    _in_order = model_validator(mode="after")(in_order)
 
 
 class PaymentBody(Strict):
