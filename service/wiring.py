@@ -25,7 +25,7 @@ from service.policies import read_book
 from service.pools.bundle import Pools
 from service.retailers.bundle import Callers
 
-# For everything that is asked of the ledger beside claims and reports.
+# For all reads and writes except claims and reports.
 OTHER_CONNECTIONS = 10
 
 # For all that is closed at the end. With the server's own patience it stays under 10 s.

@@ -144,7 +144,7 @@ class Hops:
 
     def __init__(self, tracer: Tracer) -> None:
         self._tracer = tracer
-        self._claims: dict[UUID, SpanContext] = {}  # of the claims that are under way
+        self._claims: dict[UUID, SpanContext] = {}  # those under way
 
     def around(self, hop: Hop, work: Work, /) -> Work:
         """The work with its span. See `service.claims.path.Around`."""

@@ -16,7 +16,7 @@ from service.embedded.process import owner_mark, run
 from service.embedded.restart import Restarts
 from service.embedded.restart import running as engine_running
 
-NAME = "butie"  # of the role and of the database
+NAME = "butie"  # the role and the database
 DRAFT_PREFIX = "postgres.new-"
 PORT_LINE, STATUS_LINE = 3, 7  # of postmaster.pid, counted from 0
 SETTINGS = {
@@ -120,7 +120,7 @@ def kept_password(password_file: Path) -> str:
 
 
 def renew_password(home: Home, cluster: Path, password_file: Path) -> str:
-    """Set a new password, which needs no old one from whoever owns the folder."""
+    """Set a new password, which needs no old one from the owner of the folder."""
     password = new_password()
     single_user(home, cluster, f"ALTER ROLE {NAME} PASSWORD '{password}';")
     write_private(password_file, password)

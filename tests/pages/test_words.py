@@ -69,50 +69,6 @@ PROSE = {
     r"\brights\b": "quotas",
 }
 
-# What `service/` still has of each: at most so many. An entry goes when the last one is replaced.
-LEFT: dict[str, int] = {
-    r"\bwhoever\b": 21,
-    r"\bnobody\b": 21,
-    r"\bfor good\b": 6,
-    r", too\b": 11,
-    r"\bof which\b": 7,
-    r"\bmend(s|ed|ing)?\b": 3,
-    r"\bbeside\b": 14,
-    r"\btold\b": 20,
-    r"\bstands? (in|on|at|there|twice)\b(?! for)": 13,
-    r"\b(as|where) (it|they|things|each) stands?\b": 15,
-    r"(^|[.:] )[Oo]f (a|an|the|all|each|its|these|those|what|one)\b": 34,
-    r"\bparts? of (a|the|each|every|its) pools?\b": 4,
-    r"\b(pool's|pools') parts\b": 1,
-    r"\brights\b": 22,
-    "Asked": 8,
-    "Closer": 6,
-    "Closing": 3,
-    "Kept": 13,
-    "LOOKS_MAX": 4,
-    "LOOK_AGAIN_S": 3,
-    "Look": 19,
-    "Office": 51,
-    "Passes": 7,
-    "RightUse": 8,
-    "Till": 11,
-    "WantedLine": 17,
-    "_looks": 4,
-    "found": 197,
-    "made": 64,
-    "office": 157,
-    "office_of": 14,
-    "said": 20,
-    "told": 87,
-    "wanted": 155,
-    "escrow.py": 1,
-    "here.py": 1,
-    "kept.py": 1,
-    "look.lua": 1,
-    "office.py": 1,
-    "settlement_sql.py": 1,
-}
-
 
 def uses(pattern: str, passages: list[Passage]) -> list[str]:
     """Where a turn occurs, with a few words around it."""
@@ -144,8 +100,7 @@ def test_a_retired_turn_is_in_no_page(pattern: str, pages: list[Passage]) -> Non
 
 @pytest.mark.parametrize("pattern", PROSE)
 def test_a_retired_turn_is_in_no_comment(pattern: str, sources: list[Passage]) -> None:
-    places = uses(pattern, sources)
-    assert len(places) <= LEFT.get(pattern, 0), f"say: {PROSE[pattern]}: {places}"
+    assert uses(pattern, sources) == [], f"say: {PROSE[pattern]}"
 
 
 def test_a_retired_name_is_in_no_source() -> None:
@@ -154,12 +109,11 @@ def test_a_retired_name_is_in_no_source() -> None:
         for line, name in names(path) if path.suffix == ".py" else ():
             if name in NAMES:
                 places[name].append(f"{path.relative_to(ROOT)}:{line}")
-    for name, where in places.items():
-        assert len(where) <= LEFT.get(name, 0), f"{name}: say {NAMES[name]}: {where}"
+    assert not places, {name: (NAMES[name], where) for name, where in places.items()}
 
 
 def test_a_retired_file_does_not_come_back() -> None:
-    files = {path.name for path in SOURCES} & FILES.keys() - LEFT.keys()
+    files = {path.name for path in SOURCES} & FILES.keys()
     assert files == set(), [FILES[name] for name in files]
 
 

@@ -34,7 +34,7 @@ PLAIN = r"^[^\x00-\x1f\x7f-\x9f]{1,120}$"
     responses=documented(*ALWAYS, "not_found"),
 )
 async def read_claim_by_key(service: ServiceOf, caller: MayClaim, idempotency_key: str) -> Any:
-    """The outcome of a request whose answer was lost: its claim as it stands, or
+    """The outcome of a request whose answer was lost: the claim's present state, or
     `{"state": "in_flight"}` while it is decided, or 404 when the ledger knows of none. The
     ledger answers, so this is right while Redis is away too."""
     retailer_id = own_retailer(caller)
@@ -62,7 +62,7 @@ async def read_claim_by_key(service: ServiceOf, caller: MayClaim, idempotency_ke
     responses=documented(*ALWAYS, "not_found"),
 )
 async def read_claim(service: ServiceOf, caller: MayClaim, claim_id: ClaimId) -> Claim:
-    """One of your own claims, as it stands."""
+    """One of your own claims, in its present state."""
     claim = await service.claims.lifecycle.claim(own_retailer(caller), claim_id)
     if claim is None:
         raise Refusal("not_found")
