@@ -25,16 +25,16 @@ async def check(gate: Gate, ledger: Ledger) -> Finding | str:
     """The finding, or why the two cannot be compared. Raises LedgerAway."""
     for _ in range(TRIES_MAX):
         try:
-            look = await gate.view(time.time())
+            view = await gate.view(time.time())
         except GateAway:
             return "Redis does not answer"
         pools = await ledger.pools()
-        drift = drift_fen(look, pools)
-        if look.in_flight == 0 and drift.keys() == look.left_fen.keys():
+        drift = drift_fen(view, pools)
+        if view.in_flight == 0 and drift.keys() == view.left_fen.keys():
             finding = Finding(checked=len(drift))
             for pool, fen in drift.items():
                 if fen:
-                    gate_fen = look.left_fen[pool]
+                    gate_fen = view.left_fen[pool]
                     finding.add(
                         f"{pool}: the gate has {gate_fen} left, the ledger {gate_fen - fen}"
                     )

@@ -25,22 +25,25 @@ def audit_command() -> None:
         verdicts = asyncio.run(_audit(Settings()))
     rows = [
         (
-            one.name,
-            one.finding.checked if one.finding else "",
-            one.finding.breaches if one.finding else "",
-            one.unsaid or ("broken: " + one.meaning if one.finding.breaches else "holds"),  # type: ignore[union-attr]
-            f"{one.seconds:.1f}",
+            verdict.name,
+            verdict.finding.checked if verdict.finding else "",
+            verdict.finding.breaches if verdict.finding else "",
+            verdict.unsaid
+            or ("broken: " + verdict.meaning if verdict.finding.breaches else "holds"),  # type: ignore[union-attr]
+            f"{verdict.seconds:.1f}",
         )
-        for one in verdicts
+        for verdict in verdicts
     ]
     print_table(("invariant", "checked", "breaches", "verdict", "seconds"), rows)
-    broken = [one.finding for one in verdicts if one.finding and one.finding.breaches]
+    broken = [
+        verdict.finding for verdict in verdicts if verdict.finding and verdict.finding.breaches
+    ]
     for finding in broken:
         for line in finding.shown:
             typer.echo(line)
     if broken:
         raise typer.Exit(1)
-    if any(one.finding is None for one in verdicts):
+    if any(verdict.finding is None for verdict in verdicts):
         raise typer.Exit(2)
 
 
@@ -69,6 +72,8 @@ async def _audit(settings: Settings) -> list[Verdict]:
             gate = Gate(redis_url, settings.jurisdiction, sorted(book.pools))
             stack.push_async_callback(gate.close)
             watched = (gate, Ledger(engine, settings.jurisdiction))
-        verdicts = [one async for one in audit(connection, settings.jurisdiction, book, watched)]
+        verdicts = [
+            verdict async for verdict in audit(connection, settings.jurisdiction, book, watched)
+        ]
         await keep(connection, settings.jurisdiction, verdicts, clock.now())
         return verdicts

@@ -168,7 +168,7 @@ def key_rotate(
         int, typer.Option(min=0, max=720, help="how long the old key stays good")
     ] = 24,
 ) -> None:
-    """Make a key in the place of this one."""
+    """Make a key in the place of this row."""
 
     async def work(context: ActContext) -> NewKey:
         key = await rotate_key(context, key_id, timedelta(hours=overlap_hours))
@@ -200,8 +200,8 @@ def acts(limit: Annotated[int, typer.Option(min=1, max=1000)] = 50) -> None:
         )
 
     rows = [
-        (one.act_no, one.at, one.actor, one.act, one.subject_id, one.before, one.after)
-        for one in act(work)
+        (row.act_no, row.at, row.actor, row.act, row.subject_id, row.before, row.after)
+        for row in act(work)
     ]
     print_table(("act_no", "at", "actor", "act", "subject", "before", "after"), rows)
 

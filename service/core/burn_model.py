@@ -45,13 +45,13 @@ MICRO = 10**6
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A day of history: `at` days from today, its weekday (Monday is 0), its burn; `part` is how
-    many thousandths of the day have passed."""
+    """A day of history: `at` days from today, its weekday (Monday is 0), its burn; `passed` is
+    how many thousandths of the day have passed."""
 
     at: int
     weekday: int
     burn_fen: int
-    part: int = WHOLE
+    passed: int = WHOLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,16 +88,16 @@ class Model:
         `to_come` is what is left of today, in thousandths."""
         level, slope = round(self.level * MICRO), round(self.slope * MICRO)
         squares = [
-            round(Fraction(part * self.variance * self.t90**2 * MICRO**2, WHOLE**2))
-            for part in (self.of_level, 2 * self.of_both, self.of_slope, Fraction(1, WHOLE))
+            round(Fraction(weight * self.variance * self.t90**2 * MICRO**2, WHOLE**2))
+            for weight in (self.of_level, 2 * self.of_both, self.of_slope, Fraction(1, WHOLE))
         ]
         mean = days = level_weight = slope_weight = 0
         for after in count():
-            part = to_come if after == 0 else WHOLE
-            share = self.shares[(weekday + after) % 7] * part // WHOLE
+            left = to_come if after == 0 else WHOLE
+            share = self.shares[(weekday + after) % 7] * left // WHOLE
             trend = min(after, TREND_DAYS)
             mean += max(0, share * (level + slope * trend))
-            days += part
+            days += left
             level_weight += share
             slope_weight += share * trend
             weights = (level_weight**2, level_weight * slope_weight, slope_weight**2, days)
@@ -134,8 +134,8 @@ def _share(seen: Sequence[int], doubt: Fraction) -> int:
 
 def fit(points: Sequence[Point], shares: Sequence[int]) -> Model:
     """Level, slope and noise of a history that has burnt something."""
-    rows = [(shares[p.weekday] * p.part // WHOLE, p.at, p.burn_fen) for p in points]
-    days = sum(p.part for p in points) // WHOLE
+    rows = [(shares[p.weekday] * p.passed // WHOLE, p.at, p.burn_fen) for p in points]
+    days = sum(p.passed for p in points) // WHOLE
     s_s = sum(s * s for s, _, _ in rows)
     s_st = sum(s * s * t for s, t, _ in rows)
     st_st = sum(s * s * t * t for s, t, _ in rows)

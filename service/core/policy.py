@@ -138,16 +138,16 @@ class PolicyBook:
         return next((policy for policy in self.policies if policy.id == policy_id), None)
 
 
-def facts_of(part: Any) -> Iterator[Fact[Any]]:
+def facts_of(node: Any) -> Iterator[Fact[Any]]:
     """Every fact in a policy or a part of one; a shared one as often as it is met."""
-    if isinstance(part, Fact):
-        yield part
-    elif isinstance(part, BaseModel):
-        for _, value in part:
+    if isinstance(node, Fact):
+        yield node
+    elif isinstance(node, BaseModel):
+        for _, value in node:
             yield from facts_of(value)
-    elif isinstance(part, dict):
-        for value in part.values():
+    elif isinstance(node, dict):
+        for value in node.values():
             yield from facts_of(value)
-    elif isinstance(part, tuple):
-        for value in part:
+    elif isinstance(node, tuple):
+        for value in node:
             yield from facts_of(value)

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from service.core.policy import Policy, PolicyBook
 from service.core.policy_checks import faults_in
-from service.core.policy_parts import PolicyPart, policy_of
+from service.core.policy_layout import PolicyLayout, policy_of
 from service.core.yaml_lines import Located, Path, read
 
 
@@ -70,16 +70,16 @@ def _parse(text: str, file_name: str) -> tuple[Policy, Located]:
     if not problems:
         places = _give_ids(located.value)
         try:
-            part = PolicyPart.model_validate(located.value)
+            layout = PolicyLayout.model_validate(located.value)
         except ValidationError as error:
             faults = _faults_of(error)
         else:
             faults = [
                 (places[place] if isinstance(place, str) else place, reason)
-                for place, reason in faults_in(part)
+                for place, reason in faults_in(layout)
             ]
             if not faults:
-                return policy_of(part), located
+                return policy_of(layout), located
         problems = [(located.line_of(path), _sentence(path, reason)) for path, reason in faults]
     # A fault of a scheme appears in each of its categories: report it once.
     raise PolicyFileError([f"{file_name}:{line}: {what}" for line, what in sorted(set(problems))])

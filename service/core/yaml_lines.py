@@ -33,9 +33,9 @@ class Located:
         Parts that are not in the text (a missing key, a validator's own name) are skipped.
         """
         known: Path = ()
-        for part in path:
-            if (*known, part) in self.lines:
-                known = (*known, part)
+        for step in path:
+            if (*known, step) in self.lines:
+                known = (*known, step)
         return self.lines.get(known, 1)
 
 

@@ -179,7 +179,7 @@ def _towns(rows: Iterable[asyncpg.Record]) -> Samples:
 
 
 def _tranches(budgets: Iterable[Budget]) -> list[Metric]:
-    planned = {(one.pool,): (one.planned_fen, one.next_opens_at) for one in budgets}
+    planned = {(budget.pool,): (budget.planned_fen, budget.next_opens_at) for budget in budgets}
     return [
         family(metrics.tranche_fen, {pool: fen for pool, (fen, at) in planned.items() if at}),
         family(

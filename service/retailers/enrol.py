@@ -78,9 +78,9 @@ async def add_retailer(
 
 async def add_stores(context: ActContext, retailer_id: str, stores: Sequence[NewStore]) -> None:
     """Enrol stores of a retailer, all or none. Raises NotEnrolled."""
-    for one in stores:
-        _check_id(one.store_id)
-    rows = [asdict(one) | {"retailer_id": retailer_id, "state": "active"} for one in stores]
+    for new in stores:
+        _check_id(new.store_id)
+    rows = [asdict(new) | {"retailer_id": retailer_id, "state": "active"} for new in stores]
     fixed = {"jurisdiction": context.jurisdiction, "created_at": context.now}
     try:
         async with context.connection.begin_nested():

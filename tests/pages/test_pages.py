@@ -13,7 +13,7 @@ PARTS = ["Context.", "Decision.", "Alternatives.", "What would change our mind."
 # Where a page's paths begin: at the repository's root, in the package, or next to the page.
 FOLDERS = (ROOT, ROOT / "service")
 # Files that a command makes, or that a reader writes.
-MADE = re.compile(r"\.butie/|loadtests/results/|results/NAME|deploy/secrets/|deploy/\.env")
+MADE = re.compile(r"\.butie/|\.venv/|loadtests/results/|results/NAME|deploy/secrets/|deploy/\.env")
 
 
 def test_the_architecture_fits_on_two_pages() -> None:

@@ -116,7 +116,11 @@ class Ledger:
         """When the next tranche of each pool opens. Pools without a planned one are left out."""
         async with driver(self._engine) as connection:
             budgets = await read_budgets(connection, self._jurisdiction)
-        return {one.pool: one.next_opens_at for one in budgets if one.next_opens_at is not None}
+        return {
+            budget.pool: budget.next_opens_at
+            for budget in budgets
+            if budget.next_opens_at is not None
+        }
 
     async def standing(self, batch: Sequence[Sequence[LineDemand]]) -> list[Standing]:
         """For each claim of the batch a standing of its own."""

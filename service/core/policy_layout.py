@@ -16,27 +16,27 @@ from service.core.rules.registry import Terms
 from service.core.yaml_lines import Path
 
 
-class CategoryPart(Terms):
+class CategoryLayout(Terms):
     zh: OneLine
     en: OneLine
     includes: tuple[OneLine, ...] = ()
 
 
-class GroupPart(Terms):
+class GroupLayout(Terms):
     """Categories that are covered on one basis."""
 
     covered: Fact[Literal[True]]
-    categories: dict[str, CategoryPart] = Field(min_length=1)
+    categories: dict[str, CategoryLayout] = Field(min_length=1)
 
 
-class SchemePart(Terms):
+class SchemeLayout(Terms):
     zh: OneLine
     en: OneLine
-    groups: dict[str, GroupPart] = Field(min_length=1)
+    groups: dict[str, GroupLayout] = Field(min_length=1)
 
 
-class PolicyPart(PolicyHead):
-    schemes: dict[SchemeId, SchemePart] = Field(min_length=1)
+class PolicyLayout(PolicyHead):
+    schemes: dict[SchemeId, SchemeLayout] = Field(min_length=1)
 
 
 class Entry(NamedTuple):
@@ -45,7 +45,7 @@ class Entry(NamedTuple):
     scheme_id: SchemeId
     group_id: str
     category_id: str
-    own: CategoryPart
+    own: CategoryLayout
     covered: Fact[Literal[True]]
     terms: Terms
 
@@ -55,16 +55,16 @@ class Entry(NamedTuple):
         return (*group, "categories", self.category_id)
 
 
-def entries(part: PolicyPart) -> Iterator[Entry]:
-    for scheme_id, scheme in part.schemes.items():
+def entries(layout: PolicyLayout) -> Iterator[Entry]:
+    for scheme_id, scheme in layout.schemes.items():
         for group_id, group in scheme.groups.items():
             for category_id, own in group.categories.items():
-                terms = _laid_in(_whole_policy(part), scheme, group, own)
+                terms = _laid_in(_whole_policy(layout), scheme, group, own)
                 yield Entry(scheme_id, group_id, category_id, own, group.covered, terms)
 
 
-def _whole_policy(part: PolicyPart) -> Terms:
-    return Terms(from_on=part.in_force.from_on, to_on=part.in_force.to_on)
+def _whole_policy(layout: PolicyLayout) -> Terms:
+    return Terms(from_on=layout.in_force.from_on, to_on=layout.in_force.to_on)
 
 
 def _laid_in(*wide_to_narrow: Terms) -> Terms:
@@ -77,9 +77,9 @@ def _laid_in(*wide_to_narrow: Terms) -> Terms:
     return Terms(**{**values, "grades": grades})
 
 
-def policy_of(part: PolicyPart) -> Policy:
+def policy_of(layout: PolicyLayout) -> Policy:
     """The policy of a file in which no fault was found."""
-    categories = [(entry.scheme_id, _category(entry)) for entry in entries(part)]
+    categories = [(entry.scheme_id, _category(entry)) for entry in entries(layout)]
     schemes = {
         scheme_id: Scheme(
             zh=scheme.zh,
@@ -88,9 +88,9 @@ def policy_of(part: PolicyPart) -> Policy:
                 category.id: category for owner, category in categories if owner == scheme_id
             },
         )
-        for scheme_id, scheme in part.schemes.items()
+        for scheme_id, scheme in layout.schemes.items()
     }
-    head = {name: getattr(part, name) for name in PolicyHead.model_fields}
+    head = {name: getattr(layout, name) for name in PolicyHead.model_fields}
     return Policy(**head, schemes=schemes)
 
 
