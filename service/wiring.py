@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from service.background import ShutdownBudget
 from service.claims.bundle import CONNECTIONS_MAX as CLAIM_CONNECTIONS
 from service.claims.bundle import Claims
-from service.claims.path import Around, unobserved
+from service.claims.hops import Around, unobserved
 from service.clock import Clock
 from service.config import Misconfigured, Settings
 from service.core.assumptions import unconfirmed

@@ -35,8 +35,8 @@ from service.api.routes import (
     settlements,
 )
 from service.batcher import Overloaded
+from service.claims.hops import unobserved
 from service.claims.outcomes import GateAway
-from service.claims.path import unobserved
 from service.config import Settings, trace_exporter
 from service.core.sentences import Sentence
 from service.db.engine import LedgerAway

@@ -28,7 +28,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from service.api.edge import QUIET_PATHS, Edge, Endpoint
 from service.claims.claim import PendingClaim
-from service.claims.path import Hop, Work
+from service.claims.hops import Hop, Work
 from service.config import TraceExporter
 
 # A collector that is away must not delay the shutdown.
@@ -147,7 +147,7 @@ class Hops:
         self._claims: dict[UUID, SpanContext] = {}  # those under way
 
     def around(self, hop: Hop, work: Work, /) -> Work:
-        """The work with its span. See `service.claims.path.Around`."""
+        """The work with its span. See `service.claims.hops.Around`."""
 
         def span(item: Any) -> AbstractContextManager[Any]:
             match hop:

@@ -30,7 +30,7 @@ VALUES ($1, $2, $3::jsonb)
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class AuditVerdict:
     """The result of one invariant. Without a `finding` it could not be checked, and `unsaid` says
     why."""
 
@@ -46,7 +46,7 @@ async def audit(
     jurisdiction: str,
     book: PolicyBook,
     gate_and_ledger: tuple[Gate, Ledger] | None,
-) -> AsyncIterator[Verdict]:
+) -> AsyncIterator[AuditVerdict]:
     """The invariants one after another. Raises asyncpg's errors."""
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         snapshot = Snapshot(connection, jurisdiction, book)
@@ -54,15 +54,15 @@ async def audit(
             started = time.monotonic()
             breaches = await invariant.check(snapshot)
             seconds = time.monotonic() - started
-            yield Verdict(invariant.name, invariant.meaning, breaches, "", seconds)
+            yield AuditVerdict(invariant.name, invariant.meaning, breaches, "", seconds)
     started = time.monotonic()
     result = await gate.check(*gate_and_ledger) if gate_and_ledger else "no BUTIE_REDIS_URL is set"
     finding, unsaid = (result, "") if isinstance(result, Finding) else (None, result)
-    yield Verdict(gate.NAME, gate.MEANING, finding, unsaid, time.monotonic() - started)
+    yield AuditVerdict(gate.NAME, gate.MEANING, finding, unsaid, time.monotonic() - started)
 
 
 async def keep(
-    connection: asyncpg.Connection, jurisdiction: str, verdicts: list[Verdict], now: datetime
+    connection: asyncpg.Connection, jurisdiction: str, verdicts: list[AuditVerdict], now: datetime
 ) -> None:
     """Store the result, which `/metrics` shows. Raises asyncpg's errors."""
     breaches = {

@@ -13,7 +13,7 @@ from service.core.sentences import Language
 # Below these shares of 1,000 a budget is shown as running low, and as nearly used up.
 LOW_PERMILLE, VERY_LOW_PERMILLE = 200, 50
 
-Level = Literal["good", "low", "very-low", "gone"]
+FillLevel = Literal["good", "low", "very-low", "gone"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class PoolRow:
 
     pool: str
     name: str
-    level: Level
+    level: FillLevel
     left: str
     left_fen: int
     of: str
@@ -167,7 +167,7 @@ class PageContent:
         return self._words[word].format(**gaps)
 
 
-def _level(pool: PoolFacts, left: int) -> Level:
+def _level(pool: PoolFacts, left: int) -> FillLevel:
     if pool.remaining_fen <= 0:
         return "gone"
     if left < VERY_LOW_PERMILLE:

@@ -8,9 +8,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from service import metrics
 from service.background import Background, Loop, ShutdownBudget
 from service.claims.gate.gate import Gate
+from service.claims.hops import Around, unobserved
 from service.claims.ledger.ledger import Ledger
 from service.claims.lifecycle import Lifecycle
-from service.claims.path import Around, ClaimPath, unobserved
+from service.claims.path import ClaimPath
 from service.claims.people.digests import Digester
 from service.claims.people.rotation import check_keys
 from service.claims.sweeper import Sweeper

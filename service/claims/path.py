@@ -9,9 +9,9 @@ the ledger, and shares its round trip with the claims that queue at the same tim
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any, Literal, Protocol, TypeVar, assert_never
+from typing import assert_never
 from uuid import UUID
 
 from service import metrics
@@ -29,7 +29,8 @@ from service.claims.gate.answers import (
     Unknown,
 )
 from service.claims.gate.gate import Gate
-from service.claims.ledger.commit import Committed, GivenUp, KeyTaken, Unfit, Verdict
+from service.claims.hops import Around, unobserved
+from service.claims.ledger.commit import Committed, CommitVerdict, GivenUp, KeyTaken, Unfit
 from service.claims.ledger.ledger import Ledger
 from service.claims.ledger.standing import Openings, Standing, over_budget
 from service.claims.ledger.stored import ClaimKey, KeyedClaim
@@ -67,23 +68,6 @@ RETRY_S = 0.025
 assert RETRY_S * RETRIES_MAX * (RETRIES_MAX + 1) / 2 < 2
 
 
-# A claim waits at the gate (`claim.admit`) and then in the ledger (`claim.commit`), and shares one
-# trip with others there (`gate.admit`, `ledger.commit`).
-Hop = Literal["claim.admit", "claim.commit", "gate.admit", "ledger.commit"]
-Work = TypeVar("Work", bound=Callable[..., Awaitable[Any]])
-
-
-class Around(Protocol):
-    """Wraps the work of a hop, once, when the path is built: a path without an observer pays
-    nothing. The work's first argument is the claim, or the batch."""
-
-    def __call__(self, hop: Hop, work: Work, /) -> Work: ...
-
-
-def unobserved(hop: Hop, work: Work, /) -> Work:
-    return work
-
-
 class ClaimPath:
     """Quotes and claims of one jurisdiction, in one worker process."""
 
@@ -111,18 +95,18 @@ class ClaimPath:
         self._gate_required = gate_required
         self._answer_within_s = answer_within_s
         self._patience = Patience(answer_within_s, lambda: LedgerAway("no answer in time"))
-        self._under_way: dict[tuple[str, str], _UnderWay] = {}
+        self._under_way: dict[ClaimKey, _UnderWay] = {}
         self._background = background
         self._openings = openings
         self._hop_to_gate = around("claim.admit", self.admit_and_commit)
         self._hop_to_ledger = around("claim.commit", self._commit)
         self._admit_batcher = MicroBatcher[Candidate, Admission](
-            around("gate.admit", self._admit_batch),
+            around("gate.admit", gate.admit),
             batch_max=BATCH_MAX,
             queue_max=QUEUE_MAX,
             on_batch=metrics.gate_batch_size.observe,
         )
-        self._commit_batcher = MicroBatcher[tuple[PendingClaim, bool], Verdict](
+        self._commit_batcher = MicroBatcher[tuple[PendingClaim, bool], CommitVerdict](
             around("ledger.commit", self._commit_batch),
             batch_max=BATCH_MAX,
             queue_max=QUEUE_MAX,
@@ -168,11 +152,9 @@ class ClaimPath:
         request = _Request(
             standing, idempotency_key, self._digester.fingerprint(checkout), checkout
         )
-        flight = (standing.seller.retailer_id, idempotency_key)
-        first = self._under_way.get(flight)
-        if first is None:
-            return await self._patience.wait_for(self._begin(request, flight))
-        return await self._patience.wait_for(asyncio.create_task(self._join(request, flight)))
+        if request.claim_key not in self._under_way:
+            return await self._patience.wait_for(self._begin(request))
+        return await self._patience.wait_for(asyncio.create_task(self._join(request)))
 
     async def claim_of_key(self, retailer_id: str, idempotency_key: str) -> Claim | None:
         """The key's claim in its present state, or None. Raises LedgerAway or Overloaded."""
@@ -193,30 +175,30 @@ class ClaimPath:
             "keys": len(self._key_batcher),
         }
 
-    def _begin(self, request: "_Request", flight: tuple[str, str]) -> asyncio.Task[Outcome]:
+    def _begin(self, request: "_Request") -> asyncio.Task[Outcome]:
         # A task of its own: if the till hangs up or the wait times out, the claim goes on. A retry
         # joins the task, or finds its outcome in the ledger.
-        answer = asyncio.create_task(self._decide_alone(request, flight))
-        self._under_way[flight] = _UnderWay(request.fingerprint, answer)
+        answer = asyncio.create_task(self._decide_alone(request))
+        self._under_way[request.claim_key] = _UnderWay(request.fingerprint, answer)
         return answer
 
-    async def _join(self, request: "_Request", flight: tuple[str, str]) -> Outcome:
+    async def _join(self, request: "_Request") -> Outcome:
         """The answer to a request whose key has a claim under way."""
-        while (first := self._under_way.get(flight)) is not None:
+        while (first := self._under_way.get(request.claim_key)) is not None:
             outcome = await asyncio.shield(first.answer)
             if first.fingerprint == request.fingerprint:
                 return Replayed(outcome.claim) if isinstance(outcome, Granted) else outcome
             if isinstance(outcome, Granted | Replayed):
                 return KeyReused()
-        return await self._begin(request, flight)
+        return await self._begin(request)
 
-    async def _decide_alone(self, request: "_Request", flight: tuple[str, str]) -> Outcome:
+    async def _decide_alone(self, request: "_Request") -> Outcome:
         try:
             return await self._decide(request)
         finally:
             # Here, not in a callback a tick later: `_join` would spin on the finished task, and the
             # event loop would never run that callback.
-            del self._under_way[flight]
+            del self._under_way[request.claim_key]
 
     async def _decide(self, request: "_Request") -> Outcome:
         for retry in range(RETRIES_MAX):
@@ -295,8 +277,7 @@ class ClaimPath:
         assert_never(verdict)
 
     async def _replay(self, request: "_Request") -> Replayed | KeyReused | None:
-        key = (request.standing.seller.retailer_id, request.idempotency_key)
-        stored = await self._key_batcher.submit(key)
+        stored = await self._key_batcher.submit(request.claim_key)
         if stored is None:
             return None
         if not self._digester.matches(request.checkout, stored.fingerprint):
@@ -322,10 +303,9 @@ class ClaimPath:
 
     # --- the two hops -------------------------------------------------------------------
 
-    async def _admit_batch(self, batch: Sequence[Candidate]) -> Sequence[Admission]:
-        return await self._gate.admit(batch)
-
-    async def _commit_batch(self, batch: Sequence[tuple[PendingClaim, bool]]) -> Sequence[Verdict]:
+    async def _commit_batch(
+        self, batch: Sequence[tuple[PendingClaim, bool]]
+    ) -> Sequence[CommitVerdict]:
         claims = [claim for claim, _ in batch]
         report = await self._ledger.commit(claims, bypassed=any(bypass for _, bypass in batch))
         verdicts = list(zip(claims, report.verdicts, strict=True))
@@ -375,6 +355,10 @@ class _Request:
     fingerprint: bytes
     checkout: Checkout
 
+    @property
+    def claim_key(self) -> ClaimKey:
+        return self.standing.seller.retailer_id, self.idempotency_key
+
 
 @value
 class _UnderWay:
@@ -397,16 +381,8 @@ class _Doubt:
 
 def _rule_reasons(standing: SellerStanding, priced: Quote) -> LineReasons:
     """The reasons of the rules, and of the store's standing, against each line."""
-    barred = (
-        [
-            Reason(
-                ReasonCode.STORE_NOT_ENROLLED,
-                "" if standing.barred == "unknown" else standing.barred,
-            )
-        ]
-        if standing.barred
-        else []
-    )
+    variant = "" if standing.barred == "unknown" else standing.barred
+    barred = [Reason(ReasonCode.STORE_NOT_ENROLLED, variant)] if standing.barred else []
     return tuple(
         (line.line_no, reason) for line in priced.lines for reason in (*barred, *line.reasons)
     )

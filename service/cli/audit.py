@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 import asyncpg
 import typer
 
-from service.audit.run import Verdict, audit, keep
+from service.audit.run import AuditVerdict, audit, keep
 from service.claims.gate.gate import Gate
 from service.claims.ledger.ledger import Ledger
 from service.cli.faults import faults_reported
@@ -47,7 +47,7 @@ def audit_command() -> None:
         raise typer.Exit(2)
 
 
-async def _audit(settings: Settings) -> list[Verdict]:
+async def _audit(settings: Settings) -> list[AuditVerdict]:
     database_url, redis_url, clock = engines_of(settings)
     book = read_book(settings.jurisdiction, settings.policies_dir)
     async with AsyncExitStack() as stack:

@@ -18,10 +18,10 @@ from service.db.tables import api_key
 from service.db.tables import retailer as retailer_table
 from service.db.tables import store as store_table
 from service.retailers.enrol import (
-    Kind,
+    EnrolledKind,
+    EnrolledState,
     NewStore,
     NotEnrolled,
-    State,
     add_retailer,
     add_stores,
     set_state,
@@ -249,7 +249,7 @@ def _work(work: Callable[[ActContext], Awaitable[int]], dry_run: bool) -> int:
         raise typer.Exit from None
 
 
-def _set_state(kind: Kind, subject_id: str, state: State, reason: str) -> None:
+def _set_state(kind: EnrolledKind, subject_id: str, state: EnrolledState, reason: str) -> None:
     async def work(context: ActContext) -> None:
         if not await set_state(context, kind, subject_id, state, printable(reason)):
             raise NotEnrolled("not_found", f"There is no {kind} {subject_id}.")

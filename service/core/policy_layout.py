@@ -39,7 +39,7 @@ class PolicyLayout(PolicyHead):
     schemes: dict[SchemeId, SchemeLayout] = Field(min_length=1)
 
 
-class Entry(NamedTuple):
+class CategoryEntry(NamedTuple):
     """One category of a file: `own` is its own entry, `terms` all that holds for it."""
 
     scheme_id: SchemeId
@@ -55,12 +55,12 @@ class Entry(NamedTuple):
         return (*group, "categories", self.category_id)
 
 
-def entries(layout: PolicyLayout) -> Iterator[Entry]:
+def entries(layout: PolicyLayout) -> Iterator[CategoryEntry]:
     for scheme_id, scheme in layout.schemes.items():
         for group_id, group in scheme.groups.items():
             for category_id, own in group.categories.items():
                 terms = _laid_in(_whole_policy(layout), scheme, group, own)
-                yield Entry(scheme_id, group_id, category_id, own, group.covered, terms)
+                yield CategoryEntry(scheme_id, group_id, category_id, own, group.covered, terms)
 
 
 def _whole_policy(layout: PolicyLayout) -> Terms:
@@ -94,7 +94,7 @@ def policy_of(layout: PolicyLayout) -> Policy:
     return Policy(**head, schemes=schemes)
 
 
-def _category(entry: Entry) -> Category:
+def _category(entry: CategoryEntry) -> Category:
     terms = {name: getattr(entry.terms, name) for name in Terms.model_fields}
     quota = terms["quota"]
     terms["quota"] = quota.model_copy(update={"name": quota.name or entry.category_id})

@@ -9,14 +9,14 @@ import redis.asyncio as redis
 
 from service.config import Settings
 
-Level = Literal["ok", "warning", "fault", "unknown"]
+CheckLevel = Literal["ok", "warning", "fault", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
     """`remedy` says what to do about `fact`; it is empty when there is nothing to do."""
 
-    level: Level
+    level: CheckLevel
     fact: str
     remedy: str = ""
 

@@ -14,8 +14,8 @@ from stdnum.exceptions import ValidationError as InvalidNumber
 from service.db.acts import ActContext
 from service.db.tables import retailer, store
 
-State = Literal["active", "suspended"]
-Kind = Literal["retailer", "store"]
+EnrolledState = Literal["active", "suspended"]
+EnrolledKind = Literal["retailer", "store"]
 
 # Ids are used in paths, files and checkouts.
 GOOD_ID = re.compile(r"[A-Za-z0-9_-]{1,32}")
@@ -95,7 +95,7 @@ async def add_stores(context: ActContext, retailer_id: str, stores: Sequence[New
 
 
 async def set_state(
-    context: ActContext, kind: Kind, subject_id: str, state: State, reason: str
+    context: ActContext, kind: EnrolledKind, subject_id: str, state: EnrolledState, reason: str
 ) -> bool:
     """Suspend or resume; repeats change nothing. False when there is no such one."""
     table, key = (retailer, "retailer_id") if kind == "retailer" else (store, "store_id")

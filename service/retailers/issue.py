@@ -1,4 +1,4 @@
-"""Keys: made, rotated with an overlap, revoked. Each in the caller's transaction, on record."""
+"""Issue, rotate (with an overlap) and revoke keys, in the caller's transaction and on record."""
 
 from datetime import datetime, timedelta
 from typing import Any

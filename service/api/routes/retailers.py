@@ -29,10 +29,10 @@ from service.api.query import only
 from service.core.checkout import StoreId, Strict, Text
 from service.db.tables import retailer, store
 from service.retailers.enrol import (
-    Kind,
+    EnrolledKind,
+    EnrolledState,
     NewStore,
     NotEnrolled,
-    State,
     add_retailer,
     add_stores,
     good_uscc,
@@ -195,7 +195,7 @@ async def get_store(service: ServiceOf, caller: IsAdmin, store_id: str) -> Any:
 
 # --- suspend and resume -----------------------------------------------------------------
 
-SWITCHES: tuple[tuple[str, State, str], ...] = (
+SWITCHES: tuple[tuple[str, EnrolledState, str], ...] = (
     (
         "suspend",
         "suspended",
@@ -205,7 +205,7 @@ SWITCHES: tuple[tuple[str, State, str], ...] = (
 )
 
 
-def _add_switches(kind: Kind, table: sa.Table, shape: type[Retailer | Store]) -> None:
+def _add_switches(kind: EnrolledKind, table: sa.Table, shape: type[Retailer | Store]) -> None:
     """The two routes that suspend and resume a retailer or a store."""
     for verb, state, description in SWITCHES:
         router.add_api_route(
@@ -221,7 +221,7 @@ def _add_switches(kind: Kind, table: sa.Table, shape: type[Retailer | Store]) ->
 
 
 def _switch(
-    kind: Kind, state: State, table: sa.Table, shape: type[Retailer | Store]
+    kind: EnrolledKind, state: EnrolledState, table: sa.Table, shape: type[Retailer | Store]
 ) -> Callable[..., Awaitable[Any]]:
     async def switch(
         service: ServiceOf,

@@ -30,7 +30,7 @@ from service import metrics
 from service.claims.claim import Footprint, PendingClaim
 from service.claims.gate.answers import Admission, Candidate, Seen, Taken, read_admission
 from service.claims.gate.connection import as_gate_away, open_client
-from service.claims.gate.order import Keys, key_name, to_admit, to_undo
+from service.claims.gate.order import GateKeys, key_name, to_admit, to_undo
 from service.claims.gate.view import GateView, read_view
 from service.claims.outcomes import GateAway
 from service.pools.state import PoolState
@@ -88,7 +88,7 @@ class Gate:
 
     async def admit(self, batch: Sequence[Candidate]) -> list[Admission]:
         """Admit each claim of the batch, or refuse it, in one call. The answers are in order."""
-        keys = Keys(self._prefix, self._fixed_keys)
+        keys = GateKeys(self._prefix, self._fixed_keys)
         order = {
             "pools": self._pools,
             "ttl_s": MEMORY_S,
@@ -118,7 +118,7 @@ class Gate:
         key, serials and quotas. `freed`: serials and quotas that were given back. Returns how many
         admissions were ended.
         """
-        keys = Keys(self._prefix, self._fixed_keys)
+        keys = GateKeys(self._prefix, self._fixed_keys)
         undone = list(undone)
         undo = [to_undo(claim.footprint(), keys, key_name(claim)) for claim in undone]
         undo += [to_undo(footprint, keys) for footprint in freed]
@@ -135,7 +135,7 @@ class Gate:
     async def forget(self, claim: PendingClaim, stale: Seen | Taken) -> None:
         """Forget the claim's key, serials and quotas, except what is in flight. To be called when
         the ledger, read after the gate answered `stale`, has none of them."""
-        keys = Keys(self._prefix, self._fixed_keys[:1])
+        keys = GateKeys(self._prefix, self._fixed_keys[:1])
         to_undo(claim.footprint(), keys, key_name(claim))
         holder = stale.claim_id if isinstance(stale, Seen) else ""
         await self._call(self._forget, keys.names, {"holder": holder})

@@ -3,7 +3,7 @@
 from service.claims.claim import Footprint, PendingClaim, QuotaKey
 
 
-class Keys:
+class GateKeys:
     """The Redis keys of a script call, each once. Lua refers to them by index, from 1."""
 
     def __init__(self, prefix: str, fixed: list[str]) -> None:
@@ -24,7 +24,7 @@ def key_name(claim: PendingClaim) -> str:
     return f"key:{claim.seller.retailer_id}:{claim.idempotency_key}"
 
 
-def to_admit(claim: PendingClaim, age_ms: int, keys: Keys) -> dict[str, object]:
+def to_admit(claim: PendingClaim, age_ms: int, keys: GateKeys) -> dict[str, object]:
     """One of admit.lua's `claims`. `age_ms`: as in Candidate."""
     claim_id = str(claim.claim_id)
     return {
@@ -54,7 +54,7 @@ def _quota_name(key: QuotaKey) -> str:
     return f"right:{subject.hex()}:{quota}:{period}"  # the former release uses this name too
 
 
-def to_undo(footprint: Footprint, keys: Keys, *more: str) -> list[object]:
+def to_undo(footprint: Footprint, keys: GateKeys, *more: str) -> list[object]:
     """One of settle.lua's `undo`: the claim's serials and quotas, and `more` keys that it may
     hold."""
     claim_id = str(footprint.claim_id)

@@ -46,7 +46,7 @@ class GivenUp:
     """The connection broke, and this attempt is fenced. A new attempt is safe."""
 
 
-Verdict = Committed | KeyTaken | Unfit | GivenUp
+CommitVerdict = Committed | KeyTaken | Unfit | GivenUp
 
 
 @dataclass(slots=True)
@@ -56,7 +56,7 @@ class Commit:
 
     jurisdiction: str
     bypassed: bool  # some claims have not passed the gate
-    verdicts: dict[UUID, Verdict] = field(default_factory=dict)
+    verdicts: dict[UUID, CommitVerdict] = field(default_factory=dict)
     pools: dict[tuple[str, int], PoolState] = field(default_factory=dict)
     _short: bool = False  # the last try failed because a pool's own row had too little money
     _connection: asyncpg.Connection = field(init=False)

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service import metrics
 from service.claims.claim import Attempt, Claim, LineDemand, PendingClaim
-from service.claims.ledger.commit import Commit, Committed, GivenUp, Verdict
+from service.claims.ledger.commit import Commit, Committed, CommitVerdict, GivenUp
 from service.claims.ledger.finish import Ending, FinishReport, finish
 from service.claims.ledger.invoice import Invoice, InvoiceTaken, read_invoice, record_invoice
 from service.claims.ledger.refund import Refund, RefundReport, RefundRequest, refund, refund_by_key
@@ -48,7 +48,7 @@ ON CONFLICT (jurisdiction, retailer_id, idempotency_key) DO UPDATE
 class CommitReport:
     """A verdict for each claim of the batch, in order, and the pools after it."""
 
-    verdicts: list[Verdict]
+    verdicts: list[CommitVerdict]
     pools: list[PoolState]
 
 
