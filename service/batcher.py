@@ -1,7 +1,7 @@
-"""Micro-batching: the items that queued while the last batch was on its way are the next batch.
+"""Micro-batching: the items that queue while a batch is under way are the next batch.
 
-There is no timer. When no batch is on its way a single item leaves at once; else items share the
-next one. One batch at a time keeps the order of arrival.
+There is no timer. When no batch is under way an item leaves at once. One batch at a time keeps the
+order of arrival.
 """
 
 import asyncio
@@ -9,24 +9,24 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 
 class Overloaded(Exception):
     """The queue is full; nothing was kept. The caller may retry after a moment."""
 
 
-class MicroBatcher(Generic[Item, Result]):
+class MicroBatcher(Generic[_Item, _Result]):
     """Sends items in batches of at most `batch_max`; at most `queue_max` items wait.
 
-    `send` returns one result for each item, in order. An error of it is raised to each item's
-    caller.
+    `send` returns one result for each item, in order. If it raises, every caller of the batch gets
+    that error.
     """
 
     def __init__(
         self,
-        send: Callable[[Sequence[Item]], Awaitable[Sequence[Result]]],
+        send: Callable[[Sequence[_Item]], Awaitable[Sequence[_Result]]],
         *,
         batch_max: int,
         queue_max: int,
@@ -36,17 +36,18 @@ class MicroBatcher(Generic[Item, Result]):
         self._batch_max = batch_max
         self._queue_max = queue_max
         self._on_batch = on_batch
-        self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
+        self._waiting: deque[tuple[_Item, asyncio.Future[_Result]]] = deque()
         self._runner: asyncio.Task[None] | None = None
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    async def submit(self, item: Item) -> Result:
-        """The item's own result. Raises Overloaded when the queue is full."""
+    async def submit(self, item: _Item) -> _Result:
+        """The result of this item. Raises Overloaded when the queue is full, or what `send`
+        raised."""
         if len(self._waiting) >= self._queue_max:
             raise Overloaded
-        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[_Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
         if self._runner is None:
             self._runner = asyncio.create_task(self._run())
@@ -69,7 +70,7 @@ class MicroBatcher(Generic[Item, Result]):
                     future.set_exception(Overloaded())
             self._waiting.clear()
 
-    async def _carry(self, batch: list[tuple[Item, asyncio.Future[Result]]]) -> None:
+    async def _carry(self, batch: list[tuple[_Item, asyncio.Future[_Result]]]) -> None:
         try:
             self._on_batch(len(batch))
             results = await self._send([item for item, _ in batch])

@@ -14,5 +14,5 @@ class Clock:
     offset: timedelta = timedelta(0)
 
     def now(self) -> datetime:
-        """The business instant, in UTC, to the millisecond that a claim id can hold."""
+        """The business instant in UTC, cut to milliseconds: a claim id holds no more."""
         return EPOCH + timedelta(milliseconds=time.time_ns() // 1_000_000) + self.offset

@@ -29,8 +29,8 @@ TraceExporter = Literal["otlp", "console"]
 
 
 def trace_exporter(environment: Mapping[str, str]) -> TraceExporter | None:
-    """The exporter that OpenTelemetry's standard variables ask for; None by default. The SDK reads
-    the other variables itself. Raises Misconfigured."""
+    """The exporter that OpenTelemetry's standard variables ask for; None by default. The SDK itself
+    reads the other variables. Raises Misconfigured."""
     exporter = _trace_exporter(environment)
     if exporter is not None and find_spec("opentelemetry.sdk") is None:
         raise Misconfigured(

@@ -1,7 +1,7 @@
 """Every metric of the service, declared in this one place; `deploy/metrics.md` lists them.
 
 Labels are bounded: outcomes, reason codes, pools, categories, towns and route templates, never an
-id or a key. What the ledger has is read from it at each scrape (`AtScrape`), so every worker and
+id or a key. Metrics of the ledger are read from it at each scrape (`AtScrape`), so every worker and
 host shows the same, also after a restart. Each worker counts the rest. The gauges' modes drop the
 values of workers that have ended."""
 
@@ -13,20 +13,20 @@ from typing import Literal
 
 from prometheus_client import Counter, Gauge, Histogram, multiprocess
 
-# A claim takes milliseconds; a till gives up after some seconds. Up to 10 ms is normal, 100 ms is
-# felt at the till, from 1 s on tills retry. Each target of `SLOS` is a bucket's edge: only there a
-# histogram gives the exact share.
+# A claim takes milliseconds; a till gives up after some seconds. Up to 10 ms is normal. A cashier
+# notices 100 ms. From 1 s on tills retry. Each target of `SLOS` is a bucket's edge, because a
+# histogram gives the exact share only there.
 LATENCY_BUCKETS_S = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 # A call to Redis takes a fraction of a millisecond and is given up after 250 ms.
 GATE_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25)
-# A commit waits for a disk. The till waits 800 ms; after 2 s the commit is cut off and fenced.
+# A commit waits for a disk. A till waits 800 ms; after 2 s the commit is cut off and fenced.
 LEDGER_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64)
 
 
 @dataclass(frozen=True, slots=True)
 class Slo:
-    """A promise to the tills: this share of a route's answers comes `within_s`."""
+    """A promise to the tills: this share of a route's answers comes within `within_s` seconds."""
 
     method: str
     route: str
@@ -34,8 +34,8 @@ class Slo:
     goal_ratio: float
 
 
-# A customer waits: a quarter of a second is not felt while the card terminal works. Refunds queue.
-# A batch is up to 500 claims, and no customer waits for it.
+# A customer waits for a claim: no one notices a quarter of a second while the card terminal works.
+# Refunds queue. A batch is up to 500 claims, and no customer waits for it.
 SLOS = (
     Slo("POST", "/v1/claims", 0.25, 0.99),
     Slo("POST", "/v1/quotes", 0.25, 0.99),
@@ -44,8 +44,8 @@ SLOS = (
     Slo("POST", "/v1/claims/batch", 2.5, 0.99),
 )
 assert all(slo.within_s in LATENCY_BUCKETS_S for slo in SLOS)
-# The share of requests to /v1 without a 5xx. A till retries after a 503; one in a thousand is what
-# the tills' own networks lose.
+# The share of requests to /v1 without a 5xx. A till retries after a 503. The tills' own networks
+# lose about one request in a thousand.
 AVAILABILITY_GOAL_RATIO = 0.999
 
 # --- counted by each worker -------------------------------------------------------------

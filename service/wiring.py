@@ -7,16 +7,14 @@ from dataclasses import dataclass
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service.background import ShutdownBudget
-from service.claims.bundle import CONNECTIONS_MAX as CLAIM_CONNECTIONS
-from service.claims.bundle import Claims
+from service.claims.bundle import CLAIM_CONNECTIONS_MAX, Claims
 from service.claims.hops import Around, unobserved
 from service.clock import Clock
 from service.config import Misconfigured, Settings
 from service.core.assumptions import unconfirmed
 from service.core.policy import PolicyBook
 from service.db.engine import make_engine
-from service.db.reports import CONNECTIONS_MAX as REPORT_CONNECTIONS
-from service.db.reports import Reports, open_reports
+from service.db.reports import REPORT_CONNECTIONS_MAX, Reports, open_reports
 from service.finance.bundle import Finance
 from service.finance.journal.sums import sum_up
 from service.finance.reconcile.reconciliations import RUNNING_MAX as RECONCILIATIONS_MAX
@@ -79,8 +77,10 @@ async def open_service(settings: Settings, around: Around = unobserved) -> Async
 def connections_of(workers: int) -> int:
     """The most connections to PostgreSQL that so many workers have open at once."""
     # Each reconciliation runs in its own process.
-    reconciliations = RECONCILIATIONS_MAX * REPORT_CONNECTIONS
-    return reconciliations + workers * (CLAIM_CONNECTIONS + OTHER_CONNECTIONS + REPORT_CONNECTIONS)
+    reconciliations = RECONCILIATIONS_MAX * REPORT_CONNECTIONS_MAX
+    return reconciliations + workers * (
+        CLAIM_CONNECTIONS_MAX + OTHER_CONNECTIONS + REPORT_CONNECTIONS_MAX
+    )
 
 
 def check_assumptions(settings: Settings) -> None:

@@ -16,11 +16,11 @@ from fastapi import Depends, FastAPI, Header, HTTPException, Request
 from uuid_utils.compat import uuid7
 
 from service.api.bodies import json_body
+from service.claims.bundle import CLAIM_CONNECTIONS_MAX
 from service.claims.claim import Claim, ClaimLine
 from service.core.checkout import Checkout
 from service.core.quote import quote
 from service.policies import read_book
-from service.wiring import CLAIM_CONNECTIONS
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS budget (pool text PRIMARY KEY, left_fen bigint NOT NULL);
@@ -46,7 +46,9 @@ async def make_tables(database_url: str) -> None:
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     async with asyncpg.create_pool(
-        os.environ["ROW_LOCK_DATABASE_URL"], min_size=CLAIM_CONNECTIONS, max_size=CLAIM_CONNECTIONS
+        os.environ["ROW_LOCK_DATABASE_URL"],
+        min_size=CLAIM_CONNECTIONS_MAX,
+        max_size=CLAIM_CONNECTIONS_MAX,
     ) as pool:
         app.state.pool = pool
         yield

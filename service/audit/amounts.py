@@ -1,7 +1,7 @@
-"""Every line got exactly what its policy gives.
+"""The rate, cap and subsidy of every line are those that its policy gives.
 
-A breach means that a price was worked out wrongly, that a row was changed by hand, or that a
-policy file was changed after claims had been priced by it.
+A breach means that a line was priced wrongly, that a row was changed by hand, or that a policy file
+was changed after claims had been priced by it.
 """
 
 import json
@@ -60,4 +60,4 @@ def _pricer(book: PolicyBook):  # type: ignore[no-untyped-def]
     return price
 
 
-INVARIANT = Invariant("amounts right", "somebody got more or less than the policy gives", _check)
+INVARIANT = Invariant("amounts right", "a line got more or less than its policy gives", _check)

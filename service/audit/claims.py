@@ -50,4 +50,4 @@ async def _check(snapshot: Snapshot) -> Finding:
     return await find(snapshot, _COUNT, _BREACHES)
 
 
-INVARIANT = Invariant("claims booked", "an answer does not stand in the books", _check)
+INVARIANT = Invariant("claims booked", "the journal differs from an answered claim", _check)

@@ -14,16 +14,16 @@ from service.claims.gate.view import drift_fen
 from service.claims.ledger.ledger import Ledger
 from service.claims.outcomes import GateAway
 
-NAME = "gate is the ledger"
-MEANING = "the gate refuses or admits by a wrong balance"
+INVARIANT_NAME = "gate is the ledger"
+INVARIANT_MEANING = "the gate refuses or admits by a wrong balance"
 
-TRIES_MAX = 10
-TRY_AGAIN_S = 0.3
+COMPARISONS_MAX = 10
+COMPARE_AGAIN_S = 0.3
 
 
 async def check(gate: Gate, ledger: Ledger) -> Finding | str:
     """The finding, or why the two cannot be compared. Raises LedgerAway."""
-    for _ in range(TRIES_MAX):
+    for _ in range(COMPARISONS_MAX):
         try:
             view = await gate.view(time.time())
         except GateAway:
@@ -39,5 +39,5 @@ async def check(gate: Gate, ledger: Ledger) -> Finding | str:
                         f"{pool}: the gate has {gate_fen} left, the ledger {gate_fen - fen}"
                     )
             return finding
-        await asyncio.sleep(TRY_AGAIN_S)
+        await asyncio.sleep(COMPARE_AGAIN_S)
     return "claims are on their way"

@@ -8,7 +8,7 @@ import asyncpg
 from service.core.policy import PolicyBook
 
 # Enough to see what is wrong; `breaches` has the count.
-SHOWN_MAX = 20
+BREACHES_SHOWN_MAX = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Snapshot:
 
 @dataclass(slots=True)
 class Finding:
-    """`breaches` is the count; `shown` names the first SHOWN_MAX."""
+    """`breaches` is the count; `shown` names the first BREACHES_SHOWN_MAX."""
 
     checked: int = 0
     breaches: int = 0
@@ -30,7 +30,7 @@ class Finding:
 
     def add(self, breach: str) -> None:
         self.breaches += 1
-        if len(self.shown) < SHOWN_MAX:
+        if len(self.shown) < BREACHES_SHOWN_MAX:
             self.shown.append(breach)
 
 

@@ -1,7 +1,7 @@
 """Every pool equals the sums of the journal and the holds.
 
-A breach means that money moved without an entry, or was booked without moving: a statement was
-kept in part, or a row was changed by hand.
+A breach means that money moved without an entry, or that an entry moved no money: a statement took
+effect only in part, or a row was changed by hand.
 """
 
 from service.audit.invariant import Finding, Invariant, Snapshot, find
@@ -51,4 +51,6 @@ async def _check(snapshot: Snapshot) -> Finding:
     return await find(snapshot, _COUNT, _BREACHES)
 
 
-INVARIANT = Invariant("pools tie", "money moved without an entry, or the other way", _check)
+INVARIANT = Invariant(
+    "pools tie", "money moved without an entry, or an entry without money", _check
+)

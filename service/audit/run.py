@@ -8,7 +8,7 @@ from datetime import datetime
 
 import asyncpg
 
-from service.audit import amounts, claims, gate, keys, pools, rights, serials
+from service.audit import amounts, claims, gate, keys, pools, quotas, serials
 from service.audit.invariant import Finding, Snapshot
 from service.claims.gate.gate import Gate
 from service.claims.ledger.ledger import Ledger
@@ -17,12 +17,13 @@ from service.core.policy import PolicyBook
 INVARIANTS = (
     pools.INVARIANT,
     serials.INVARIANT,
-    rights.INVARIANT,
+    quotas.INVARIANT,
     keys.INVARIANT,
     claims.INVARIANT,
     amounts.INVARIANT,
 )
 
+_NO_GATE = "no BUTIE_REDIS_URL is set"
 _KEEP = """
 INSERT INTO audit_run (jurisdiction, finished_at, breaches)
 VALUES ($1, $2, $3::jsonb)
@@ -31,13 +32,12 @@ VALUES ($1, $2, $3::jsonb)
 
 @dataclass(frozen=True, slots=True)
 class AuditVerdict:
-    """The result of one invariant. Without a `finding` it could not be checked, and `unsaid` says
-    why."""
+    """The result of one invariant. `finding` is a sentence when it could not be checked. `meaning`
+    is what a breach would mean."""
 
     name: str
     meaning: str
-    finding: Finding | None
-    unsaid: str
+    finding: Finding | str
     seconds: float
 
 
@@ -52,22 +52,25 @@ async def audit(
         snapshot = Snapshot(connection, jurisdiction, book)
         for invariant in INVARIANTS:
             started = time.monotonic()
-            breaches = await invariant.check(snapshot)
+            finding = await invariant.check(snapshot)
             seconds = time.monotonic() - started
-            yield AuditVerdict(invariant.name, invariant.meaning, breaches, "", seconds)
+            yield AuditVerdict(invariant.name, invariant.meaning, finding, seconds)
     started = time.monotonic()
-    result = await gate.check(*gate_and_ledger) if gate_and_ledger else "no BUTIE_REDIS_URL is set"
-    finding, unsaid = (result, "") if isinstance(result, Finding) else (None, result)
-    yield AuditVerdict(gate.NAME, gate.MEANING, finding, unsaid, time.monotonic() - started)
+    compared = await gate.check(*gate_and_ledger) if gate_and_ledger else _NO_GATE
+    seconds = time.monotonic() - started
+    yield AuditVerdict(gate.INVARIANT_NAME, gate.INVARIANT_MEANING, compared, seconds)
 
 
 async def keep(
-    connection: asyncpg.Connection, jurisdiction: str, verdicts: list[AuditVerdict], now: datetime
+    connection: asyncpg.Connection,
+    jurisdiction: str,
+    results: list[AuditVerdict],
+    now: datetime,
 ) -> None:
-    """Store the result, which `/metrics` shows. Raises asyncpg's errors."""
+    """Store the counts of breaches, which `/metrics` shows. Raises asyncpg's errors."""
     breaches = {
-        verdict.name: verdict.finding.breaches
-        for verdict in verdicts
-        if verdict.finding is not None
+        result.name: result.finding.breaches
+        for result in results
+        if isinstance(result.finding, Finding)
     }
     await connection.execute(_KEEP, jurisdiction, now, json.dumps(breaches))

@@ -1,7 +1,6 @@
-"""One live claim line for each serial number and IMEI.
+"""Each serial number and IMEI has at most one live claim line, and `serial_claimed` agrees.
 
-A breach means that a piece was subsidised twice, or that a returned piece cannot be sold again:
-`serial_claimed` and the lines differ.
+A breach means that an item was subsidised twice, or that a returned item cannot be sold again.
 """
 
 from service.audit.invariant import Finding, Invariant, Snapshot, find
@@ -32,4 +31,4 @@ async def _check(snapshot: Snapshot) -> Finding:
     return await find(snapshot, _COUNT, _BREACHES)
 
 
-INVARIANT = Invariant("serials once", "a piece was subsidised twice, or stays blocked", _check)
+INVARIANT = Invariant("serials once", "an item was subsidised twice, or stays blocked", _check)

@@ -1,1 +1,1 @@
-"""The budget page: what it says (`words`), how figures look (`form`), and the page itself."""
+"""The budget page: its figures, the words for them, the form of a figure, the HTML."""

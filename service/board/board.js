@@ -1,5 +1,5 @@
-// Fetches the figures every five seconds and changes what has changed. The page is whole without
-// it: it then loads anew by itself.
+// Fetches the figures every five seconds and replaces what has changed. Without this script the
+// page reloads by itself.
 "use strict";
 
 const EVERY_MS = 5000;
@@ -7,22 +7,22 @@ const GIVE_UP_MS = 4000;
 const { figures: address, lost, assets } = document.body.dataset;
 const notice = document.getElementById("notice");
 
-// Told once, not with every try: a screen reader reads each change aloud.
-function tell(text) {
+// Only a new text is set, not the same one after each try: a screen reader reads every change.
+function notify(text) {
   if (notice.textContent !== text) notice.textContent = text;
 }
 
-// Same elements, other words: put only those in. Anything else: all of it.
+// Where the elements are the same, only changed texts are replaced; otherwise the whole element is.
 function change(now, next) {
   if (now.isEqualNode(next)) return;
-  const parts = [...now.children];
+  const children = [...now.children];
   const fit =
-    parts.length > 0 &&
+    children.length > 0 &&
     now.tagName === next.tagName &&
-    parts.length === next.children.length &&
+    children.length === next.children.length &&
     now.cloneNode(false).isEqualNode(next.cloneNode(false));
   if (!fit) now.replaceWith(next);
-  else parts.forEach((part, at) => change(part, next.children[at]));
+  else children.forEach((child, at) => change(child, next.children[at]));
 }
 
 async function update() {
@@ -35,10 +35,10 @@ async function update() {
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     const next = page.getElementById("figures");
     if (next.dataset.assets !== assets) return location.reload();
-    tell(next.dataset.notice);
+    notify(next.dataset.notice);
     change(document.getElementById("figures"), document.importNode(next, true));
   } catch {
-    tell(lost);
+    notify(lost);
   }
 }
 

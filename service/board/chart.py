@@ -15,8 +15,8 @@ HEADROOM_PERCENT = 15
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """An SVG's path and area in a box of WIDTH by HEIGHT, the last point, and the height of a
-    usual day's line; None without one."""
+    """An SVG's path and area in a box of WIDTH by HEIGHT, and the last point. `usual_y` is the
+    height of a usual day's line; None without one."""
 
     path: str
     area: str

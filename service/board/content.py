@@ -5,7 +5,7 @@ from datetime import date
 from typing import Literal
 
 from service.board import chart, form
-from service.board.facts import BoardFacts, PoolFacts
+from service.board.figures import BoardFigures, PoolFigures
 from service.board.words import OUTLOOKS
 from service.core.forecast import Forecast
 from service.core.sentences import Language
@@ -40,33 +40,33 @@ class PoolRow:
 
 
 class PageContent:
-    """The facts in one language, for the templates."""
+    """The figures as text in one language, for the templates."""
 
-    def __init__(self, facts: BoardFacts, language: Language, words: dict[str, str]) -> None:
-        self._facts = facts
+    def __init__(self, figures: BoardFigures, language: Language, words: dict[str, str]) -> None:
+        self._figures = figures
         self._language = language
         self._words = words
-        self.policy = facts.policy.in_language(language) if facts.policy else words["no_policy"]
-        self.time = form.clock_time(facts.at)
-        self.day = form.day(facts.at.date(), facts.at.date(), language)
-        self.rows = [self._row(pool) for pool in facts.pools]
-        self.left_fen = sum(pool.remaining_fen for pool in facts.pools)
+        self.policy = figures.policy.in_language(language) if figures.policy else words["no_policy"]
+        self.time = form.clock_time(figures.at)
+        self.day = form.day(figures.at.date(), figures.at.date(), language)
+        self.rows = [self._row(pool) for pool in figures.pools]
+        self.left_fen = sum(pool.remaining_fen for pool in figures.pools)
         self.left = self._money(self.left_fen)
-        allocated_fen = sum(pool.allocated_fen for pool in facts.pools)
+        allocated_fen = sum(pool.allocated_fen for pool in figures.pools)
         self.of = self._say("of", allocated=self._money(allocated_fen))
-        self.today_fen = sum(pool.today_fen for pool in facts.pools)
+        self.today_fen = sum(pool.today_fen for pool in figures.pools)
         self.today = self._money(self.today_fen)
         self.first = self._first()
-        self.chart = chart.draw(facts.line, facts.usual_fen)
+        self.chart = chart.draw(figures.line, figures.usual_fen)
         self.hours = chart.HOURS
         self.usual = (
-            self._say("usual", usual=self._money(facts.usual_fen))
-            if facts.usual_fen
+            self._say("usual", usual=self._money(figures.usual_fen))
+            if figures.usual_fen
             else words["no_usual"]
         )
         self.chart_text = self._chart_text()
 
-    def _row(self, pool: PoolFacts) -> PoolRow:
+    def _row(self, pool: PoolFigures) -> PoolRow:
         left = form.permille(pool.remaining_fen, pool.allocated_fen)
         level = _level(pool, left)
         day, day_on, note = self._day(pool)
@@ -96,14 +96,14 @@ class PageContent:
             state_note=self._opening("opens_public", pool),
         )
 
-    def _state(self, pool: PoolFacts, level: str) -> str:
+    def _state(self, pool: PoolFigures, level: str) -> str:
         if pool.forecast.outlook == "no_policy" or pool.allocated_fen <= 0:
             return self._words["closed"]
         names = {"very-low": "low", "gone": "gone"}
         return self._words[names.get(level, "open")]
 
-    def _day(self, pool: PoolFacts) -> tuple[str, date | None, str]:
-        """The projected last day, and the words below it."""
+    def _day(self, pool: PoolFigures) -> tuple[str, date | None, str]:
+        """(the projected last day as text, that day if there is one, the text below it)."""
         forecast = pool.forecast
         opening = self._opening("opens", pool)
         if forecast.outlook == "runs_out":
@@ -129,7 +129,7 @@ class PageContent:
             return self._words["range_of_one"]
         return self._say("range", earliest=earliest, latest=self._date(forecast.latest_on))
 
-    def _opening(self, word: str, pool: PoolFacts) -> str:
+    def _opening(self, word: str, pool: PoolFigures) -> str:
         if pool.next_opens_at is None:
             return ""
         return self._say(
@@ -137,10 +137,10 @@ class PageContent:
         )
 
     def _first(self) -> tuple[str, str]:
-        """Which pool runs out first, and when."""
+        """(the day on which the first pool runs out, that pool's name), as text."""
         dated = [
             (pool.forecast.median_on, pool)
-            for pool in self._facts.pools
+            for pool in self._figures.pools
             if pool.forecast.outlook == "runs_out" and pool.forecast.median_on is not None
         ]
         if not dated:
@@ -150,10 +150,10 @@ class PageContent:
 
     def _chart_text(self) -> str:
         """The line in words, hour by hour."""
-        sentences = [self._say("chart_text", time=f"{self._facts.at:%H:%M}", today=self.today)]
+        sentences = [self._say("chart_text", time=f"{self._figures.at:%H:%M}", today=self.today)]
         for hour in chart.HOURS:
-            so_far = [fen for at, fen in self._facts.line if at.hour < hour]
-            if so_far and self._facts.at.hour >= hour:
+            so_far = [fen for at, fen in self._figures.line if at.hour < hour]
+            if so_far and self._figures.at.hour >= hour:
                 sentences.append(self._say("chart_at", hour=str(hour), fen=self._money(so_far[-1])))
         return ("; " if self._language == "en" else "；").join(sentences)
 
@@ -161,13 +161,13 @@ class PageContent:
         return form.money(fen, self._language)
 
     def _date(self, on: date) -> str:
-        return form.day(on, self._facts.at.date(), self._language)
+        return form.day(on, self._figures.at.date(), self._language)
 
     def _say(self, word: str, **gaps: str) -> str:
         return self._words[word].format(**gaps)
 
 
-def _level(pool: PoolFacts, left: int) -> FillLevel:
+def _level(pool: PoolFigures, left: int) -> FillLevel:
     if pool.remaining_fen <= 0:
         return "gone"
     if left < VERY_LOW_PERMILLE:

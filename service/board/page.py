@@ -9,8 +9,8 @@ import jinja2
 
 from service.board import form
 from service.board.content import PageContent
-from service.board.facts import BoardFacts
-from service.board.words import WORDS
+from service.board.figures import BoardFigures
+from service.board.words import BOARD_WORDS
 from service.core.sentences import Language
 
 BoardView = Literal["full", "public"]
@@ -20,22 +20,27 @@ _HERE = Path(__file__).parent
 
 
 def render(
-    facts: BoardFacts | None, *, view: BoardView, section: Section, language: Language, stale: bool
+    figures: BoardFigures | None,
+    *,
+    view: BoardView,
+    section: Section,
+    language: Language,
+    stale: bool,
 ) -> bytes:
-    """The whole page, or its figures alone. A notice says that facts are stale or missing."""
-    words = {name: sentence.in_language(language) for name, sentence in WORDS.items()}
-    content = PageContent(facts, language, words) if facts else None
+    """The whole page, or its figures alone. A notice says that figures are stale or missing."""
+    words = {name: sentence.in_language(language) for name, sentence in BOARD_WORDS.items()}
+    content = PageContent(figures, language, words) if figures else None
     template = _templates().get_template(f"{section}.html")
     notice = ""
-    if facts is None:
+    if figures is None:
         notice = words["nothing"]
     elif stale:
-        notice = words["stale"].format(time=form.clock_time(facts.at))
+        notice = words["stale"].format(time=form.clock_time(figures.at))
     text: str = template.render(
         w=words,
         notice=notice,
         view=view,
-        facts=facts,
+        figures=figures,
         content=content,
         language=language,
         other="en" if language == "zh" else "zh",

@@ -1,8 +1,8 @@
-"""From the budgets as read to the facts that the page shows."""
+"""Turns a reading of the budgets into the figures of the page."""
 
 from typing import Any
 
-from service.board.facts import BoardFacts, PoolFacts
+from service.board.figures import BoardFigures, PoolFigures
 from service.core.calendar import SHANGHAI, business_day
 from service.core.policy import Policy, PolicyBook
 from service.core.sentences import Sentence
@@ -10,7 +10,7 @@ from service.pools.burn import PoolBurn
 from service.pools.watch import BudgetView, PoolForecast
 
 
-def board_facts(budgets: BudgetView, book: PolicyBook, *, sandbox: bool) -> BoardFacts:
+def figures_of(budgets: BudgetView, book: PolicyBook, *, sandbox: bool) -> BoardFigures:
     policy = book.on(business_day(budgets.at))
     usual = [
         outlook.forecast.daily_fen
@@ -21,7 +21,7 @@ def board_facts(budgets: BudgetView, book: PolicyBook, *, sandbox: bool) -> Boar
     for pool in budgets.pools:
         for burnt in pool.line:
             line[burnt.at] = line.get(burnt.at, 0) + burnt.fen
-    return BoardFacts(
+    return BoardFigures(
         at=budgets.at.astimezone(SHANGHAI),
         policy=Sentence(policy.zh, policy.en) if policy else None,
         pools=[
@@ -50,9 +50,9 @@ def _name(pool: str, book: PolicyBook, today: Policy | None) -> Sentence:
     return Sentence(pool, pool)
 
 
-def _pool(pool: PoolBurn, outlook: PoolForecast, name: Sentence) -> PoolFacts:
+def _pool(pool: PoolBurn, outlook: PoolForecast, name: Sentence) -> PoolFigures:
     opening = pool.planned[0] if pool.planned else None
-    return PoolFacts(
+    return PoolFigures(
         pool=pool.pool,
         name=name,
         allocated_fen=pool.allocated_fen,

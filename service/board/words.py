@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from service.core.forecast import Outlook
 from service.core.sentences import Sentence
 
-WORDS: Mapping[str, Sentence] = {
+BOARD_WORDS: Mapping[str, Sentence] = {
     "lang": Sentence("zh-CN", "en"),
     "title": Sentence("以旧换新补贴 · 预算看板", "Trade-in subsidies · budget board"),
     "other_language": Sentence("English", "中文"),
@@ -41,7 +41,7 @@ WORDS: Mapping[str, Sentence] = {
     "may_from": Sentence("最早 {earliest}", "{earliest} at the earliest"),
     "ends": Sentence("政策至 {ends}", "policy ends {ends}"),
     "opens": Sentence("{day} 再投放 {amount}", "{amount} more on {day}"),
-    "opens_public": Sentence("{day} 开放下一批", "Next part opens {day}"),
+    "opens_public": Sentence("{day} 开放下一批", "More money on {day}"),
     "open": Sentence("可申领", "Available"),
     "low": Sentence("即将用完", "Nearly used up"),
     "gone": Sentence("已用完", "Used up"),
@@ -58,21 +58,22 @@ WORDS: Mapping[str, Sentence] = {
     ),
     "stale": Sentence(
         "账本暂时读不到，以下是 {time} 的数据；恢复后自动更新。",
-        "The ledger cannot be read. These figures are of {time}; they catch up by themselves.",
+        "The ledger cannot be read. These figures are of {time}; they will update by themselves.",
     ),
     "nothing": Sentence(
         "账本暂时读不到，还没有数据可显示；恢复后自动更新。",
-        "The ledger cannot be read, and there is nothing to show yet; it will come by itself.",
+        "The ledger cannot be read, and there is nothing to show yet. The page updates by itself.",
     ),
     "lost": Sentence(
         "与服务的连接中断，以下是最后收到的数据；恢复后自动更新。",
-        "The connection is lost. These figures are the last received; they catch up by themselves.",
+        "The connection is lost. These figures are the last received; they will update by "
+        "themselves.",
     ),
     "under_one": Sentence("不足 1 %", "under 1 %"),
     "full": Sentence("工作人员入口", "For the office"),
 }
 
-# In the place of a date, where there is none.
+# Shown instead of a date when there is none.
 OUTLOOKS: Mapping[Outlook, Sentence] = {
     "may_run_out": Sentence("可能用到期末", "May last to the end"),
     "lasts": Sentence("可用到期末", "Lasts to the end"),

@@ -22,7 +22,7 @@ from service.core.policy import PolicyBook
 from service.db.engine import make_engine
 
 # One for each of the path's batchers, and some for the sweeper.
-CONNECTIONS_MAX = 8
+CLAIM_CONNECTIONS_MAX = 8
 
 QUEUES_EVERY_S = 1.0
 
@@ -53,7 +53,7 @@ class Claims:
         await check_keys(engine, settings.jurisdiction, digester)
         # Connections of its own: reports and admin requests never keep a claim waiting for one.
         claims_engine = make_engine(
-            str(settings.database_url), connections_max=CONNECTIONS_MAX, pre_ping=False
+            str(settings.database_url), connections_max=CLAIM_CONNECTIONS_MAX, pre_ping=False
         )
         shutdown.closes(claims_engine.dispose)
         gate = Gate(str(settings.redis_url), settings.jurisdiction, sorted(book.pools))

@@ -1,4 +1,4 @@
-"""Checks of what is typed, the same as the API's."""
+"""Checks of arguments, the same as the API's."""
 
 import re
 
@@ -7,8 +7,8 @@ import typer
 from service.config import Misconfigured
 
 TEXT_MAX = 120
-BIGINT_MAX = 2**63 - 1
-NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+PLAIN_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
 def printable(text: str) -> str:
@@ -20,6 +20,6 @@ def printable(text: str) -> str:
 
 def plain_name(text: str | None) -> str | None:
     """An option's callback: the name of a retailer, store, pool or the like."""
-    if text is not None and not NAME.fullmatch(text):
+    if text is not None and not PLAIN_NAME.fullmatch(text):
         raise typer.BadParameter("a name is 1 to 64 letters, digits, dots, - or _.")
     return text

@@ -1,4 +1,4 @@
-"""`butie audit`: do the books tie?"""
+"""`butie audit`: checks the invariants of a live system."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 import asyncpg
 import typer
 
+from service.audit.invariant import Finding
 from service.audit.run import AuditVerdict, audit, keep
 from service.claims.gate.gate import Gate
 from service.claims.ledger.ledger import Ledger
@@ -22,29 +23,26 @@ def audit_command() -> None:
     """Check every invariant on the live system; exit with 1 when one is broken, with 2 when it
     could not be checked."""
     with faults_reported(exit_code=2):
-        verdicts = asyncio.run(_audit(Settings()))
-    rows = [
-        (
-            verdict.name,
-            verdict.finding.checked if verdict.finding else "",
-            verdict.finding.breaches if verdict.finding else "",
-            verdict.unsaid
-            or ("broken: " + verdict.meaning if verdict.finding.breaches else "holds"),  # type: ignore[union-attr]
-            f"{verdict.seconds:.1f}",
-        )
-        for verdict in verdicts
-    ]
-    print_table(("invariant", "checked", "breaches", "verdict", "seconds"), rows)
-    broken = [
-        verdict.finding for verdict in verdicts if verdict.finding and verdict.finding.breaches
-    ]
-    for finding in broken:
-        for line in finding.shown:
-            typer.echo(line)
-    if broken:
+        results = asyncio.run(_audit(Settings()))
+    columns = ("invariant", "checked", "breaches", "verdict", "seconds")
+    print_table(columns, [_row(result) for result in results])
+    findings = [result.finding for result in results if isinstance(result.finding, Finding)]
+    for finding in findings:
+        for breach in finding.shown:
+            typer.echo(breach)
+    if any(finding.breaches for finding in findings):
         raise typer.Exit(1)
-    if any(verdict.finding is None for verdict in verdicts):
+    if len(findings) < len(results):
         raise typer.Exit(2)
+
+
+def _row(result: AuditVerdict) -> tuple[object, ...]:
+    seconds = f"{result.seconds:.1f}"
+    if isinstance(result.finding, str):
+        return (result.name, "", "", result.finding, seconds)
+    breaches = result.finding.breaches
+    verdict = f"broken: {result.meaning}" if breaches else "holds"
+    return (result.name, result.finding.checked, breaches, verdict, seconds)
 
 
 async def _audit(settings: Settings) -> list[AuditVerdict]:
@@ -52,7 +50,7 @@ async def _audit(settings: Settings) -> list[AuditVerdict]:
     book = read_book(settings.jurisdiction, settings.policies_dir)
     async with AsyncExitStack() as stack:
         try:
-            # Not from a pool of the service's: an audit may take minutes.
+            # Not from the service's pool of connections: an audit may take minutes.
             connection = await asyncpg.connect(
                 driver_url(database_url),
                 timeout=5,
@@ -65,15 +63,16 @@ async def _audit(settings: Settings) -> list[AuditVerdict]:
         except (OSError, TimeoutError, asyncpg.PostgresError) as error:
             raise Misconfigured(f"PostgreSQL cannot be reached: {error}") from None
         stack.push_async_callback(connection.close)
-        watched = None
+        gate_and_ledger = None
         if redis_url is not None:
             engine = make_engine(database_url, connections_max=1, pre_ping=False)
             stack.push_async_callback(engine.dispose)
             gate = Gate(redis_url, settings.jurisdiction, sorted(book.pools))
             stack.push_async_callback(gate.close)
-            watched = (gate, Ledger(engine, settings.jurisdiction))
-        verdicts = [
-            verdict async for verdict in audit(connection, settings.jurisdiction, book, watched)
+            gate_and_ledger = (gate, Ledger(engine, settings.jurisdiction))
+        results = [
+            result
+            async for result in audit(connection, settings.jurisdiction, book, gate_and_ledger)
         ]
-        await keep(connection, settings.jurisdiction, verdicts, clock.now())
-        return verdicts
+        await keep(connection, settings.jurisdiction, results, clock.now())
+        return results

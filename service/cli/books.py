@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from service.cli.arguments import BIGINT_MAX, plain_name
+from service.cli.arguments import plain_name
 from service.cli.faults import faults_reported
 from service.cli.journal import reports_of
 from service.cli.tables import print_table
@@ -22,7 +22,7 @@ from service.core.calendar import parse_day
 from service.core.money import yuan
 from service.finance.journal.download import Compression, Download
 from service.finance.journal.export import Format, Layout
-from service.finance.journal.selection import EntryKind, Selection
+from service.finance.journal.selection import ENTRY_NO_MAX, EntryKind, Selection
 from service.finance.journal.snapshot import Books
 from service.finance.journal.totals import Totals, read_totals
 
@@ -31,10 +31,10 @@ To = Annotated[str, typer.Option("--to", metavar="DAY", help="last booking day, 
 Filter = Annotated[str | None, typer.Option(callback=plain_name)]
 KindFilter = Annotated[EntryKind | None, typer.Option()]
 AfterEntry = Annotated[
-    int, typer.Option(min=0, max=BIGINT_MAX, help="only entries after this number")
+    int, typer.Option(min=0, max=ENTRY_NO_MAX, help="only entries after this number")
 ]
 UntilEntry = Annotated[
-    int | None, typer.Option(min=0, max=BIGINT_MAX, help="only entries up to this number")
+    int | None, typer.Option(min=0, max=ENTRY_NO_MAX, help="only entries up to this number")
 ]
 
 

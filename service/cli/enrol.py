@@ -1,4 +1,4 @@
-"""`butie retailer`, `butie store`, `butie key`, `butie acts`: who may call, and who did what."""
+"""`butie retailer`, `butie store`, `butie key`: enrol callers. `butie acts`: list what was done."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
@@ -32,31 +32,31 @@ from service.retailers.keys import ROLES, NewKey
 from service.retailers.stores_csv import BadStoreRow, UnreadableFile, read_stores
 
 retailers = typer.Typer(name="retailer", help="Retailers.", no_args_is_help=True)
-stores = typer.Typer(name="store", help="Their stores.", no_args_is_help=True)
+stores = typer.Typer(name="store", help="Stores of retailers.", no_args_is_help=True)
 keys = typer.Typer(name="key", help="API keys.", no_args_is_help=True)
 
-# Enough to be quick, few enough for the progress bar to move.
-CHUNK = 100
+# Large enough to be quick, small enough for the progress bar to move.
+STORES_PER_STEP = 100
 
-Reason = Annotated[str, typer.Option(help="why; it goes on record")]
-RetailerId = Annotated[str, typer.Argument(metavar="RETAILER_ID")]
-StoreId = Annotated[str, typer.Argument(metavar="STORE_ID")]
-KeyId = Annotated[str, typer.Argument(metavar="KEY_ID")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="only say what is wrong")]
-StoresFile = Annotated[Path, typer.Argument(help="CSV, UTF-8: store_id,name,town")]
+ReasonOption = Annotated[str, typer.Option(help="why; it goes on record")]
+RetailerIdArgument = Annotated[str, typer.Argument(metavar="RETAILER_ID")]
+StoreIdArgument = Annotated[str, typer.Argument(metavar="STORE_ID")]
+KeyIdArgument = Annotated[str, typer.Argument(metavar="KEY_ID")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="only say what is wrong")]
+StoresFileArgument = Annotated[Path, typer.Argument(help="CSV, UTF-8: store_id,name,town")]
 
 
 @retailers.command("add")
 def retailer_add(
-    retailer_id: RetailerId,
+    retailer_id: RetailerIdArgument,
     uscc: Annotated[str, typer.Option(help="unified social credit code, 18 characters")],
     name: Annotated[str, typer.Option()],
     stores_file: Annotated[
         Path | None, typer.Option("--stores", help="CSV of its stores: store_id,name,town")
     ] = None,
-    dry_run: DryRun = False,
+    dry_run: DryRunOption = False,
 ) -> None:
-    """Enrol a retailer, and with --stores all its stores: all of it or nothing."""
+    """Enrol a retailer, with --stores also its stores. All are enrolled, or none."""
 
     async def work(context: ActContext) -> int:
         await add_retailer(context, retailer_id=retailer_id, uscc_number=uscc, name=printable(name))
@@ -72,20 +72,20 @@ def retailer_list() -> None:
 
 
 @retailers.command("suspend")
-def retailer_suspend(retailer_id: RetailerId, reason: Reason) -> None:
-    """Refuse its claims from now on, within seconds everywhere."""
+def retailer_suspend(retailer_id: RetailerIdArgument, reason: ReasonOption) -> None:
+    """Refuse a retailer's claims; every worker does so within seconds."""
     _set_state("retailer", retailer_id, "suspended", reason)
 
 
 @retailers.command("resume")
-def retailer_resume(retailer_id: RetailerId, reason: Reason) -> None:
-    """Let it claim again."""
+def retailer_resume(retailer_id: RetailerIdArgument, reason: ReasonOption) -> None:
+    """Accept a retailer's claims again."""
     _set_state("retailer", retailer_id, "active", reason)
 
 
 @stores.command("add")
 def store_add(
-    store_id: StoreId,
+    store_id: StoreIdArgument,
     retailer: Annotated[str, typer.Option(help="the retailer's id")],
     name: Annotated[str, typer.Option()],
     town: Annotated[str | None, typer.Option()] = None,
@@ -103,9 +103,9 @@ def store_add(
 
 @stores.command("import")
 def store_import(
-    file: StoresFile,
+    file: StoresFileArgument,
     retailer: Annotated[str, typer.Option(help="the retailer's id")],
-    dry_run: DryRun = False,
+    dry_run: DryRunOption = False,
 ) -> None:
     """Enrol all stores of a CSV file, or none."""
 
@@ -125,22 +125,22 @@ def store_list(
 
 
 @stores.command("suspend")
-def store_suspend(store_id: StoreId, reason: Reason) -> None:
-    """Refuse its claims from now on, within seconds everywhere."""
+def store_suspend(store_id: StoreIdArgument, reason: ReasonOption) -> None:
+    """Refuse a store's claims; every worker does so within seconds."""
     _set_state("store", store_id, "suspended", reason)
 
 
 @stores.command("resume")
-def store_resume(store_id: StoreId, reason: Reason) -> None:
-    """Let it claim again."""
+def store_resume(store_id: StoreIdArgument, reason: ReasonOption) -> None:
+    """Accept a store's claims again."""
     _set_state("store", store_id, "active", reason)
 
 
 @keys.command("create")
 def key_create(
     role: Annotated[str, typer.Option(help="pos, finance, bureau or admin")],
-    label: Annotated[str, typer.Option(help="whose it is, for lists")],
-    retailer: Annotated[str | None, typer.Option(help="of a pos key")] = None,
+    label: Annotated[str, typer.Option(help="the owner, shown in lists")],
+    retailer: Annotated[str | None, typer.Option(help="the retailer of a pos key")] = None,
 ) -> None:
     """Make a key. Its secret is shown once."""
 
@@ -156,19 +156,19 @@ def key_create(
 def key_list(
     retailer: Annotated[str | None, typer.Option(help="only this retailer's")] = None,
 ) -> None:
-    """List keys; never a secret."""
+    """List keys, without secrets."""
     columns = ("key_id", "retailer_id", "label", "scopes", "expires_at", "revoked_at")
     _show(api_key, (*columns, "last_used_at"), retailer)
 
 
 @keys.command("rotate")
 def key_rotate(
-    key_id: KeyId,
+    key_id: KeyIdArgument,
     overlap_hours: Annotated[
-        int, typer.Option(min=0, max=720, help="how long the old key stays good")
+        int, typer.Option(min=0, max=720, help="how long the old key stays valid")
     ] = 24,
 ) -> None:
-    """Make a key in the place of this row."""
+    """Replace a key by a new one. The old one stays valid for --overlap-hours."""
 
     async def work(context: ActContext) -> NewKey:
         key = await rotate_key(context, key_id, timedelta(hours=overlap_hours))
@@ -180,8 +180,8 @@ def key_rotate(
 
 
 @keys.command("revoke")
-def key_revoke(key_id: KeyId, reason: Reason) -> None:
-    """End a key, within seconds everywhere."""
+def key_revoke(key_id: KeyIdArgument, reason: ReasonOption) -> None:
+    """End a key; every worker refuses it within seconds."""
 
     async def work(context: ActContext) -> None:
         if not await revoke_key(context, key_id, reason):
@@ -226,7 +226,7 @@ async def _import(context: ActContext, retailer_id: str, file: Path) -> int:
         lines = (f"  line {row.line}: {row.why}" for row in sorted(bad, key=lambda r: r.line))
         raise NotEnrolled("bad_rows", f"{file} is not enrolled:\n" + "\n".join(lines))
     stores = [store for _, store in good]
-    chunks = [stores[n : n + CHUNK] for n in range(0, len(stores), CHUNK)]
+    chunks = [stores[n : n + STORES_PER_STEP] for n in range(0, len(stores), STORES_PER_STEP)]
     for chunk in track(chunks, "Enrolling", console=Console(stderr=True)):
         await add_stores(context, retailer_id, chunk)
     return len(stores)

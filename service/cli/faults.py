@@ -22,7 +22,7 @@ from service.finance.reconcile.files import BadFile
 from service.finance.reconcile.sentences import fault_sentence
 from service.retailers.enrol import NotEnrolled
 
-FAULTS = (
+FAULTS_WITH_SENTENCE = (
     Misconfigured,
     EmbeddedError,
     NotEnrolled,
@@ -31,7 +31,7 @@ FAULTS = (
     ConfirmationError,
 )
 # Sentences of faults that have none of their own.
-SENTENCES: dict[type[Exception], str] = {
+SENTENCE_OF_FAULT: dict[type[Exception], str] = {
     ReportsBusy: "PostgreSQL has no connection left: try again in a moment.",
     BookersHang: "Somebody has been booking for very long: try again, or see pg_stat_activity.",
     StandbyBehind: "BUTIE_EXPORT_DATABASE_URL names a server that is too far behind the ledger, or "
@@ -83,11 +83,13 @@ def faults_reported(exit_code: int = 1) -> Iterator[None]:
             f"The file cannot be used: {fault_sentence(error.fault, error.facts, 'en')}.", err=True
         )
         raise typer.Exit(exit_code) from None
-    except tuple(SENTENCES) as error:
-        typer.echo(SENTENCES[type(error)], err=True)
+    except tuple(SENTENCE_OF_FAULT) as error:
+        typer.echo(SENTENCE_OF_FAULT[type(error)], err=True)
         raise typer.Exit(exit_code) from None
-    except (*FAULTS, DBAPIError, asyncpg.PostgresError, OSError) as error:
-        sentence = database_fault(error) or (str(error) if isinstance(error, FAULTS) else None)
+    except (*FAULTS_WITH_SENTENCE, DBAPIError, asyncpg.PostgresError, OSError) as error:
+        sentence = database_fault(error) or (
+            str(error) if isinstance(error, FAULTS_WITH_SENTENCE) else None
+        )
         if sentence is None:
             raise
         typer.echo(sentence, err=True)

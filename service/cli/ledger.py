@@ -16,18 +16,18 @@ from service.db.engine import connect, make_engine
 from service.embedded import postgres, valkey
 
 # Enrolling thousands of stores is one act.
-WITHIN_S = 120
+ACT_WITHIN_S = 120
 
-Result = TypeVar("Result")
+_Result = TypeVar("_Result")
 
 
-def act(work: Callable[[ActContext], Awaitable[Result]]) -> Result:
+def act(work: Callable[[ActContext], Awaitable[_Result]]) -> _Result:
     """Do the work in one transaction, as the person at the keyboard; report faults in sentences."""
     with faults_reported():
         return asyncio.run(_act(work))
 
 
-async def _act(work: Callable[[ActContext], Awaitable[Result]]) -> Result:
+async def _act(work: Callable[[ActContext], Awaitable[_Result]]) -> _Result:
     async with _act_context(Settings()) as context:
         return await work(context)
 
@@ -35,9 +35,9 @@ async def _act(work: Callable[[ActContext], Awaitable[Result]]) -> Result:
 @asynccontextmanager
 async def _act_context(settings: Settings) -> AsyncIterator[ActContext]:
     database_url, _, clock = engines_of(settings)
-    engine = make_engine(database_url, connections_max=1, statement_s=WITHIN_S)
+    engine = make_engine(database_url, connections_max=1, statement_s=ACT_WITHIN_S)
     try:
-        async with connect(engine, within_s=WITHIN_S) as connection:
+        async with connect(engine, within_s=ACT_WITHIN_S) as connection:
             yield ActContext(connection, settings.jurisdiction, f"cli:{_user()}", clock.now())
     finally:
         await engine.dispose()

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from service.core.calendar import SHANGHAI
 
-# A file or another program has no screen width.
+# The width of a table in a file or a pipe, which have no screen.
 WIDTH_ELSEWHERE = 180
 
 

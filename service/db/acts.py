@@ -1,6 +1,6 @@
-"""What the operator does to retailers, stores, keys and budgets: an append-only record.
+"""The append-only record of what operators do to retailers, stores, keys and budgets.
 
-Every act and its record are one transaction: there is neither without the other.
+An act and its record are in one transaction, so neither exists without the other.
 """
 
 from collections.abc import Mapping
@@ -40,10 +40,11 @@ class ActContext:
     async def record_each(
         self, act: str, subject_kind: str, after: Mapping[str, Mapping[str, Any]]
     ) -> None:
-        """Put the same act on record for several subjects: what became of each, by its id."""
+        """Put the same act on record for several subjects. `after` has each subject's new state, by
+        its id; it must hold no secret."""
         rows = [
-            self._row(act, subject_kind, subject_id, None, became)
-            for subject_id, became in after.items()
+            self._row(act, subject_kind, subject_id, None, state)
+            for subject_id, state in after.items()
         ]
         if rows:
             await self.connection.execute(sa.insert(admin_act), rows)
@@ -85,7 +86,7 @@ class Act:
 async def read_acts(
     connection: AsyncConnection, jurisdiction: str, *, before_no: int | None, limit: int
 ) -> list[Act]:
-    """The newest acts, or those before an act's number."""
+    """At most `limit` acts, newest first; only those numbered below `before_no`, if it is given."""
     columns = [admin_act.c[name] for name in Act.__dataclass_fields__]
     query = sa.select(*columns).where(admin_act.c.jurisdiction == jurisdiction)
     if before_no is not None:

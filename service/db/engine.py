@@ -26,16 +26,16 @@ MIGRATIONS = Path(__file__).parents[2] / "migrations"
 ANSWER_S = 0.8
 # A healthy server on a local network accepts a connection faster.
 CONNECT_S = 0.7
-# A live server closes a connection faster than this; a caller may be waiting for it.
+# A live server closes a connection faster than this. A caller may wait for the close.
 LEAVE_S = 0.05
-# The server itself ends statements and transactions that were abandoned: a client that was stopped
-# or cut off between two statements must not hold a lock that the tills want.
+# The server itself ends abandoned statements and transactions: a client that was stopped or cut off
+# between two statements must not hold a lock that the tills need.
 STATEMENT_S = 5
 IDLE_IN_TRANSACTION_S = 5
 # How often a busy server, or one that waits for a lock, checks that the client is connected.
 STILL_THERE_MS = 500
-# Every claim waits behind a migration that waits for a table: well within a claim's own time. An
-# export may hold the table for minutes, so the migration asks again in pauses.
+# While a migration waits for a table lock, every claim queues behind it, so this is well below the
+# time that a claim has. An export may hold the table for minutes, so the migration retries.
 LOCK_TIMEOUT_MS = 300
 LOCK_TRIES = 600
 LOCK_PAUSE_S = 0.5
@@ -106,8 +106,8 @@ _AWAY = (
 _CONTENDED = (asyncpg.LockNotAvailableError, asyncpg.TransactionRollbackError)
 
 _BORN = "butie_born"
-# By engine: when a connection broke last. After a failover older connections may be dead and look
-# alive, so none of them is used again.
+# When a connection of each engine last broke. After a failover an older connection may be dead and
+# look alive, so none of them is used again.
 _broke: WeakKeyDictionary[AsyncEngine, float] = WeakKeyDictionary()
 
 
@@ -150,8 +150,8 @@ async def connect(
 async def driver(
     engine: AsyncEngine, *, within_s: float | None = None
 ) -> AsyncIterator[asyncpg.Connection]:
-    """A pooled asyncpg connection, for the claim path: SQLAlchemy's execution costs more than these
-    statements do.
+    """A pooled asyncpg connection, for the claim path. SQLAlchemy's execution would cost more than
+    these statements themselves.
 
     Raises NeverSent when there is no connection, LedgerAway when it broke or took longer than
     `within_s` (by default ANSWER_S).
@@ -177,7 +177,8 @@ async def driver(
 
 
 async def _live_connection(engine: AsyncEngine) -> tuple[AsyncConnection, asyncpg.Connection]:
-    """A connection that is not known or likely to be dead, as all are after a restart."""
+    """A connection that is not closed, and no older than the last one that broke. Raises
+    NeverSent."""
     try:
         while True:
             connection = await engine.connect()
@@ -193,7 +194,7 @@ async def _live_connection(engine: AsyncEngine) -> tuple[AsyncConnection, asyncp
 
 
 async def _drop(connection: AsyncConnection) -> None:
-    """Abort the connection: an orderly close would wait for a server that hangs."""
+    """Abort the connection. An orderly close would wait for a server that hangs."""
     if connection.invalidated:  # by SQLAlchemy, when the cancellation hit a statement
         return
     raw = (await connection.get_raw_connection()).driver_connection
@@ -203,11 +204,12 @@ async def _drop(connection: AsyncConnection) -> None:
 
 
 def migrate(database_url: str, revision: str = "head") -> None:
-    """Bring the schema to a revision, this release's unless another is named.
+    """Bring the schema to `revision`; by default to this release's.
 
-    Safe to run from several hosts at once, and while claims go on: it retries a locked table, each
-    time for LOCK_TIMEOUT_MS. Raises LedgerAway when the table stays locked; migrations that are
-    done stay. Raises Misconfigured when the ledger is a newer release's.
+    Safe to run from several hosts at once, and while claims go on. It waits LOCK_TIMEOUT_MS for a
+    locked table and then retries, LOCK_TRIES times in all. Raises LedgerAway when the table stays
+    locked; migrations that are done stay. Raises Misconfigured when the ledger's schema is newer
+    than this release.
     """
     # Imported here: it would be a tenth of every other command's start.
     from alembic import command
@@ -232,4 +234,4 @@ def migrate(database_url: str, revision: str = "head") -> None:
             if not isinstance(_cause(error), asyncpg.LockNotAvailableError):
                 raise
             time.sleep(LOCK_PAUSE_S)
-    raise LedgerAway("a table is locked all the time (pg_locks says by whom); migrate again later")
+    raise LedgerAway("a table stays locked (pg_locks says by whom): migrate again later")

@@ -1,7 +1,7 @@
 """Connections for long statements: exports, closings, settlements.
 
-Few, and separate from the claims' own, so that finance cannot starve the tills. A statement may
-take minutes. It is bounded, because its snapshot holds back the vacuum.
+They are few, and separate from those for claims, so that finance cannot starve the tills. A
+statement may take minutes. It is bounded, because its snapshot holds back the vacuum.
 """
 
 import asyncio
@@ -13,12 +13,12 @@ import asyncpg
 
 from service.db.away import LedgerAway, driver_url
 
-CONNECTIONS_MAX = 3
-STATEMENT_S = 900
-# A statement that sends no rows for a while would not notice that the client has gone.
-LEFT_S = 1
-# How long a request waits for a free connection: the others may take minutes.
-TURN_S = 2
+REPORT_CONNECTIONS_MAX = 3
+REPORT_STATEMENT_S = 900
+# How often the server checks that the client of a long statement is still connected.
+CLIENT_CHECK_S = 1
+# How long a request waits for a free connection. Those in use may be busy for minutes.
+CONNECTION_WAIT_S = 2
 
 _AWAY = (
     OSError,
@@ -37,22 +37,22 @@ class ReportsBusy(Exception):
 
 
 class Reports:
-    """At most `CONNECTIONS_MAX` connections, opened on first use."""
+    """At most `REPORT_CONNECTIONS_MAX` connections, opened on first use."""
 
-    def __init__(self, pool: Any, turn_s: float) -> None:
+    def __init__(self, pool: Any, wait_s: float) -> None:
         self._pool = pool
-        self._turn_s = turn_s
+        self._wait_s = wait_s
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[asyncpg.Connection]:
         """A connection for this caller alone. Raises LedgerAway or ReportsBusy.
 
-        An exception or a cancellation aborts it: the server stops the statement, and the place is
-        free at once.
+        An exception or a cancellation aborts the connection: the server stops the statement, and
+        another caller can connect at once.
         """
         try:
-            connection = await self._pool.acquire(timeout=self._turn_s)
-        except TimeoutError:  # an OSError too, so it comes first
+            connection = await self._pool.acquire(timeout=self._wait_s)
+        except TimeoutError:  # before _AWAY: it is an OSError as well
             raise ReportsBusy from None
         except _AWAY as error:
             raise LedgerAway("no connection to PostgreSQL") from error
@@ -68,22 +68,23 @@ class Reports:
             await asyncio.shield(self._pool.release(connection))
 
     def close(self) -> None:
-        """Abort what is under way."""
+        """Abort all connections, with their statements."""
         self._pool.terminate()
 
 
-async def open_reports(database_url: str, turn_s: float = TURN_S) -> Reports:
-    """Opens no connection yet. A caller waits at most `turn_s` for one, connecting included."""
+async def open_reports(database_url: str, wait_s: float = CONNECTION_WAIT_S) -> Reports:
+    """Connects on first use. A caller waits at most `wait_s` for a connection, the connecting
+    included."""
     pool = await asyncpg.create_pool(
         driver_url(database_url),
         min_size=0,
-        max_size=CONNECTIONS_MAX,
+        max_size=REPORT_CONNECTIONS_MAX,
         server_settings={
             "application_name": "butie reports",
             "timezone": "UTC",
-            "statement_timeout": f"{STATEMENT_S}s",
-            "idle_in_transaction_session_timeout": f"{STATEMENT_S}s",
-            "client_connection_check_interval": f"{LEFT_S}s",
+            "statement_timeout": f"{REPORT_STATEMENT_S}s",
+            "idle_in_transaction_session_timeout": f"{REPORT_STATEMENT_S}s",
+            "client_connection_check_interval": f"{CLIENT_CHECK_S}s",
         },
     )
-    return Reports(pool, turn_s)
+    return Reports(pool, wait_s)

@@ -1,7 +1,7 @@
-"""The service's own role in PostgreSQL: what it may do to each table, and no more.
+"""The privileges of the service's own role in PostgreSQL.
 
-The schema belongs to the role that migrates. So the service's password does not allow anybody to
-rewrite the books: no update of an entry, no drop, no disabled trigger.
+The schema belongs to the role that migrates. So no one can rewrite the books with the service's
+password: it allows no update of an entry, no drop, no disabled trigger.
 """
 
 import sqlalchemy as sa
@@ -13,8 +13,8 @@ from service.db.engine import connect, make_engine
 # Some sixty statements on the catalogue, which no till waits for.
 GRANT_S = 30
 
-# Rows of these are written once. Triggers refuse changes too; their owner could disable them, this
-# role cannot.
+# Rows of these are written once. Triggers refuse changes as well. The owner could disable the
+# triggers; this role cannot.
 APPEND_ONLY = frozenset(
     {
         "adjustment",
@@ -32,8 +32,8 @@ APPEND_ONLY = frozenset(
         "voided_settlement",
     }
 )
-# A serial is free again when its line is refunded, entries when their draft is voided (a trigger
-# checks that it was a draft). Old readings of the pools are thinned out.
+# A refund frees the serials of its lines. Voiding a draft frees its entries; a trigger checks that
+# it was a draft. Old readings of the pools are thinned out.
 MAY_DELETE = frozenset({"pool_reading", "serial_claimed", "settled_entry", "settlement"})
 READ_ONLY = frozenset({"alembic_version"})
 

@@ -1,7 +1,7 @@
-"""What the metrics say of the ledger: read anew at each scrape, whichever worker is asked.
+"""Metrics of the ledger, read from it at each scrape.
 
-So there is one source: nothing is summed over workers, and nothing is forgotten at a restart.
-With the ledger away these figures are missing, and `butie_ledger_up` is 0.
+So any worker can answer, nothing is summed over workers, and a restart loses nothing. While the
+ledger is away these metrics are missing, and `butie_ledger_up` is 0.
 """
 
 import asyncio
@@ -21,10 +21,10 @@ from service.core.calendar import business_day, start_of_day
 from service.db.engine import LedgerAway, driver
 from service.pools.budgets import Budget, read_budgets
 
-# A scraper waits 10 s; a reading takes some milliseconds.
-READ_S = 3.0
-# Who asks again so soon gets the same: a scraper gone wild costs the ledger nothing.
-FRESH_S = 0.5
+# A scraper waits 10 s. A reading takes milliseconds.
+LEDGER_READ_S = 3.0
+# A scrape within this time gets the same answer, so that many scrapers cost the ledger nothing.
+SCRAPE_FRESH_S = 0.5
 TOWNS_MAX = 50
 OTHERS = "others"
 NO_TOWN = "none"
@@ -55,8 +55,8 @@ Samples = Mapping[Any, float]
 
 class Figures:
     """Reads the figures of one jurisdiction. `sum_up` brings the journal's sums up to date and
-    says how many entries they lack; `uninvoiced` reads (claims, fen) by age, or None while
-    that is not known."""
+    returns how many entries they still lack. `uninvoiced` reads (claims, fen) by age; None while
+    they are not known."""
 
     def __init__(
         self,
@@ -74,12 +74,12 @@ class Figures:
         self._uninvoiced = uninvoiced
         self._reading = asyncio.Lock()
         self._read: list[Metric] = []
-        self._read_at = -FRESH_S
+        self._read_at = -SCRAPE_FRESH_S
 
     async def families(self) -> list[Metric]:
         """Every metric that is computed at a scrape; those of the ledger if it answers."""
         async with self._reading:
-            if time.monotonic() - self._read_at >= FRESH_S:
+            if time.monotonic() - self._read_at >= SCRAPE_FRESH_S:
                 self._read = [*_targets(), *_clock(self._clock.now()), *await self._of_ledger()]
                 self._read_at = time.monotonic()
             return self._read
@@ -87,7 +87,7 @@ class Figures:
     async def _of_ledger(self) -> list[Metric]:
         today = business_day(self._clock.now())
         try:
-            async with driver(self._engine, within_s=READ_S) as connection:
+            async with driver(self._engine, within_s=LEDGER_READ_S) as connection:
                 families = await self._ask(connection, today)
             uninvoiced = await self._uninvoiced()
         except LedgerAway:
@@ -155,7 +155,7 @@ def _pools(budgets: Iterable[Budget]) -> Samples:
 def _days(
     budgets: Iterable[Budget], days: Mapping[str, date], rows: Iterable[asyncpg.Record]
 ) -> Samples:
-    """A day on which nothing was booked says so."""
+    """A day without a booking is 0, not missing."""
     booked = {tuple(row)[:3]: row[3] for row in rows}
     return {
         (name, kind, budget.pool): booked.get((day, kind, budget.pool), 0)
@@ -166,7 +166,7 @@ def _days(
 
 
 def _towns(rows: Iterable[asyncpg.Record]) -> Samples:
-    """The largest come first."""
+    """`rows` come largest first. After TOWNS_MAX towns the rest are summed as OTHERS."""
     samples: dict[tuple[str, ...], float] = {}
     shown: set[str] = set()
     for town, kind, fen in rows:

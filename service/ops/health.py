@@ -1,4 +1,4 @@
-"""Whether this process can serve, and what is wrong if it cannot."""
+"""Checks whether this process can serve, and says what is wrong if it cannot."""
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine

@@ -1,6 +1,6 @@
 """The container's health check: `python -m service.ops.probe`.
 
-It runs every few seconds, so it imports nothing else and reads one variable.
+It runs every few seconds, so it imports nothing of the service and reads one variable.
 """
 
 import http.client
@@ -8,12 +8,12 @@ import json
 import os
 import sys
 
-TIMEOUT_S = 3
+PROBE_TIMEOUT_S = 3
 
 
 def probe(port: int) -> str:
     """The faults that the service on this machine reports; empty when it is ready."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PROBE_TIMEOUT_S)
     try:
         connection.request("GET", "/readyz")
         answer = connection.getresponse()

@@ -1,7 +1,7 @@
 """Callers and stores: read from the ledger, cached for REMEMBER_S.
 
-Every worker notices within REMEMBER_S what is suspended or revoked. Lookups go by the key's
-SHA-256, so the time of a comparison tells nothing about a key.
+Every worker notices a suspension or a revoked key within REMEMBER_S. Lookups are by the key's
+SHA-256, so the time of a comparison reveals nothing about a key.
 """
 
 import asyncio
@@ -22,11 +22,12 @@ from service.retailers.last_used import LastUsed
 
 REMEMBER_S = 2.0
 
-# Unknown keys and stores included: a till with a wrong key must not reach the database each time.
-ENTRIES_MAX = 50_000
+# Unknown keys and stores are cached as well: a till with a wrong key must not reach the database
+# with each request.
+REMEMBERED_MAX = 50_000
 
-Name = TypeVar("Name")
-Entry = TypeVar("Entry")
+_Name = TypeVar("_Name")
+_Entry = TypeVar("_Entry")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class Caller:
 
 
 @dataclass(frozen=True, slots=True)
-class Store:
+class EnrolledStore:
     store_id: str
     retailer_id: str
     state: str
@@ -57,7 +58,7 @@ class Directory:
         self._clock = clock
         self.last_used = last_used
         self._callers = _Memory[bytes, Caller](self._read_caller)
-        self._stores = _Memory[str, Store](self._read_store)
+        self._stores = _Memory[str, EnrolledStore](self._read_store)
 
     async def caller(self, secret: str) -> Caller | None:
         """The caller whose key this is; None when it is unknown, expired or revoked."""
@@ -66,7 +67,7 @@ class Directory:
             self.last_used.note(caller.key_id, self._clock.now())
         return caller
 
-    async def store(self, store_id: str) -> Store | None:
+    async def store(self, store_id: str) -> EnrolledStore | None:
         return await self._stores.get(store_id)
 
     async def _read_caller(self, secret_sha256: bytes) -> Caller | None:
@@ -83,13 +84,13 @@ class Directory:
             row = (await connection.execute(query)).one_or_none()
         return row and Caller(row.key_id, row.retailer_id, row.state, frozenset(row.scopes))
 
-    async def _read_store(self, store_id: str) -> Store | None:
+    async def _read_store(self, store_id: str) -> EnrolledStore | None:
         query = sa.select(store.c.store_id, store.c.retailer_id, store.c.state).where(
             store.c.jurisdiction == self._jurisdiction, store.c.store_id == store_id
         )
         async with connect(self._engine) as connection:
             row = (await connection.execute(query)).one_or_none()
-        return row and Store(row.store_id, row.retailer_id, row.state)
+        return row and EnrolledStore(row.store_id, row.retailer_id, row.state)
 
 
 def _still_valid(now: datetime) -> sa.ColumnElement[bool]:
@@ -99,18 +100,18 @@ def _still_valid(now: datetime) -> sa.ColumnElement[bool]:
     )
 
 
-class _Memory(Generic[Name, Entry]):
+class _Memory(Generic[_Name, _Entry]):
     """A cache for REMEMBER_S, of misses too. Concurrent callers share one read."""
 
-    def __init__(self, read: Callable[[Name], Awaitable[Entry | None]]) -> None:
+    def __init__(self, read: Callable[[_Name], Awaitable[_Entry | None]]) -> None:
         self._read = read
-        self._entries: dict[Name, tuple[float, asyncio.Future[Entry | None]]] = {}
+        self._entries: dict[_Name, tuple[float, asyncio.Future[_Entry | None]]] = {}
 
-    async def get(self, name: Name) -> Entry | None:
+    async def get(self, name: _Name) -> _Entry | None:
         entry = self._entries.get(name)
         if entry is not None and entry[0] > time.monotonic():
             return entry[1].result() if entry[1].done() else await asyncio.shield(entry[1])
-        if len(self._entries) >= ENTRIES_MAX:
+        if len(self._entries) >= REMEMBERED_MAX:
             self._entries.clear()  # unknown names filled it; the others are read again at once
         reading = asyncio.ensure_future(self._read(name))
         self._entries[name] = (time.monotonic() + REMEMBER_S, reading)

@@ -1,5 +1,5 @@
-"""Enrolling retailers and their stores, and suspending them. Each in the caller's transaction,
-and on record."""
+"""Enrols and suspends retailers and their stores. Each act is in the caller's transaction, with its
+record."""
 
 import re
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ ID_WORDS = "1 to 32 letters, digits, - or _"
 
 
 class NotEnrolled(Exception):
-    """What was asked cannot be done; the text says why, `code` is the API's word for it."""
+    """The act is not possible. The text says why; `code` is the problem's code in the API."""
 
     def __init__(self, code: str, text: str) -> None:
         super().__init__(text)
@@ -97,7 +97,8 @@ async def add_stores(context: ActContext, retailer_id: str, stores: Sequence[New
 async def set_state(
     context: ActContext, kind: EnrolledKind, subject_id: str, state: EnrolledState, reason: str
 ) -> bool:
-    """Suspend or resume; repeats change nothing. False when there is no such one."""
+    """Suspend or resume a retailer or a store. A repeat changes nothing. Returns False when there
+    is no such retailer or store."""
     table, key = (retailer, "retailer_id") if kind == "retailer" else (store, "store_id")
     this = sa.and_(table.c.jurisdiction == context.jurisdiction, table.c[key] == subject_id)
     before = await context.connection.scalar(sa.select(table.c.state).where(this).with_for_update())
@@ -127,7 +128,8 @@ async def taken_store_ids(context: ActContext, store_ids: Sequence[str]) -> set[
 def page(
     table: sa.Table, key: sa.Column[Any], jurisdiction: str, after: str | None, limit: int
 ) -> sa.Select[Any]:
-    """A page of a table by its key, beginning after one."""
+    """At most `limit` rows of the jurisdiction, in the order of `key`; only those after `after`, if
+    it is given."""
     query = sa.select(table).where(table.c.jurisdiction == jurisdiction)
     if after is not None:
         query = query.where(key > after)

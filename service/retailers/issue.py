@@ -1,4 +1,4 @@
-"""Issue, rotate (with an overlap) and revoke keys, in the caller's transaction and on record."""
+"""Makes, rotates and revokes keys. Each act is in the caller's transaction, with its record."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,8 +15,8 @@ from service.retailers.keys import ROLES, NewKey, new_key
 async def create_key(
     context: ActContext, *, role: str, retailer_id: str | None, label: str
 ) -> NewKey:
-    """Make a key of this role. Its secret is in the answer, and nowhere else. Raises NotEnrolled
-    for a retailer that is not there, or a role that has none."""
+    """Make a key of this role. Only the returned key has its secret. Raises NotEnrolled for an
+    unknown retailer, or when the role and the retailer do not fit."""
     if (role == "pos") != (retailer_id is not None):
         raise NotEnrolled(
             "role_and_retailer", "A pos key belongs to a retailer, the others to none."
@@ -25,8 +25,8 @@ async def create_key(
 
 
 async def rotate_key(context: ActContext, key_id: str, overlap: timedelta) -> NewKey | None:
-    """A new key in the place of this one, which stays good for `overlap`. None when there is no
-    such key. Raises NotEnrolled when it is not good any more."""
+    """Make a new key with the same scopes; the old one stays valid for `overlap`. None when there is
+    no such key. Raises NotEnrolled when the old one has ended."""
     old = await _locked(context, key_id)
     if old is None:
         return None

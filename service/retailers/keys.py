@@ -10,7 +10,7 @@ from typing import Literal
 
 Scope = Literal["claims", "budgets:read", "finance", "admin"]
 
-# What each role's key may do. The authorities' keys belong to no retailer.
+# The scopes of each role's key. The authorities' keys belong to no retailer.
 ROLES: dict[str, tuple[Scope, ...]] = {
     "pos": ("claims",),
     "finance": ("finance", "budgets:read"),
@@ -21,7 +21,7 @@ ROLES: dict[str, tuple[Scope, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class NewKey:
-    """A key that was just made. The secret exists here and with its owner, nowhere else."""
+    """A key that was just made. Only this object and the key's owner have the secret."""
 
     key_id: str
     secret: str

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from service.background import Loop
 from service.db.engine import LedgerAway, connect
 
-EVERY_S = 10.0
+WRITE_EVERY_S = 10.0
 
 _WRITE = sa.text("""
 UPDATE api_key AS k SET last_used_at = u.at
@@ -22,7 +22,7 @@ log = structlog.get_logger()
 
 
 class LastUsed:
-    """One in each worker. A fault here never touches a request."""
+    """One in each worker. A fault here never affects a request."""
 
     def __init__(self, engine: AsyncEngine, jurisdiction: str) -> None:
         self._engine = engine
@@ -33,7 +33,7 @@ class LastUsed:
         self._used[key_id] = now
 
     def loop(self) -> Loop:
-        return Loop("last_used", EVERY_S, self.write)
+        return Loop("last_used", WRITE_EVERY_S, self.write)
 
     async def write(self) -> None:
         """Write what was noted; what cannot be written now is kept for the next time."""

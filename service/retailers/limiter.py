@@ -17,11 +17,11 @@ from redis.exceptions import RedisError
 from service import metrics
 from service.batcher import MicroBatcher
 
-TIMEOUT_S = 0.25
-# How long a Redis that has just failed is not asked again, so that no request waits for it twice.
+TAKE_TIMEOUT_S = 0.25
+# After a failure Redis is not asked for this long, so that requests do not wait for it again.
 SHUNNED_S = 1.0
-BATCH_MAX = 512
-QUEUE_MAX = 8192
+TAKES_PER_CALL_MAX = 512
+TAKES_QUEUED_MAX = 8192
 
 _TAKE = (Path(__file__).parent / "take.lua").read_text()
 
@@ -47,13 +47,13 @@ class Limiter:
         self._shunned_until = 0.0
         self._client = redis.from_url(
             redis_url,
-            socket_timeout=TIMEOUT_S,
-            socket_connect_timeout=TIMEOUT_S,
+            socket_timeout=TAKE_TIMEOUT_S,
+            socket_connect_timeout=TAKE_TIMEOUT_S,
             retry=Retry(NoBackoff(), 0),
         )
         self._take = self._client.register_script(_TAKE)
         self._calls = MicroBatcher[str, tuple[bool, int] | None](
-            self._ask, batch_max=BATCH_MAX, queue_max=QUEUE_MAX
+            self._ask, batch_max=TAKES_PER_CALL_MAX, queue_max=TAKES_QUEUED_MAX
         )
 
     async def close(self) -> None:

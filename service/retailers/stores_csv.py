@@ -1,5 +1,5 @@
-"""A retailer's stores as a CSV file: `store_id,name,town`, one a line. All of it is checked before
-anything is enrolled."""
+"""Reads a retailer's stores from a CSV file: `store_id,name,town`, a store per line. The whole file
+is checked before any store is enrolled."""
 
 import csv
 import re
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from service.retailers.enrol import GOOD_ID, ID_WORDS, NewStore
 
-COLUMNS = ["store_id", "name", "town"]
+STORE_COLUMNS = ["store_id", "name", "town"]
 PRINTABLE = re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,120}")
 
 
@@ -33,7 +33,7 @@ def read_stores(path: Path) -> tuple[list[tuple[int, NewStore]], list[BadStoreRo
     for line, row in _rows(path):
         why = _fault(row)
         if not why and row[0] in first_line:
-            why = f"store_id {row[0]} stands on line {first_line[row[0]]} already"
+            why = f"store_id {row[0]} is on line {first_line[row[0]]} already"
         if why:
             bad.append(BadStoreRow(line, why))
             continue
@@ -54,8 +54,8 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     reader = csv.reader(text.splitlines(keepends=True), strict=True)
     try:
         header = next(reader, [])
-        if [name.strip() for name in header] != COLUMNS:
-            raise UnreadableFile(f"{path} must begin with the line {','.join(COLUMNS)}.")
+        if [name.strip() for name in header] != STORE_COLUMNS:
+            raise UnreadableFile(f"{path} must begin with the line {','.join(STORE_COLUMNS)}.")
         for row in reader:
             if row:
                 yield reader.line_num, [field.strip() for field in row]
@@ -64,8 +64,9 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def _fault(row: list[str]) -> str:
-    if len(row) != len(COLUMNS):
-        return f"has {len(row)} fields and should have {len(COLUMNS)}: {', '.join(COLUMNS)}"
+    if len(row) != len(STORE_COLUMNS):
+        columns = ", ".join(STORE_COLUMNS)
+        return f"has {len(row)} fields and should have {len(STORE_COLUMNS)}: {columns}"
     store_id, name, town = row
     if not GOOD_ID.fullmatch(store_id):
         return f"store_id must be {ID_WORDS}"

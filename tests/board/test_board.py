@@ -10,9 +10,9 @@ import httpx
 import pytest
 
 from service.board import chart, form
-from service.board.facts import BoardFacts, PoolFacts
+from service.board.figures import BoardFigures, PoolFigures
 from service.board.page import render
-from service.board.words import OUTLOOKS, WORDS
+from service.board.words import BOARD_WORDS, OUTLOOKS
 from service.core.calendar import SHANGHAI
 from service.core.forecast import Forecast, Outlook
 from service.core.sentences import Sentence
@@ -24,11 +24,11 @@ AT = datetime(2025, 6, 18, 15, 42, tzinfo=SHANGHAI)
 TODAY = AT.date()
 
 
-def pool(outlook: Outlook = "runs_out", **facts: Any) -> PoolFacts:
+def pool(outlook: Outlook = "runs_out", **figures: Any) -> PoolFigures:
     days = (
         (TODAY + timedelta(3), TODAY + timedelta(5), None) if outlook == "runs_out" else (None,) * 3
     )
-    return PoolFacts(
+    return PoolFigures(
         **{
             "pool": "cars",
             "name": Sentence("汽车", "Cars <b>"),
@@ -40,13 +40,13 @@ def pool(outlook: Outlook = "runs_out", **facts: Any) -> PoolFacts:
             "next_fen": 0,
             "ends_on": date(2025, 12, 31),
             "forecast": Forecast(outlook, *days, 5, 9),
-            **facts,
+            **figures,
         }
     )
 
 
-def page(*pools: PoolFacts, language: Any = "zh", view: Any = "full", stale: bool = False) -> str:
-    facts = BoardFacts(
+def page(*pools: PoolFigures, language: Any = "zh", view: Any = "full", stale: bool = False) -> str:
+    figures = BoardFigures(
         at=AT,
         policy=Sentence("政策", "A policy"),
         pools=pools,
@@ -55,7 +55,7 @@ def page(*pools: PoolFacts, language: Any = "zh", view: Any = "full", stale: boo
         claims_per_minute=7,
         sandbox=False,
     )
-    return render(facts, view=view, section="page", language=language, stale=stale).decode()
+    return render(figures, view=view, section="page", language=language, stale=stale).decode()
 
 
 def text(html: str) -> str:
@@ -87,7 +87,7 @@ def test_every_outlook_has_its_words_in_both_languages(
     outlook: Outlook, language: Any, view: Any
 ) -> None:
     html = page(pool(outlook), language=language, view=view)
-    assert f'<html lang="{WORDS["lang"].in_language(language)}">' in html
+    assert f'<html lang="{BOARD_WORDS["lang"].in_language(language)}">' in html
     if view == "full":
         sentence = OUTLOOKS.get(outlook, Sentence("6月23日", "23 Jun"))
         assert sentence.in_language(language) in text(html)
@@ -259,7 +259,7 @@ async def test_without_a_ledger_the_page_shows_the_last_figures_and_says_so(
     watch = watch_of(app)
     await watch.run_once()
     bureau = basic(house.keys["bureau"])
-    assert WORDS["stale"].zh[:6] not in (await visit(app, **bureau)).text
+    assert BOARD_WORDS["stale"].zh[:6] not in (await visit(app, **bureau)).text
 
     async def away(*_: Any) -> Any:
         raise LedgerAway("cut")
@@ -269,7 +269,7 @@ async def test_without_a_ledger_the_page_shows_the_last_figures_and_says_so(
     monkeypatch.setattr(app.state.service.callers.directory, "caller", away)
     answer = await visit(app, **bureau)
     assert answer.status_code == 200
-    assert WORDS["stale"].zh[:6] in answer.text and "2,000.00 万元" in answer.text
+    assert BOARD_WORDS["stale"].zh[:6] in answer.text and "2,000.00 万元" in answer.text
     assert (await visit(app, **basic("butie_stranger"))).status_code == 503
     monkeypatch.setattr(watch, "last", None)
-    assert WORDS["nothing"].zh in (await visit(app, **bureau)).text
+    assert BOARD_WORDS["nothing"].zh in (await visit(app, **bureau)).text

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from service.board.form import day, money
-from service.board.words import WORDS
+from service.board.words import BOARD_WORDS
 from tests.browser.conftest import Site, wait_for
 from tests.browser.seed import TODAY
 from tests.serve.sandbox import family, paste
@@ -127,7 +127,7 @@ def test_a_lost_connection_is_said_once_and_taken_back(visit: Any) -> None:
         page = window.go()
         assert page.locator("#notice").get_attribute("aria-live") == "polite"
         window.context.set_offline(True)
-        said = WORDS["lost"].zh
+        said = BOARD_WORDS["lost"].zh
         wait_for(lambda: notice(page) == said)
         assert page.locator("tbody tr").count() == 6
         window.context.set_offline(False)
@@ -143,7 +143,7 @@ def test_with_postgres_stopped_the_last_figures_stay_and_it_says_so(site: Site, 
         for process in engine:
             process.suspend()
         try:
-            said = WORDS["stale"].zh.partition("{")[0]
+            said = BOARD_WORDS["stale"].zh.partition("{")[0]
             wait_for(lambda: notice(page).startswith(said))
             assert number(page, "#sum-left") == left_fen
         finally:

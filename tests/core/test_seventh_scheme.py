@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from service import sandbox
+from service.audit.invariant import Finding
 from service.audit.run import audit
 from service.core.policy import PolicyBook
 from service.core.policy_file import parse_book
@@ -84,5 +85,10 @@ async def _facts(house: House) -> list[str]:
 async def _breaches(house: House) -> list[str]:
     book = house.service.book
     async with driver(house.service.engine) as connection:
-        verdicts = [one async for one in audit(connection, book.jurisdiction, book, None)]
-    return [one.name for one in verdicts if one.finding and one.finding.breaches]
+        results = [result async for result in audit(connection, book.jurisdiction, book, None)]
+    findings = {result.name: result.finding for result in results}
+    return [
+        name
+        for name, finding in findings.items()
+        if isinstance(finding, Finding) and finding.breaches
+    ]

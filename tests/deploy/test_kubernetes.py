@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 import yaml
 
+from service.claims.bundle import CLAIM_CONNECTIONS_MAX
 from service.config import Settings
-from service.db.reports import CONNECTIONS_MAX as REPORTS
+from service.db.reports import REPORT_CONNECTIONS_MAX
 from service.server.run import DRAIN_S
-from service.wiring import CLAIM_CONNECTIONS, CLOSE_S
+from service.wiring import CLOSE_S
 from tests.deploy.conftest import DEPLOY, ROOT, tool
 
 pytestmark = pytest.mark.long
@@ -173,7 +174,7 @@ def test_the_service_selects_the_pods_and_so_do_monitor_budget_and_policy(
 
 def test_all_pods_together_find_room_in_postgresql(objects: list[Any]) -> None:
     """A pod's pools: 10 for the API, the claims' own, the reports'; and a roll-out's one more."""
-    each = 10 + CLAIM_CONNECTIONS + REPORTS
+    each = 10 + CLAIM_CONNECTIONS_MAX + REPORT_CONNECTIONS_MAX
     most = only(objects, "HorizontalPodAutoscaler")["spec"]["maxReplicas"] + 1
     text = (DEPLOY / "kubernetes/base/autoscaler.yaml").read_text()
     told = re.search(r"up to (\d+) connections", text)

@@ -30,12 +30,12 @@ import asyncpg
 import httpx
 import psutil
 
+from service.claims.bundle import CLAIM_CONNECTIONS_MAX
 from service.db.acts import ActContext
 from service.db.engine import connect, make_engine, migrate
 from service.pools.budgets import Allocation, allocate
 from service.retailers.enrol import NewStore, add_retailer, add_stores
 from service.retailers.issue import create_key
-from service.wiring import CLAIM_CONNECTIONS
 from tests.builders import item_json, uscc
 from tests.faults.books import Books, read_books
 from tests.faults.checker import breaches, count_lost, drift
@@ -231,7 +231,7 @@ class Storm:
         return asyncio.run(count())
 
     def connections_max(self) -> int:
-        return WORKERS * (CLAIM_CONNECTIONS + ENGINE_CONNECTIONS)
+        return WORKERS * (CLAIM_CONNECTIONS_MAX + ENGINE_CONNECTIONS)
 
     def _stop_service(self) -> None:
         if self.service.poll() is not None:

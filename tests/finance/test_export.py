@@ -24,7 +24,7 @@ from typer.testing import CliRunner
 
 from service.api.routes.exports import ExportAnswer, unless_left
 from service.cli import app
-from service.db.reports import CONNECTIONS_MAX
+from service.db.reports import REPORT_CONNECTIONS_MAX
 from service.finance.journal import export
 from service.finance.journal.columns import EXPORT_COLUMNS, FUNDING_COLUMNS, described
 from service.finance.journal.download import Download, NotAsAnnounced
@@ -438,7 +438,7 @@ async def test_a_client_that_leaves_frees_its_connection_at_once(house: House) -
         await asyncio.sleep(3600)
         return {}
 
-    for _ in range(CONNECTIONS_MAX + 1):
+    for _ in range(REPORT_CONNECTIONS_MAX + 1):
         download = Download(
             house.service.finance.books, Selection(PLACE, TODAY, TODAY), Layout("ndjson")
         )
@@ -465,7 +465,7 @@ async def test_a_client_that_leaves_its_totals_frees_the_connection(house: House
         await waiting.wait()
         return {"type": "http.disconnect"}
 
-    for _ in range(CONNECTIONS_MAX + 1):
+    for _ in range(REPORT_CONNECTIONS_MAX + 1):
         waiting.clear()
         with pytest.raises(ClientDisconnect):
             await unless_left(Request({"type": "http"}, leave), read())  # type: ignore[arg-type]
@@ -484,7 +484,7 @@ async def _busy(house: House) -> int:
 
 async def test_too_many_exports_at_once_are_asked_to_come_again(house: House) -> None:
     downloads = []
-    for _ in range(CONNECTIONS_MAX):
+    for _ in range(REPORT_CONNECTIONS_MAX):
         download = Download(
             house.service.finance.books, Selection(PLACE, TODAY, TODAY), Layout("csv")
         )

@@ -13,7 +13,7 @@ from fastapi.responses import HTMLResponse, Response
 from service.api.auth import Refusal, ServiceOf, check_key
 from service.api.problems import documented, language_of, problem
 from service.board.page import BoardView, Section, asset, assets_version, render
-from service.board.view import board_facts
+from service.board.view import figures_of
 from service.core.sentences import Language
 from service.db.engine import LedgerAway
 from service.pools.watch import BudgetView
@@ -148,12 +148,10 @@ async def _answer(
     budgets, stale = await service.pools.watch.newest()
     known = pages.rendered.get((view, section, language))
     if known is None or known[0] is not budgets or known[1] != stale:
-        facts = (
-            board_facts(budgets, service.book, sandbox=service.settings.sandbox)
-            if budgets
-            else None
+        figures = (
+            figures_of(budgets, service.book, sandbox=service.settings.sandbox) if budgets else None
         )
-        body = render(facts, view=view, section=section, language=language, stale=stale)
+        body = render(figures, view=view, section=section, language=language, stale=stale)
         known = budgets, stale, body
         pages.rendered[view, section, language] = known
     headers = {"Content-Security-Policy": CONTENT_POLICY, "Vary": "Accept-Language"}

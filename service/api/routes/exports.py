@@ -20,7 +20,7 @@ from service.db.reports import ReportsBusy
 from service.finance.journal.columns import described
 from service.finance.journal.download import Compression, Download
 from service.finance.journal.export import Format, Layout
-from service.finance.journal.selection import BookersHang, EntryKind, Selection
+from service.finance.journal.selection import ENTRY_NO_MAX, BookersHang, EntryKind, Selection
 from service.finance.journal.snapshot import StandbyBehind
 from service.finance.journal.totals import Totals, read_totals
 
@@ -44,9 +44,8 @@ MEDIA_TYPES: dict[Format, str] = {
     "parquet": "application/vnd.apache.parquet",
     "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
 }
-BIGINT_MAX = 2**63 - 1
 
-EntryNo = Annotated[int, Field(ge=0, le=BIGINT_MAX)]
+EntryNo = Annotated[int, Field(ge=0, le=ENTRY_NO_MAX)]
 
 
 class Filters(Entries):

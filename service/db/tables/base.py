@@ -1,4 +1,4 @@
-"""What the tables are made of."""
+"""Column types and column makers of the tables."""
 
 from typing import Any
 
@@ -6,8 +6,8 @@ import sqlalchemy as sa
 
 metadata = sa.MetaData()
 
-Instant = sa.DateTime(timezone=True)
-Fen = sa.BigInteger
+InstantType = sa.DateTime(timezone=True)
+FenType = sa.BigInteger
 
 
 def column(name: str, kind: Any, **options: Any) -> sa.Column[Any]:

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import BYTEA, UUID
 
-from service.db.tables.base import Fen, Instant, column, key, metadata
+from service.db.tables.base import FenType, InstantType, column, key, metadata
 
 journal = sa.Table(
     "journal",
@@ -12,9 +12,9 @@ journal = sa.Table(
     sa.Column("entry_no", sa.BigInteger, sa.Identity(always=True), primary_key=True),
     column("kind", sa.Text),
     column("booked_on", sa.Date),
-    column("booked_at", Instant),
+    column("booked_at", InstantType),
     column("pool", sa.Text),
-    column("amount_fen", Fen),
+    column("amount_fen", FenType),
     sa.Column("retailer_id", sa.Text),
     sa.Column("store_id", sa.Text),
     sa.Column("claim_id", UUID(as_uuid=True)),
@@ -40,7 +40,8 @@ journal = sa.Table(
     ),
 )
 
-# What each policy says of who bears the subsidy, as it was when first met.
+# The shares of a subsidy that each level of government bears, as the policy had them when it was
+# first used.
 policy_funding = sa.Table(
     "policy_funding",
     metadata,
@@ -54,32 +55,32 @@ journal_day = sa.Table(
     metadata,
     key("jurisdiction"),
     key("day", sa.Date()),
-    column("closed_at", Instant),
+    column("closed_at", InstantType),
     column("entries", sa.BigInteger),
-    column("sum_fen", Fen),
+    column("sum_fen", FenType),
     column("previous_digest", BYTEA),
     column("digest", BYTEA),
 )
 
-# Derived from the journal, as each day closed and as five minutes passed, so that a forecast need
-# not read it. `pool_day` fills itself anew when it is emptied.
+# Derived from the journal, so that a forecast need not read it: a row per closed day, and a reading
+# every five minutes. If `pool_day` is emptied it is filled again.
 pool_day = sa.Table(
     "pool_day",
     metadata,
     key("jurisdiction"),
     key("pool"),
     key("day", sa.Date()),
-    column("allocated_fen", Fen),
-    column("confirmed_fen", Fen),
+    column("allocated_fen", FenType),
+    column("confirmed_fen", FenType),
 )
 
 pool_reading = sa.Table(
     "pool_reading",
     metadata,
     key("jurisdiction"),
-    key("at", Instant),
+    key("at", InstantType),
     key("pool"),
-    column("confirmed_fen", Fen),
+    column("confirmed_fen", FenType),
 )
 
 journal_seal = sa.Table(
@@ -103,7 +104,7 @@ journal_sum_day = sa.Table(
     key("pool"),
     key("category"),  # empty: an allocation
     column("entries", sa.BigInteger),
-    column("amount_fen", Fen),
+    column("amount_fen", FenType),
 )
 
 journal_sum_store = sa.Table(
@@ -114,7 +115,7 @@ journal_sum_store = sa.Table(
     key("kind"),
     key("pool"),
     column("entries", sa.BigInteger),
-    column("amount_fen", Fen),
+    column("amount_fen", FenType),
 )
 
 journal_sum_mark = sa.Table(

@@ -3,24 +3,24 @@
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import UUID
 
-from service.db.tables.base import Fen, Instant, column, key, metadata
+from service.db.tables.base import FenType, InstantType, column, key, metadata
 
 pool = sa.Table(
     "pool",
     metadata,
     key("jurisdiction"),
     key("pool"),
-    column("allocated_fen", Fen),
-    column("confirmed_fen", Fen),
-    column("reserved_fen", Fen),
-    sa.Column("spent_fen", Fen, sa.Computed("confirmed_fen + reserved_fen", persisted=True)),
+    column("allocated_fen", FenType),
+    column("confirmed_fen", FenType),
+    column("reserved_fen", FenType),
+    sa.Column("spent_fen", FenType, sa.Computed("confirmed_fen + reserved_fen", persisted=True)),
     column("version", sa.BigInteger),  # grows with every change: the newer view wins
     # Commits of claims that the gate was not asked about: it may not know their keys.
     column("bypasses", sa.BigInteger, server_default=sa.text("0")),
-    # Set aside for its parts so far: theirs to spend, and not this row's.
-    column("escrow_fen", Fen, server_default=sa.text("0")),
+    # Set aside for the slices so far. Only they can spend it, not this row.
+    column("escrow_fen", FenType, server_default=sa.text("0")),
     sa.CheckConstraint("escrow_fen >= 0", name="pool_escrow_not_negative"),
-    # What a part has spent comes back here, so each of these alone may fall below zero.
+    # Refunds of what a slice spent come back here, so each of these sums may fall below zero.
     sa.CheckConstraint("confirmed_fen + escrow_fen >= 0", name="pool_confirmed_not_negative"),
     sa.CheckConstraint("reserved_fen + escrow_fen >= 0", name="pool_reserved_not_negative"),
     sa.CheckConstraint("spent_fen + escrow_fen <= allocated_fen", name="pool_not_overspent"),
@@ -34,10 +34,10 @@ pool_part = sa.Table(
     key("jurisdiction"),
     key("pool"),
     key("part", sa.SmallInteger),
-    column("escrow_fen", Fen, server_default=sa.text("0")),  # set aside so far, spent or not
-    column("confirmed_fen", Fen, server_default=sa.text("0")),
-    column("reserved_fen", Fen, server_default=sa.text("0")),
-    sa.Column("spent_fen", Fen, sa.Computed("confirmed_fen + reserved_fen", persisted=True)),
+    column("escrow_fen", FenType, server_default=sa.text("0")),  # set aside so far, spent or not
+    column("confirmed_fen", FenType, server_default=sa.text("0")),
+    column("reserved_fen", FenType, server_default=sa.text("0")),
+    sa.Column("spent_fen", FenType, sa.Computed("confirmed_fen + reserved_fen", persisted=True)),
     column("version", sa.BigInteger, server_default=sa.text("0")),
     column("bypasses", sa.BigInteger, server_default=sa.text("0")),
     sa.ForeignKeyConstraint(["jurisdiction", "pool"], ["pool.jurisdiction", "pool.pool"]),
@@ -53,11 +53,11 @@ adjustment = sa.Table(
     key("jurisdiction"),
     key("idempotency_key"),
     column("pool", sa.Text),
-    column("delta_fen", Fen),
+    column("delta_fen", FenType),
     column("reason", sa.Text),
     column("document_no", sa.Text),
-    column("allocated_fen", Fen),  # after it
-    column("made_at", Instant),
+    column("allocated_fen", FenType),  # after it
+    column("made_at", InstantType),
 )
 
 tranche = sa.Table(
@@ -66,12 +66,12 @@ tranche = sa.Table(
     key("jurisdiction"),
     key("tranche_id", UUID(as_uuid=True)),
     column("pool", sa.Text),
-    column("opens_at", Instant),
-    column("amount_fen", Fen),
+    column("opens_at", InstantType),
+    column("amount_fen", FenType),
     column("document_no", sa.Text),
     column("state", sa.Text),
-    column("planned_at", Instant),
-    sa.Column("ended_at", Instant),  # opened or withdrawn
+    column("planned_at", InstantType),
+    sa.Column("ended_at", InstantType),  # opened or withdrawn
     sa.CheckConstraint("amount_fen > 0", name="tranche_amount_positive"),
     sa.CheckConstraint("state in ('planned', 'opened', 'withdrawn')", name="tranche_state_known"),
     sa.Index(

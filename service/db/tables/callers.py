@@ -1,9 +1,9 @@
-"""Who may call: retailers, their stores, keys; and what was done to them."""
+"""Retailers, their stores and keys, and the record of what was done to them."""
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, BYTEA, JSONB
 
-from service.db.tables.base import Instant, column, key, metadata
+from service.db.tables.base import InstantType, column, key, metadata
 
 retailer = sa.Table(
     "retailer",
@@ -13,7 +13,7 @@ retailer = sa.Table(
     column("uscc", sa.Text),
     column("name", sa.Text),
     column("state", sa.Text),
-    column("created_at", Instant),
+    column("created_at", InstantType),
     sa.UniqueConstraint("jurisdiction", "uscc", name="retailer_uscc_key"),
 )
 
@@ -26,7 +26,7 @@ store = sa.Table(
     column("name", sa.Text),
     sa.Column("town", sa.Text),
     column("state", sa.Text),
-    column("created_at", Instant),
+    column("created_at", InstantType),
     sa.ForeignKeyConstraint(
         ["jurisdiction", "retailer_id"],
         ["retailer.jurisdiction", "retailer.retailer_id"],
@@ -44,10 +44,10 @@ api_key = sa.Table(
     column("label", sa.Text),
     column("scopes", ARRAY(sa.Text)),
     column("secret_sha256", BYTEA),
-    column("created_at", Instant),
-    sa.Column("expires_at", Instant),
-    sa.Column("revoked_at", Instant),
-    sa.Column("last_used_at", Instant),
+    column("created_at", InstantType),
+    sa.Column("expires_at", InstantType),
+    sa.Column("revoked_at", InstantType),
+    sa.Column("last_used_at", InstantType),
     sa.UniqueConstraint("secret_sha256", name="api_key_secret_key"),
     sa.ForeignKeyConstraint(
         ["jurisdiction", "retailer_id"],
@@ -62,7 +62,7 @@ admin_act = sa.Table(
     metadata,
     key("jurisdiction"),
     sa.Column("act_no", sa.BigInteger, sa.Identity(always=True), primary_key=True),
-    column("at", Instant),
+    column("at", InstantType),
     column("actor", sa.Text),
     column("act", sa.Text),
     column("subject_kind", sa.Text),

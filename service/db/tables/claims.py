@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, BYTEA, JSONB, UUID
 
-from service.db.tables.base import Fen, Instant, column, key, metadata
+from service.db.tables.base import FenType, InstantType, column, key, metadata
 
 idempotency_key = sa.Table(
     "idempotency_key",
@@ -50,14 +50,14 @@ claim = sa.Table(
     column("order_no", sa.Text),
     column("policy", sa.Text),
     column("state", sa.Text),
-    column("sold_at", Instant),
-    column("created_at", Instant),
-    sa.Column("expires_at", Instant),  # set where the claim began as a hold
+    column("sold_at", InstantType),
+    column("created_at", InstantType),
+    sa.Column("expires_at", InstantType),  # set where the claim began as a hold
     column("id_type", sa.Text),
     column("consumer_digest", BYTEA),
     column("consumer_last4", sa.Text),
-    column("price_fen", Fen),
-    column("subsidy_fen", Fen),
+    column("price_fen", FenType),
+    column("subsidy_fen", FenType),
     sa.Column("invoice_no", sa.Text),
     sa.Column("delivery_region", sa.Text),
     sa.CheckConstraint(
@@ -66,7 +66,7 @@ claim = sa.Table(
     sa.CheckConstraint("0 <= subsidy_fen and subsidy_fen <= price_fen", name="claim_amounts"),
     sa.Index("claim_retailer_idx", "jurisdiction", "retailer_id", "claim_id"),
     sa.Index("claim_order_idx", "jurisdiction", "retailer_id", "order_no", "claim_id"),
-    # Most are confirmed: who asks for those finds them all along the retailer's own.
+    # Most claims are confirmed: a search for those uses `claim_retailer_idx`.
     sa.Index(
         "claim_not_confirmed_idx",
         "jurisdiction",
@@ -92,10 +92,10 @@ claim_line = sa.Table(
     column("scheme", sa.Text),
     column("pool", sa.Text),
     column("state", sa.Text),
-    column("price_fen", Fen),
+    column("price_fen", FenType),
     sa.Column("rate_bp", sa.Integer),  # none: a fixed sum
-    column("cap_fen", Fen),
-    column("subsidy_fen", Fen),
+    column("cap_fen", FenType),
+    column("subsidy_fen", FenType),
     sa.Column("energy_grade", sa.Text),
     column("serial_no", sa.Text),
     sa.Column("imei", sa.Text),
@@ -133,9 +133,9 @@ refund = sa.Table(
     column("lines", ARRAY(sa.SmallInteger)),
     column("lines_refunded", sa.Integer),
     column("reason", sa.Text),
-    column("subsidy_fen", Fen),
-    column("created_at", Instant),
-    # All lines that were asked for, or none: the statement itself counts them.
+    column("subsidy_fen", FenType),
+    column("created_at", InstantType),
+    # All requested lines are refunded, or none: the statement itself counts them.
     sa.CheckConstraint("lines_refunded = cardinality(lines)", name="refund_is_whole"),
     sa.Index("refund_claim_idx", "claim_id"),
 )
@@ -149,8 +149,8 @@ invoice = sa.Table(
     column("claim_id", UUID(as_uuid=True)),
     column("dated_on", sa.Date),
     column("buyer", sa.Text),
-    column("total_fen", Fen),
-    column("recorded_at", Instant),
+    column("total_fen", FenType),
+    column("recorded_at", InstantType),
     sa.UniqueConstraint("claim_id", name="invoice_claim_key"),
 )
 
@@ -159,16 +159,16 @@ audit_run = sa.Table(
     metadata,
     key("jurisdiction"),
     sa.Column("run_no", sa.BigInteger, sa.Identity(always=True), primary_key=True),
-    column("finished_at", Instant),
+    column("finished_at", InstantType),
     column("breaches", JSONB),  # how many, by invariant
 )
 
-# With which personal-data keys the digests are made; see service/claims/people/rotation.py.
+# The personal-data keys that the digests are made with; see service/claims/people/rotation.py.
 pii_key = sa.Table(
     "pii_key",
     metadata,
     key("jurisdiction"),
     column("generation", sa.SmallInteger),  # how many keys there have been
     column("check_value", BYTEA),
-    column("since", Instant),
+    column("since", InstantType),
 )

@@ -5,7 +5,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import BYTEA, JSONB, UUID
 
-from service.db.tables.base import Fen, Instant, column, key, metadata
+from service.db.tables.base import FenType, InstantType, column, key, metadata
 
 
 def _settlement_columns() -> list[sa.Column[Any]]:
@@ -18,17 +18,17 @@ def _settlement_columns() -> list[sa.Column[Any]]:
         column("to_on", sa.Date),
         column("state", sa.Text),
         column("entries", sa.BigInteger),
-        column("granted_fen", Fen),
-        column("refunded_fen", Fen),  # negative, as in the journal
-        column("clawed_back_fen", Fen),  # negative
-        column("advanced_fen", Fen),  # of paid advances, taken off here
-        column("net_fen", Fen),
+        column("granted_fen", FenType),
+        column("refunded_fen", FenType),  # negative, as in the journal
+        column("clawed_back_fen", FenType),  # negative
+        column("advanced_fen", FenType),  # of paid advances, taken off here
+        column("net_fen", FenType),
         column("drafted_by", sa.Text),
-        column("drafted_at", Instant),
+        column("drafted_at", InstantType),
         sa.Column("approved_by", sa.Text),
-        sa.Column("approved_at", Instant),
+        sa.Column("approved_at", InstantType),
         sa.Column("paid_by", sa.Text),
-        sa.Column("paid_at", Instant),
+        sa.Column("paid_at", InstantType),
         sa.Column("payment_reference", sa.Text),
         sa.Column("netted_in", UUID(as_uuid=True)),  # the settlement that deducted this advance
     ]
@@ -39,7 +39,7 @@ def _entry_columns() -> list[sa.Column[Any]]:
         column("part", sa.Text),
         column("claim_id", UUID(as_uuid=True)),
         column("line_no", sa.SmallInteger),
-        column("amount_fen", Fen),
+        column("amount_fen", FenType),
     ]
 
 
@@ -63,7 +63,7 @@ voided_settlement = sa.Table(
     metadata,
     *_settlement_columns(),
     column("voided_by", sa.Text),
-    column("voided_at", Instant),
+    column("voided_at", InstantType),
     column("void_reason", sa.Text),
 )
 
@@ -111,12 +111,12 @@ reconciliation = sa.Table(
     column("file_bytes", sa.BigInteger),
     column("state", sa.Text),
     column("progress_bp", sa.Integer, server_default=sa.text("0")),
-    # By the real clock: is the run alive?
-    column("began_at", Instant, server_default=sa.text("clock_timestamp()")),
-    column("beat_at", Instant, server_default=sa.text("clock_timestamp()")),
+    # By the real clock: they show whether the run is alive.
+    column("began_at", InstantType, server_default=sa.text("clock_timestamp()")),
+    column("beat_at", InstantType, server_default=sa.text("clock_timestamp()")),
     column("asked_by", sa.Text),
-    column("asked_at", Instant),
-    sa.Column("ended_at", Instant),
+    column("asked_at", InstantType),
+    sa.Column("ended_at", InstantType),
     sa.Column("summary", JSONB(none_as_null=True)),
     sa.Column("fault", sa.Text),
     sa.Column("fault_facts", JSONB(none_as_null=True)),
@@ -140,8 +140,8 @@ reconciliation_item = sa.Table(
     sa.Column("claim_id", UUID(as_uuid=True)),
     sa.Column("line_no", sa.SmallInteger),
     sa.Column("booked_on", sa.Date),
-    sa.Column("here_fen", Fen),
-    sa.Column("there_fen", Fen),
+    sa.Column("here_fen", FenType),
+    sa.Column("there_fen", FenType),
     sa.Column("here_state", sa.Text),
     sa.Column("there_state", sa.Text),
     sa.Column("why", sa.Text),

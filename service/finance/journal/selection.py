@@ -15,6 +15,7 @@ from typing import Literal
 import asyncpg
 
 EntryKind = Literal["grant", "refund", "allocation"]
+ENTRY_NO_MAX = 2**63 - 1  # a bigint's largest
 
 # A booking takes milliseconds. One that hangs ends by its statement timeout.
 BOOKERS_WAIT_S = 6

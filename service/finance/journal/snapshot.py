@@ -14,7 +14,7 @@ from dataclasses import replace
 import asyncpg
 
 from service.db.away import LedgerAway
-from service.db.reports import TURN_S, Reports, open_reports
+from service.db.reports import CONNECTION_WAIT_S, Reports, open_reports
 from service.finance.journal.selection import Selection, complete_selection, with_span
 
 # An export does not wait longer for a standby.
@@ -48,7 +48,7 @@ class Books:
 
     @classmethod
     async def open(
-        cls, ledger: Reports, standby_url: str | None, turn_s: float = TURN_S
+        cls, ledger: Reports, standby_url: str | None, turn_s: float = CONNECTION_WAIT_S
     ) -> "Books":
         """Opens no connection yet."""
         return cls(ledger, None if standby_url is None else await open_reports(standby_url, turn_s))

@@ -1,4 +1,4 @@
-"""The facts on the budget page, before they are written in a language."""
+"""The figures on the budget page, before they are written in a language."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from service.core.sentences import Sentence
 
 
 @dataclass(frozen=True, slots=True)
-class PoolFacts:
+class PoolFigures:
     """A pool on the page; amounts in fen. The next planned tranche opens at `next_opens_at`."""
 
     pool: str
@@ -25,13 +25,13 @@ class PoolFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class BoardFacts:
-    """The whole page at local time `at`. `line` is today's burn of all pools together, in fen;
-    `usual_fen` that of a usual day, where it is known."""
+class BoardFigures:
+    """The whole page at local time `at`. `line` is today's burn of all pools together, in fen.
+    `usual_fen` is the burn of a usual day; None while it is not known."""
 
     at: datetime
     policy: Sentence | None
-    pools: Sequence[PoolFacts]
+    pools: Sequence[PoolFigures]
     line: Sequence[tuple[datetime, int]]
     usual_fen: int | None
     claims_per_minute: int

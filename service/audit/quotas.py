@@ -1,7 +1,7 @@
-"""Every quota is used by what the lines have taken of it, and never beyond its limit.
+"""The use of every quota equals the sum of what the lines took of it, and is within its limit.
 
 A breach means that a person or an old vehicle got more than the policy allows, or did not get back
-what a refund restores. What a refund does not restore stays used.
+what a refund restores. If the policy does not restore a quota on refund, it stays used.
 """
 
 from service.audit.invariant import Finding, Invariant, Snapshot, find
@@ -31,4 +31,5 @@ async def _check(snapshot: Snapshot) -> Finding:
     return await find(snapshot, _COUNT, _BREACHES)
 
 
-INVARIANT = Invariant("rights kept", "somebody got more than a right, or lost one", _check)
+# The name is a label of `butie_audit_breaches`, so it keeps its old word.
+INVARIANT = Invariant("rights kept", "a quota was exceeded, or was not given back", _check)
