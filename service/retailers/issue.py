@@ -25,8 +25,8 @@ async def create_key(
 
 
 async def rotate_key(context: ActContext, key_id: str, overlap: timedelta) -> NewKey | None:
-    """Make a new key with the same scopes; the old one stays valid for `overlap`. None when there is
-    no such key. Raises NotEnrolled when the old one has ended."""
+    """Make a new key with the same scopes. The old one stays valid for `overlap`. None when there
+    is no such key. Raises NotEnrolled when the old one has ended."""
     old = await _locked(context, key_id)
     if old is None:
         return None

@@ -285,7 +285,7 @@ async def test_problem_examples_of_offices_are_what_the_service_answers(house: H
         house, "POST", "/v1/budgets/ebike/tranches", "admin",
         json={**example("TrancheBody"), "opens_at": "2025-06-01T00:00:00+08:00"},
     )  # fmt: skip
-    await house.service.sweeper.run_once()  # opens it
+    await house.service.claims.sweeper.run_once()  # opens it
     answers |= {
         "advance_outstanding": await ask(
             house, "POST", "/v1/settlements", "finance", json={**settlement, "advance_bp": 5000}

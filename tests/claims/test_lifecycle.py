@@ -147,7 +147,7 @@ async def test_many_sweepers_expire_each_hold_once(house: House) -> None:
     later(house, hours=1)
     other = (await house.open_worker()).state.service
     object.__setattr__(other.clock, "offset", house.service.clock.offset)
-    sweeps = [one.sweeper.run_once() for one in (house.service, other) * 4]
+    sweeps = [service.claims.sweeper.run_once() for service in (house.service, other) * 4]
     found = await asyncio.gather(*sweeps, return_exceptions=True)
     done = [sweep for sweep in found if isinstance(sweep, Sweep)]  # a busy ledger stops a pass
     done.append(await house.service.claims.sweeper.run_once())

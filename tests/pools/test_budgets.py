@@ -172,11 +172,11 @@ async def test_a_tranche_opens_once_however_many_workers_look(house: House) -> N
     at = house.service.clock.now() + timedelta(hours=1)
     planned = [(await plan(house, at.isoformat(), 1_000 + n)).json() for n in range(5)]
     workers = [house.service, (await house.open_worker()).state.service]
-    await workers[0].sweeper.run_once()
+    await workers[0].claims.sweeper.run_once()
     assert (await budget(house, "appliances"))["allocated_fen"] == before["allocated_fen"]
     for worker in workers:
         object.__setattr__(worker.clock, "offset", worker.clock.offset + timedelta(hours=2))
-    await asyncio.gather(*(worker.sweeper.run_once() for worker in workers * 5))
+    await asyncio.gather(*(worker.claims.sweeper.run_once() for worker in workers * 5))
     after = await budget(house, "appliances")
     assert after["allocated_fen"] == before["allocated_fen"] + sum(1_000 + n for n in range(5))
     entries = await house.sql("SELECT note FROM journal WHERE note LIKE 'tranche %'")
