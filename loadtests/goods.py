@@ -1,9 +1,9 @@
-"""What is sold under the programme, how often, and for how much.
+"""The goods of the programme, with their shares of the sales and their prices.
 
-The shares are those of the items that were subsidised in the whole country in 2025, as the
-Ministry of Commerce counted them: 129 million appliances, 120 million pieces of home goods, 91
-million phones and the like, 12.5 million e-bikes, 11.5 million cars. Over nine of ten appliances
-were of grade 1. How they spread over the categories of a scheme, and the prices, are assumed.
+The shares of the schemes follow the Ministry of Commerce's count of items subsidised in the whole
+country in 2025: 129 million appliances, 120 million home goods, 91 million phones and other digital
+goods, 12.5 million e-bikes, 11.5 million cars. More than nine in ten appliances were of grade 1.
+The split of a scheme into categories and the prices are assumed.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from tests.builders import imei, old_bike_json, old_car_json, vin
 
 @dataclass(frozen=True, slots=True)
 class Good:
-    """A category, its share of all items sold (weights of any sum), and its prices in yuan."""
+    """A category with its weight among all items sold, and its range of prices in yuan."""
 
     category: str
     share: float
@@ -66,13 +66,13 @@ _SHARES = [good.share for good in GOODS]
 
 
 def pick(random: Random) -> Good:
-    """A good, as often as its share says."""
+    """A random good, drawn by share."""
     return random.choices(GOODS, _SHARES)[0]
 
 
 def item_of(good: Good, number: int, random: Random, line_no: int = 1) -> dict[str, Any]:
-    """One piece of it as a till sends it, with what the policy asks for. The serial numbers are
-    those of `number`, up to 999,999 different phones and 4,999,999 different cars."""
+    """An item as a till sends it, with all that the policy requires. `number` makes its serial
+    numbers; there are 1,000,000 different phones and 5,000,000 different cars."""
     price_fen = random.randint(good.yuan_from, good.yuan_to) * 100
     item: dict[str, Any] = {
         "line_no": line_no,

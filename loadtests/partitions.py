@@ -1,8 +1,8 @@
-"""Would partitions by month help? `python -m loadtests.partitions [--rows 1000000]`.
+"""Measures partitions by month: `python -m loadtests.partitions [--rows 1000000]`.
 
-Two tables like `claim` and `journal`, whole and split by month, in an engine of their own: what a
-batch of the present month writes and touches, what lookups touch, and what it takes to drop the
-oldest month. Pages and bytes are counted, which a busy machine does not change; times are shown.
+Compares two tables like `claim` and `journal`, whole and split by month, in an engine of their own:
+the pages and bytes of a batch in the present month, the pages of lookups, and the cost of dropping
+the oldest month. Pages and bytes do not depend on how busy the machine is; times are shown as well.
 """
 
 import argparse
@@ -81,12 +81,12 @@ LOOKUPS = {
 async def explained(connection: asyncpg.Connection, statement: str) -> dict[str, Any]:
     """Pages touched, bytes logged, and milliseconds to plan and to run."""
     text = await connection.fetchval(f"EXPLAIN (ANALYZE, BUFFERS, WAL, FORMAT json) {statement}")
-    (found,) = json.loads(text)
-    plan = found["Plan"]
+    (explanation,) = json.loads(text)
+    plan = explanation["Plan"]
     return {
         "pages": plan["Shared Hit Blocks"] + plan["Shared Read Blocks"],
         "wal": plan.get("WAL Bytes", 0),
-        "ms": found["Planning Time"] + found["Execution Time"],
+        "ms": explanation["Planning Time"] + explanation["Execution Time"],
     }
 
 
@@ -101,27 +101,27 @@ async def fill(connection: asyncpg.Connection, rows: int) -> None:
         )
         await connection.execute(month)
     for kind in ("whole", "split"):
-        for made in (CLAIMS, JOURNAL):
+        for insert in (CLAIMS, JOURNAL):
             at = PAST.format(rows=rows)
-            await connection.execute(made.format(kind=kind, at=at, first=0, last=rows - 1))
+            await connection.execute(insert.format(kind=kind, at=at, first=0, last=rows - 1))
     await connection.execute("VACUUM ANALYZE")
 
 
 async def batches(connection: asyncpg.Connection, kind: str, first: int) -> dict[str, float]:
-    """What a batch of today's claims costs, on average, for each claim."""
+    """The mean cost of a claim in a batch of today."""
     total = {"pages": 0.0, "wal": 0.0, "ms": 0.0}
     await connection.execute("CHECKPOINT")
     for number in range(BATCHES):
         start = first + number * BATCH
-        for made in (CLAIMS, JOURNAL):
-            statement = made.format(kind=kind, at=TODAY, first=start, last=start + BATCH - 1)
+        for insert in (CLAIMS, JOURNAL):
+            statement = insert.format(kind=kind, at=TODAY, first=start, last=start + BATCH - 1)
             for what, value in (await explained(connection, statement)).items():
                 total[what] += value / (BATCH * BATCHES)
     return total
 
 
 async def retire(connection: asyncpg.Connection) -> dict[str, dict[str, float]]:
-    """The oldest month goes: bytes logged and milliseconds."""
+    """Remove the oldest month: bytes logged and milliseconds, by kind of table."""
     wal = "SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint"
     last = await connection.fetchval("SELECT first_id('2025-02-01'::date)")
     ways = {
@@ -129,14 +129,14 @@ async def retire(connection: asyncpg.Connection) -> dict[str, dict[str, float]]:
         "DELETE FROM whole_journal WHERE booked_on < '2025-02-01'",
         "split": "DROP TABLE split_claim_0; DROP TABLE split_journal_0",
     }
-    found = {}
+    costs = {}
     loop = asyncio.get_running_loop()
     for kind, statement in ways.items():
         before, began = await connection.fetchval(wal), loop.time()
         await connection.execute(statement)
         ms = (loop.time() - began) * 1000
-        found[kind] = {"pages": 0, "wal": await connection.fetchval(wal) - before, "ms": ms}
-    return found
+        costs[kind] = {"pages": 0, "wal": await connection.fetchval(wal) - before, "ms": ms}
+    return costs
 
 
 async def trial(database_url: str, rows: int) -> None:
@@ -156,22 +156,22 @@ async def trial(database_url: str, rows: int) -> None:
     }
     show(table, "a claim of today, in a batch of 64", batch)
     for name, lookup in LOOKUPS.items():
-        found = {}
+        costs = {}
         for kind in ("whole", "split"):
             statement = lookup.format(kind=kind, some=SOME.format(kind=kind))
             await explained(connection, statement)
-            found[kind] = await explained(connection, statement)
-        show(table, name, found)
+            costs[kind] = await explained(connection, statement)
+        show(table, name, costs)
     show(table, "the oldest month goes", await retire(connection))
     Console(width=130).print(table)
     await connection.close()
 
 
-def show(table: Table, name: str, found: dict[str, dict[str, float]]) -> None:
+def show(table: Table, name: str, costs: dict[str, dict[str, float]]) -> None:
     table.add_row(
         name,
         *(
-            f"{found[kind][what]:,.{0 if what == 'wal' else 2}f}"
+            f"{costs[kind][what]:,.{0 if what == 'wal' else 2}f}"
             for kind in ("whole", "split")
             for what in ("pages", "wal", "ms")
         ),

@@ -1,5 +1,5 @@
-"""Customers and their checkouts, as tills send them: every number has a good check digit, and
-goods and prices are those that the country bought."""
+"""Customers and their checkouts as tills send them. Every number has a valid check digit; goods and
+prices are those of `loadtests.goods`."""
 
 import itertools
 from datetime import date, datetime, timedelta
@@ -10,16 +10,16 @@ from loadtests import goods
 from service.core.calendar import SHANGHAI
 from tests.builders import checkout_json, resident_id
 
-# Between 65 and 90 years old: whatever they buy, they are of age for it.
+# Between 65 and 90 years old, so that they are old enough for every scheme.
 ELDEST = date(1935, 1, 1)
 BIRTHDAYS = 9_000
-# One sale in so many has two pieces.
+# One sale in so many has two items.
 PAIRS_ARE_ONE_IN = 6
 
 
 class Customers:
-    """Sales, each by a person of their own, for goods of their own. 100 seeds differ from one
-    another in all of that for 5,000 sales each."""
+    """Sales that share no person and no serial number. The sales of 100 seeds share none either, up
+    to 5,000 sales each."""
 
     def __init__(self, seed: int) -> None:
         self.random = Random(seed)
@@ -34,18 +34,18 @@ class Customers:
     def sale(
         self, store_id: str, sold_at: datetime, kinds: tuple[goods.Good, ...] = ()
     ) -> dict[str, Any]:
-        """A checkout that gets what its policy gives; of these kinds of goods, if any are named."""
+        """A checkout that is eligible; its goods are of these kinds, if any are given."""
         number = next(self._numbers)
         serial = self._seed * 10_000 + number * 2
-        wanted = [self._kind(kinds)]
+        sold = [self._kind(kinds)]
         if self.random.randrange(PAIRS_ARE_ONE_IN) == 0:
             other = self._kind(kinds)
-            # One right a category, and one for both kinds of cars.
-            if other.category != wanted[0].category and other.category not in goods.CARS:
-                wanted.append(other)
+            # One quota per category, and one for both kinds of cars.
+            if other.category != sold[0].category and other.category not in goods.CARS:
+                sold.append(other)
         items = [
             goods.item_of(good, serial + at, self.random, line_no=at + 1)
-            for at, good in enumerate(wanted)
+            for at, good in enumerate(sold)
         ]
         return checkout_json(
             store_id=store_id,

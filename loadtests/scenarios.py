@@ -1,4 +1,4 @@
-"""The scenarios: who comes, in which numbers, what goes wrong meanwhile, and what must hold."""
+"""The scenarios: their users, the faults that are injected, and the conditions that must hold."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -16,39 +16,40 @@ from service.core.calendar import SHANGHAI
 ORDINARY_TILLS = 30  # a sale a second each
 OPENING_TILLS = 20 * ORDINARY_TILLS
 LARGEST_SUBSIDY_FEN = 200_000
-# Of the whole time of a scenario, when the service stops answering, and for how long.
+# When the service stops answering and for how long, as shares of a scenario's time.
 OUTAGE_FROM, OUTAGE_FOR = 0.25, 0.2
-# Longer than a till's patience, so that it is noticed.
+# Longer than a till waits for an answer.
 OUTAGE_S_MIN = 5.0
-COMES_UP_S = 60
-# The minute before a tranche opens is spent by tills that are refused.
+TILLS_START_S = 60
+# When the tranche opens, as a share of a scenario's time. Until then tills are refused.
 OPENS_AT = 0.25
 
 
 @dataclass(slots=True)
 class Stage:
-    """A sandbox that a scenario plays on, and what was told on it."""
+    """A sandbox that a scenario plays on. `outcome` has the answers, as `loadtests.tills` writes
+    them at the end."""
 
     folder: Path
     server: Server
-    known: dict[str, Any]  # sandbox.json
+    access: dict[str, Any]  # sandbox.json
     seconds: float
     users: float  # 1: as many as the scenario says
     outage: tuple[float, float] | None = None
-    told: dict[str, Any] = field(default_factory=dict)
+    outcome: dict[str, Any] = field(default_factory=dict)
 
     @property
     def begun(self) -> Path:
-        """A file that is there once the tills have begun."""
+        """A file that exists once the tills have begun."""
         return self.folder / "tills-have-begun"
 
     def wait_for_tills(self) -> None:
-        until = time.monotonic() + COMES_UP_S
+        until = time.monotonic() + TILLS_START_S
         while not self.begun.exists() and time.monotonic() < until:
             time.sleep(0.05)
 
     def business_time(self, seconds: float = 0) -> str:
-        """The business clock so many seconds from now."""
+        """The business time in so many seconds, in RFC 3339."""
         clock = sandbox.read_clock(self.folder)
         assert clock is not None, "Bug! A sandbox keeps its clock."
         instant = sandbox.real_now() + clock.offset + timedelta(seconds=seconds)
@@ -56,21 +57,22 @@ class Stage:
 
     def api(self, role: str) -> httpx.Client:
         return httpx.Client(
-            base_url=self.known["base_url"],
-            headers={"Authorization": f"Bearer {self.known['keys'][role]}"},
+            base_url=self.access["base_url"],
+            headers={"Authorization": f"Bearer {self.access['keys'][role]}"},
             timeout=10,
         )
 
 
-Wave = Sequence[tuple[float, float]]  # (until which part of the time, part of the users)
+Wave = Sequence[tuple[float, float]]  # (until which share of the time, share of the users)
 EVENLY: Wave = ((1.0, 1.0),)
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """`p99_ms` by the name that an answer has in the statistics."""
+    """`p99_ms` has the limits, by the name of an answer in the statistics. `meanwhile` runs while
+    the tills sell; `checks` returns faults at the end."""
 
-    says: str
+    description: str
     users: tuple[str, ...]  # classes of loadtests.tills
     tills: int
     seconds: float
@@ -79,14 +81,14 @@ class Scenario:
     days: int = 1
     prepare: Callable[[Stage], None] = lambda _: None
     meanwhile: Callable[[Stage], None] = lambda _: None
-    also: Callable[[Stage], list[str]] = lambda _: []
+    checks: Callable[[Stage], list[str]] = lambda _: []
 
 
 # --- the opening minute -----------------------------------------------------------------
 
 
 def plan_tranche(stage: Stage) -> None:
-    """Leave the pool of appliances empty, with money for a tenth of the tills' sales to come."""
+    """Empty the pool of appliances, and plan a tranche for a tenth of the sales after it opens."""
     opens_in = stage.seconds * OPENS_AT
     sales = OPENING_TILLS * stage.users * (stage.seconds - opens_in)
     with stage.api("admin") as admin:
@@ -108,13 +110,13 @@ def plan_tranche(stage: Stage) -> None:
 
 
 def spent_to_the_end(stage: Stage) -> list[str]:
-    """The tranche went to the tills, and the rest of them were told so."""
+    """Checks that the tranche is spent, and that the other tills were refused for want of money."""
     with stage.api("bureau") as bureau:
         left = bureau.get("/v1/budgets/appliances").json()["remaining_fen"]
     faults = []
     if not 0 <= left < LARGEST_SUBSIDY_FEN:
         faults.append(f"{left} fen of the tranche are left")
-    answers = stage.told["answers"]
+    answers = stage.outcome["answers"]
     refused = answers.get("budget_exhausted", 0)
     if refused < 0.6 * sum(answers.values()):
         faults.append(f"only {refused} of {sum(answers.values())} were refused for want of money")
@@ -125,7 +127,7 @@ def spent_to_the_end(stage: Stage) -> list[str]:
 
 
 def stop_answering(stage: Stage) -> None:
-    """Stop the service as a machine stops that hangs: connections stand, nothing answers."""
+    """Suspend the service, as on a machine that hangs: connections stay open, nothing answers."""
     stage.wait_for_tills()
     time.sleep(stage.seconds * OUTAGE_FROM)
     began = time.time()
@@ -138,13 +140,13 @@ def stop_answering(stage: Stage) -> None:
 
 
 def all_answered(stage: Stage) -> list[str]:
-    """Each sale that was begun got its answer, and answers were lost around the outage only."""
-    sales, lost = stage.told["sales"], stage.told["lost_at"]
+    """Checks that every begun sale got an answer, and that answers were lost only in the outage."""
+    sales, lost = stage.outcome["sales"], stage.outcome["lost_at"]
     faults = []
     if sales["begun"] != sales["answered"]:
         faults.append(f"{sales['begun']} sales were begun and {sales['answered']} answered")
     assert stage.outage is not None, "Bug! There was no outage."
-    # A till's patience, and its pause.
+    # A till's time limit before the outage; after it, that and its longest pause.
     late = [at for at in lost if not stage.outage[0] - 3 <= at <= stage.outage[1] + 8]
     if late:
         faults.append(f"{len(late)} answers were lost well before or after the outage")
@@ -170,7 +172,7 @@ SCENARIOS = {
         60,
         {"claim, granted": 500, "claim, refused": 500},
         prepare=plan_tranche,
-        also=spent_to_the_end,
+        checks=spent_to_the_end,
     ),
     "gateway": Scenario(
         "a chain's gateway sends what 500 shops have sold, 100 claims a request",
@@ -186,7 +188,7 @@ SCENARIOS = {
         60,
         {"claim, granted": 2_000},
         meanwhile=stop_answering,
-        also=all_answered,
+        checks=all_answered,
     ),
     "week": Scenario(
         "a week's soak, a day in half a minute; each night a restart, and the day closes",

@@ -1,9 +1,9 @@
 """Fills a ledger with claims of past months: `python -m loadtests.seed --claims 10000000`.
 
-All tables that a claim writes are filled as it would have filled them, so that `butie audit`
-and `butie journal verify` find the books in order, and what is left of each budget is as before.
-The rows are made by the server, in parts, with the indexes built at the end: ten million claims
-take minutes and 15 GB of disk. For scratch ledgers alone: one that has claims is refused.
+All tables that a claim writes are filled as a claim fills them, so `butie audit` and `butie journal
+verify` find no fault. The remaining budgets stay as they were. The server makes the rows, a step of
+claims at a time, and builds the indexes at the end: ten million claims take minutes and 15 GB of
+disk. Only for scratch ledgers: a ledger with claims is refused.
 """
 
 import argparse
@@ -39,7 +39,7 @@ from service.retailers.enrol import NewStore, add_retailer, add_stores
 from tests.builders import uscc
 
 JURISDICTION = "330402"
-# The first day on which all of the goods were subsidised; the sandbox's clock starts in June.
+# The first day on which all goods were subsidised. The sandbox's clock starts in June.
 FIRST_DAY = date(2025, 1, 20)
 CLAIMS_AT_A_TIME = 500_000
 SETTINGS = {
@@ -71,10 +71,10 @@ async def seed(
     first: date = FIRST_DAY,
     close: bool = True,
 ) -> None:
-    """Fill an empty ledger with claims from the day `first` up to the day before `now`, the
-    business clock's. Those days are then closed, unless told otherwise.
+    """Fill an empty ledger with claims from the day `first` to the day before `now`. With `close`
+    those days are closed.
 
-    Raises SystemExit when there are claims already, or the days do not lie in one policy.
+    Raises SystemExit when there are claims already, or when no one policy covers all the days.
     """
     book = read_book(JURISDICTION)
     last = business_day(now) - timedelta(days=1)
@@ -101,7 +101,7 @@ async def seed(
 
 
 async def enrol(database_url: str, span: Span, pools: Iterable[str]) -> None:
-    """The retailers and stores that the claims come from, and the pools, if they are not there."""
+    """Enrol the retailers and stores of the claims, and open the pools that do not exist."""
     engine = make_engine(database_url)
     async with connect(engine, within_s=60) as connection:
         for pool in pools:
@@ -111,8 +111,7 @@ async def enrol(database_url: str, span: Span, pools: Iterable[str]) -> None:
             name, code = f"seed{number:02d}", uscc(1_000 + number)
             await add_retailer(context, retailer_id=name, uscc_number=code, name=f"零售 {number}")
             stores = [
-                NewStore(f"S{number:02d}{one:02d}", f"门店 {one}", None)
-                for one in range(STORES_EACH)
+                NewStore(f"S{number:02d}{at:02d}", f"门店 {at}", None) for at in range(STORES_EACH)
             ]
             await add_stores(context, name, stores)
     await engine.dispose()
@@ -142,7 +141,7 @@ async def _fill(database_url: str, lane: Mapping[str, Sequence[str]], span: Span
 async def _close(
     connection: asyncpg.Connection, database_url: str, span: Span, now: datetime
 ) -> None:
-    """Close the days as the service does, but seal them two at a time."""
+    """Close the days as the service does, but seal two at a time."""
     began = time.monotonic()
     days = [span.first + timedelta(days=n) for n in range((span.last - span.first).days + 1)]
     indexes = await _drop_indexes(connection, "journal_seal")
@@ -179,8 +178,8 @@ async def _drop_indexes(connection: asyncpg.Connection, table: str) -> list[str]
 
 @asynccontextmanager
 async def _without_guard(connection: asyncpg.Connection) -> AsyncIterator[None]:
-    """The trigger that asks whether a day is open keeps a copy of each statement's entries; here
-    none is closed yet."""
+    """Disable the trigger that refuses entries in closed days. It copies each statement's entries,
+    and no day is closed yet."""
     await connection.execute("ALTER TABLE journal DISABLE TRIGGER journal_open_days_only")
     yield
     await connection.execute("ALTER TABLE journal ENABLE TRIGGER journal_open_days_only")
@@ -202,7 +201,7 @@ def _say(what: str) -> None:
 def seed_sandbox(folder: Path, claims: int, *, close: bool = True) -> None:
     """Make a sandbox on `folder`, if there is none, and seed it. None may be running on it."""
     with servers.sandbox(folder):
-        pass  # it has its tables, money and keys now
+        pass  # it gets its tables, money and keys
     clock = sandbox.read_clock(folder)
     assert clock is not None, "Bug! A sandbox keeps its clock."
     with engines(folder) as urls:
@@ -212,17 +211,19 @@ def seed_sandbox(folder: Path, claims: int, *, close: bool = True) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Fill a ledger with claims of past months.")
     parser.add_argument("--claims", type=int, default=1_000_000)
-    parser.add_argument("--data-dir", type=Path, default=Path(".butie"), help="of a sandbox")
-    parser.add_argument("--database-url", help="a migrated ledger instead, with pools")
+    parser.add_argument(
+        "--data-dir", type=Path, default=Path(".butie"), help="data folder of a sandbox"
+    )
+    parser.add_argument("--database-url", help="a migrated ledger with pools, instead of a sandbox")
     parser.add_argument("--leave-open", action="store_true", help="do not close the days")
-    wanted = parser.parse_args()
+    options = parser.parse_args()
     began = time.monotonic()
-    if wanted.database_url:
+    if options.database_url:
         now = sandbox.STARTS_AT
-        asyncio.run(seed(wanted.database_url, wanted.claims, now, close=not wanted.leave_open))
+        asyncio.run(seed(options.database_url, options.claims, now, close=not options.leave_open))
     else:
-        seed_sandbox(wanted.data_dir, wanted.claims, close=not wanted.leave_open)
-    print(f"{wanted.claims:,} claims in {time.monotonic() - began:.0f} s")
+        seed_sandbox(options.data_dir, options.claims, close=not options.leave_open)
+    print(f"{options.claims:,} claims in {time.monotonic() - began:.0f} s")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""The rows of a seeded ledger, as SQL: claim number n is the same in every table.
+"""The rows of a seeded ledger, as SQL. Claim number n is the same claim in every table.
 
-A claim has one line, of one of MENU_ROWS kinds, each priced by the policy itself. Each buyer,
-serial number and key is another, and as random as a digest: where they fall in the indexes is
-where real ones would. Of 200 claims one was cancelled, one expired and two were refunded.
+A claim has one line, which is one of MENU_ROWS kinds that the policy has priced. No two claims
+share a buyer, a serial number or a key. These are as random as digests, so that they are spread
+over the indexes as real ones are. In 200 claims one is cancelled, one expired, two are refunded.
 """
 
 import json
@@ -19,7 +19,7 @@ from service.core.quote import quote
 from tests.builders import make_checkout, resident_id
 
 MENU_ROWS = 1_000
-RETAILERS = 37  # a prime: each of them has claims of each kind and state
+RETAILERS = 37  # a prime, so that each retailer has claims of each kind and state
 STORES_EACH = 10
 OPEN_AT, OPEN_HOURS = time(10), 12
 
@@ -35,13 +35,13 @@ CREATE UNLOGGED TABLE seed_menu (
     subsidy_fen  bigint,
     trade_in     jsonb,
     quotas       text,
-    rights       jsonb
+    quota_uses   jsonb
 )
 """
 DROP_MENU = "DROP TABLE seed_menu"
 
-# $1, $2: from and up to which claim; the names with a colon are `Span`'s. PostgreSQL takes the
-# subquery apart: what a table does not ask for is not made.
+# $1, $2: the first and the last claim. The names with a colon are filled in by `Span`. PostgreSQL
+# flattens the subquery, so it computes only the columns that a table takes.
 _ROW = f"""
 (
     SELECT *, (lpad(to_hex(ms), 12, '0') || '7' || substr(digest, 1, 3) || '8'
@@ -74,21 +74,23 @@ CLAIM = f"""
 INSERT INTO claim (claim_id, jurisdiction, retailer_id, store_id, idempotency_key, order_no,
     policy, state, sold_at, created_at, expires_at, id_type, consumer_digest, consumer_last4,
     price_fen, subsidy_fen)
-SELECT claim_id, :place, retailer_id, store_id, key, 'POS-' || to_char(day, 'YYYYMMDD') || '-' || n,
-    :policy, state, at, at, CASE WHEN state = 'expired' THEN at + interval '15 minutes' END,
+SELECT claim_id, :jurisdiction, retailer_id, store_id, key,
+    'POS-' || to_char(day, 'YYYYMMDD') || '-' || n, :policy, state, at, at,
+    CASE WHEN state = 'expired' THEN at + interval '15 minutes' END,
     'resident_id', decode(person, 'hex'), to_char(n % 10000, 'FM0000'), price_fen, subsidy_fen
 FROM {_ROW}
 """
 KEY = f"""
 INSERT INTO idempotency_key (jurisdiction, retailer_id, idempotency_key, claim_id, fingerprint)
-SELECT :place, retailer_id, key, claim_id, sha256(convert_to('body ' || n, 'UTF8'))
+SELECT :jurisdiction, retailer_id, key, claim_id, sha256(convert_to('body ' || n, 'UTF8'))
 FROM {_ROW}
 """
-RIGHT = f"""
+QUOTA = f"""
 INSERT INTO quota_use (jurisdiction, subject, quota, period, used, used_max)
-SELECT :place, decode(CASE q.kind WHEN 'person' THEN person ELSE vehicle END, 'hex'), q.quota,
-    q.period, CASE WHEN state = 'confirmed' AND NOT refunded THEN q.amount ELSE 0 END, q.used_max
-FROM {_ROW} CROSS JOIN LATERAL jsonb_to_recordset(rights)
+SELECT :jurisdiction, decode(CASE q.kind WHEN 'person' THEN person ELSE vehicle END, 'hex'),
+    q.quota, q.period, CASE WHEN state = 'confirmed' AND NOT refunded THEN q.amount ELSE 0 END,
+    q.used_max
+FROM {_ROW} CROSS JOIN LATERAL jsonb_to_recordset(quota_uses)
     AS q (kind text, quota text, period text, amount bigint, used_max bigint)
 """
 LINE = f"""
@@ -101,7 +103,7 @@ FROM {_ROW}
 """
 SERIAL = f"""
 INSERT INTO serial_claimed (jurisdiction, serial_no, claim_id, line_no)
-SELECT :place, serial_no, claim_id, 1
+SELECT :jurisdiction, serial_no, claim_id, 1
 FROM {_ROW} WHERE state = 'confirmed' AND NOT refunded
 """
 _ENTRY = """
@@ -110,27 +112,27 @@ INSERT INTO journal (jurisdiction, kind, booked_on, booked_at, pool, amount_fen,
 """
 GRANT = f"""
 {_ENTRY}
-SELECT :place, 'grant', day, at, pool, subsidy_fen, retailer_id, store_id, claim_id, 1, category,
-    :policy
+SELECT :jurisdiction, 'grant', day, at, pool, subsidy_fen, retailer_id, store_id, claim_id, 1,
+    category, :policy
 FROM {_ROW} WHERE state = 'confirmed'
 """
 REFUND_ENTRY = f"""
 {_ENTRY}
-SELECT :place, 'refund', day, at, pool, -subsidy_fen, retailer_id, store_id, claim_id, 1,
+SELECT :jurisdiction, 'refund', day, at, pool, -subsidy_fen, retailer_id, store_id, claim_id, 1,
     category, :policy
 FROM {_ROW} WHERE refunded
 """
 REFUND = f"""
 INSERT INTO refund (jurisdiction, retailer_id, idempotency_key, fingerprint, refund_id, claim_id,
     lines, lines_refunded, reason, subsidy_fen, created_at)
-SELECT :place, retailer_id, key, sha256(convert_to('refund ' || n, 'UTF8')), vehicle::uuid,
+SELECT :jurisdiction, retailer_id, key, sha256(convert_to('refund ' || n, 'UTF8')), vehicle::uuid,
     claim_id, '{{1}}', 1, 'returned', subsidy_fen, at
 FROM {_ROW} WHERE refunded
 """
 
-# Two lanes, for two processors. A journal's order is that of its entries' numbers.
+# Two lanes, for two processors. The journal is filled in one lane, in the order of its entries.
 LANES = (
-    {"claim": (CLAIM,), "idempotency_key": (KEY,), "quota_use": (RIGHT,)},
+    {"claim": (CLAIM,), "idempotency_key": (KEY,), "quota_use": (QUOTA,)},
     {
         "claim_line": (LINE,),
         "journal": (GRANT, REFUND_ENTRY),
@@ -139,7 +141,7 @@ LANES = (
     },
 )
 
-# As much more money as the seeded claims took, so that what is left stays the same.
+# Allocates what the seeded claims took, so that the remaining money stays the same.
 ALLOCATE = """
 WITH spent AS (
     SELECT pool, sum(amount_fen)::bigint AS fen FROM journal
@@ -171,9 +173,9 @@ class Span:
         return -(-self.claims // ((self.last - self.first).days + 1))
 
     def fill_in(self, statement: str) -> str:
-        """The statement with what stands for the whole span."""
+        """The statement with the values of this span."""
         for name, value in (
-            (":place", f"'{self.jurisdiction}'"),
+            (":jurisdiction", f"'{self.jurisdiction}'"),
             (":first", f"DATE '{self.first}'"),
             (":a_day", str(self.a_day)),
             (":policy", f"'{self.policy}'"),
@@ -208,7 +210,7 @@ def menu(book: PolicyBook, sold_at: datetime) -> Iterator[tuple[Any, ...]]:
             }
             for use in line.quotas
         ]
-        rights = [
+        quota_uses = [
             {
                 "kind": use.subject,
                 "quota": use.quota,
@@ -230,5 +232,5 @@ def menu(book: PolicyBook, sold_at: datetime) -> Iterator[tuple[Any, ...]]:
             line.subsidy_fen,
             trade_in,
             json.dumps(quotas),
-            json.dumps(rights),
+            json.dumps(quota_uses),
         )

@@ -1,6 +1,6 @@
-"""The users of the scenarios, for Locust; `loadtests.scenario` starts it with a plan.
+"""The users of the scenarios, for Locust. `loadtests.scenario` starts it with a plan.
 
-What a till was answered is written down at the end, for the runner to compare with the ledger.
+At the end the answers are written to a file, and the runner compares them with the ledger.
 """
 
 import json
@@ -23,10 +23,10 @@ PLAN = json.loads(os.environ["BUTIE_SCENARIO"])
 STORE_ID = PLAN["store_id"]
 CUSTOMERS = Customers(PLAN["seed"])
 BATCH = 100
-# A till without an answer gives up waiting, and asks again with the same key.
+# A till waits this long for an answer, then retries with the same key.
 PATIENCE_S = 2.0
 RETRY_S = (0.2, 1.0)
-# Part of the time after which such a till begins no new sale, and only ends what it began.
+# After this share of the time such a till begins no new sale.
 LAST_SALE_AT = 0.75
 
 granted: dict[str, int] = {}  # subsidy in fen, by claim id
@@ -41,7 +41,7 @@ def now() -> datetime:
 
 
 class Caller(FastHttpUser):
-    """Whoever asks the API something. An answer that is not expected is an error."""
+    """A user of the API. An answer with an unexpected status is an error."""
 
     abstract = True
     role = "pos"
@@ -57,8 +57,8 @@ class Caller(FastHttpUser):
         key: str | None = None,
         named: Callable[[int, Any], str] | None = None,
     ) -> tuple[int, Any]:
-        """(status, body) of the answer; status 0 where there was none. `named` tells answers apart
-        in the statistics."""
+        """(status, body) of the answer; status 0 if there was none. `named` gives the name of an
+        answer in the statistics."""
         headers = {"Authorization": f"Bearer {PLAN['keys'][self.role]}"}
         if key is not None:
             headers["Idempotency-Key"] = key
@@ -78,7 +78,7 @@ class Caller(FastHttpUser):
 
 
 class Shop(Caller):
-    """Whoever sells."""
+    """A seller."""
 
     abstract = True
     wait_time = constant_throughput(1)
@@ -87,7 +87,7 @@ class Shop(Caller):
         self.claims: list[dict[str, Any]] = []
 
     def sell(self, *kinds: Any, hold: bool = False) -> dict[str, Any] | None:
-        """A claim; the one that was granted, if it was."""
+        """Sell, and claim for the sale. Returns the claim with its sale; None if it was refused."""
         sale = CUSTOMERS.sale(STORE_ID, now(), kinds)
         status, claim = self.ask(
             "POST",
@@ -107,7 +107,7 @@ class Shop(Caller):
 
 
 class Till(Shop):
-    """A shop's till: sells, and now and then cancels, takes back or looks up."""
+    """A shop's till. It sells, and sometimes cancels a hold, refunds or looks up a claim."""
 
     @task(60)
     def sale(self) -> None:
@@ -175,7 +175,7 @@ class Till(Shop):
 
 
 class OpeningTill(Shop):
-    """A till in the minute that a tranche opens: one appliance after another, few of them paid."""
+    """A till in the minute when a tranche opens. It sells only appliances; most are refused."""
 
     @task
     def sale(self) -> None:
@@ -183,26 +183,26 @@ class OpeningTill(Shop):
 
 
 class Gateway(Caller):
-    """The gateway of a chain: what its shops sold in the meantime, in one request."""
+    """The gateway of a chain. It sends the sales of its shops in one request."""
 
     wait_time = constant_throughput(1)
 
     @task
     def batch(self) -> None:
-        wanted = []
+        claims = []
         for _ in range(PLAN.get("batch", BATCH)):
             sale = CUSTOMERS.sale(STORE_ID, now())
-            wanted.append({"idempotency_key": sale["order_no"], "checkout": sale})
-        status, answer = self.ask("POST", "/v1/claims/batch", "batch", 200, body={"claims": wanted})
+            claims.append({"idempotency_key": sale["order_no"], "checkout": sale})
+        status, answer = self.ask("POST", "/v1/claims/batch", "batch", 200, body={"claims": claims})
         results = answer.get("results", []) if status == 200 else []
         for result in results:
             note(result["status"], result.get("claim") or result.get("problem"))
-        if len(results) != len(wanted):
-            raise AssertionError(f"{len(wanted)} were asked, {len(results)} answered.")
+        if len(results) != len(claims):
+            raise AssertionError(f"{len(claims)} claims were sent, {len(results)} answered.")
 
 
 class RetryingTill(Shop):
-    """A till that asks again, with the same key, until it is answered."""
+    """A till that retries with the same key until it gets an answer."""
 
     network_timeout = connection_timeout = PATIENCE_S
 
@@ -241,7 +241,7 @@ class RetryingTill(Shop):
 
 
 class Bureau(Caller):
-    """Somebody at the bureau who watches what is left."""
+    """A user at the bureau who watches the budgets."""
 
     role = "bureau"
     fixed_count = 1
@@ -253,7 +253,7 @@ class Bureau(Caller):
 
 
 class Finance(Caller):
-    """Somebody in finance who takes the day's journal and its totals."""
+    """A user in finance who exports the day's journal and its totals."""
 
     role = "finance"
     fixed_count = 1
@@ -281,7 +281,7 @@ class Stages(LoadTestShape):
 
 
 def note(status: int, answer: Any) -> None:
-    """Remember what a till was told."""
+    """Record an answer."""
     if status == 201:
         granted[answer["claim_id"]] = answer["subsidy_fen"]
         answers["granted"] += 1
@@ -316,7 +316,7 @@ def write_down(environment: Environment, **_: Any) -> None:
         }
         for entry in environment.stats.entries.values()
     ]
-    told = {
+    outcome = {
         "stats": stats,
         "errors": [error.to_name() for error in environment.stats.errors.values()],
         "answers": answers,
@@ -324,4 +324,4 @@ def write_down(environment: Environment, **_: Any) -> None:
         "sales": sales,
         "lost_at": lost_at,
     }
-    Path(PLAN["told"]).write_text(json.dumps(told, ensure_ascii=False))
+    Path(PLAN["outcome"]).write_text(json.dumps(outcome, ensure_ascii=False))

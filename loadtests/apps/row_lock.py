@@ -1,8 +1,8 @@
-"""The textbook way: lock the budget's row, look, insert, update, commit; a transaction a claim.
+"""The textbook way, in one transaction per claim: lock the budget's row, read, insert, update.
 
-Parses and answers the same models, prices with the same policy, and has as many connections as
-Butie's claim path. It keeps less than Butie does (no fingerprint, quotas, lines or shares), which
-is to its advantage.
+It parses and answers the same models, prices with the same policy, and has as many connections as
+Butie's claim path. It writes less than Butie (no fingerprint, quotas, lines or shares), which makes
+it faster.
 """
 
 import os

@@ -1,8 +1,8 @@
 """`make bench`, or `python -m loadtests.bench [--only NAME …] [--rounds N] [--seconds S]`.
 
-Starts all that it needs on this machine, runs each row's two sides in turn, and writes
-`loadtests/results/bench.json` and `latency.svg` beside it. Read ratios, not rates: the load comes
-from the same cores, and machines are noisy. Nothing else should run meanwhile.
+Starts all servers on this machine, runs the two sides of each row in turn, and writes
+`loadtests/results/bench.json` and `loadtests/results/latency.svg`. Read ratios, not rates: the load
+comes from the same cores, and machines are noisy. Nothing else should run at the same time.
 """
 
 import argparse
@@ -38,19 +38,19 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", choices=[*ROWS, "writers", "offered"], default=None)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=4.0, help="of each run")
-    wanted = parser.parse_args()
+    options = parser.parse_args()
     RESULTS.mkdir(exist_ok=True)
     rows: list[Row] = []
     more: dict[str, Any] = {}
     for name, run in ROWS.items():
-        if wanted.only is None or name in wanted.only:
-            row = partial(run, rounds=wanted.rounds, seconds=wanted.seconds)
+        if options.only is None or name in options.only:
+            row = partial(run, rounds=options.rounds, seconds=options.seconds)
             rows.append(_in_folder(name, row))
-    if wanted.only is None or "writers" in wanted.only:
-        more["writers"] = _in_folder("writers", lambda at: inside.writers(at, wanted.seconds))
-    if wanted.only is None or "offered" in wanted.only:
+    if options.only is None or "writers" in options.only:
+        more["writers"] = _in_folder("writers", lambda at: inside.writers(at, options.seconds))
+    if options.only is None or "offered" in options.only:
         more["offered"] = _in_folder(
-            "offered", lambda at: over_http.offered(at, OFFERED, wanted.seconds)
+            "offered", lambda at: over_http.offered(at, OFFERED, options.seconds)
         )
         report.plot(RESULTS / "latency.svg", more["offered"])
     if rows:
@@ -63,9 +63,9 @@ def main() -> None:
 def _in_folder(name: str, run: Callable[[Path], Any]) -> Any:
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="butie-bench-") as folder:
-        found = run(Path(folder) / name)
+        result = run(Path(folder) / name)
     report.console.print(f"{name}: {time.monotonic() - began:.0f} s", style="dim")
-    return found
+    return result
 
 
 if __name__ == "__main__":

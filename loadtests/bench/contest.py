@@ -1,4 +1,4 @@
-"""One row of the bench: ours beside something else, in turn, round after round."""
+"""One row of the bench: ours and something else, measured in turn for several rounds."""
 
 import statistics
 from collections.abc import Callable
@@ -8,8 +8,8 @@ from typing import Any
 
 @dataclass(slots=True)
 class Sample:
-    """One run. `value` in the row's unit; times in milliseconds; CPU seconds for 1,000 of what was
-    counted, by part."""
+    """One run. `value` is in the row's unit. `cpu_s` has CPU seconds for 1,000 counted items, by
+    program."""
 
     value: float
     p50_ms: float | None = None
@@ -20,7 +20,8 @@ class Sample:
 
 @dataclass(slots=True)
 class Row:
-    """`bar`: what the ratio of the medians' pairs must reach (`at_most`: must not pass)."""
+    """Two sides that are compared. The median ratio must be at least `bar`; with `at_most`, at most
+    `bar`."""
 
     name: str
     unit: str
@@ -28,12 +29,12 @@ class Row:
     other: str
     bar: float | None
     at_most: bool = False
-    inverse: bool = False  # a smaller value is the better one: the ratio is other / ours
+    inverse: bool = False  # smaller values are better: the ratio is other / ours
     samples: dict[str, list[Sample]] = field(default_factory=lambda: {"ours": [], "other": []})
     remarks: list[str] = field(default_factory=list)
 
     def rounds(self, count: int, ours: Callable[[], Sample], other: Callable[[], Sample]) -> "Row":
-        """Run both in turn; which of them comes first changes from round to round."""
+        """Run both sides in each round. The order alternates from round to round."""
         for number in range(count):
             pair = [("ours", ours), ("other", other)]
             for side, run in pair if number % 2 == 0 else reversed(pair):
@@ -68,5 +69,5 @@ class Row:
 
 def median(samples: list[Sample], what: str) -> float | None:
     """The median of a field over the rounds; None where it was not measured."""
-    values = [value for one in samples if (value := getattr(one, what)) is not None]
+    values = [value for sample in samples if (value := getattr(sample, what)) is not None]
     return statistics.median(values) if values else None

@@ -1,4 +1,4 @@
-"""The row that finance would notice: a million entries as csv, beside a bare COPY of them."""
+"""The row of the export: a million entries as csv, compared with a bare COPY of them."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ from service.embedded import postgres
 from service.finance.journal.columns import EXPORT_COLUMNS
 
 ENTRIES = 1_000_000
-LOOK_EVERY_S = 0.02
+SAMPLE_EVERY_S = 0.02
 UNSUMMED = "butie_journal_unsummed_entries"
 
 BOOK = """
@@ -29,12 +29,12 @@ BOOK = """
         'nanhu-2025'
     FROM generate_series(1, $1::int) AS n
 """
-NAMES = ", ".join(one.name for one in EXPORT_COLUMNS)
+NAMES = ", ".join(column.name for column in EXPORT_COLUMNS)
 COPY = f"SELECT {NAMES} FROM journal WHERE jurisdiction = '330402' ORDER BY entry_no"
 
 
 def csv_export(folder: Path, rounds: int, seconds: float) -> Row:
-    """`seconds` is not asked: each run is one whole export."""
+    """Each run is one whole export, so `seconds` is not used."""
     row = Row(
         f"journal export, csv, {ENTRIES:,} entries",
         "s",
@@ -66,8 +66,8 @@ async def _book(database_url: str) -> None:
 
 
 def _scrape_until_summed(port: int) -> None:
-    """As Prometheus does all day: the journal's sums, of which an export reads its size, come
-    with the figures."""
+    """Each scrape sums up more of the journal, as Prometheus's do all day. An export takes its size
+    from the sums."""
     while True:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
             figures = answer.read().decode()
@@ -105,17 +105,17 @@ def _download(port: int, key: str) -> float:
 
 @contextmanager
 def _peak_of(process: psutil.Process) -> Iterator[list[float]]:
-    """The most memory that the process had resident meanwhile, in MiB."""
+    """A list of one number: the most memory that the process had resident meanwhile, in MiB."""
     peak, over = [0.0], threading.Event()
 
-    def look() -> None:
-        while not over.wait(LOOK_EVERY_S):
+    def sample() -> None:
+        while not over.wait(SAMPLE_EVERY_S):
             peak[0] = max(peak[0], process.memory_info().rss / 2**20)
 
-    looking = threading.Thread(target=look)
-    looking.start()
+    sampler = threading.Thread(target=sample)
+    sampler.start()
     try:
         yield peak
     finally:
         over.set()
-        looking.join()
+        sampler.join()

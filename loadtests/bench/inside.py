@@ -44,17 +44,17 @@ from tests.builders import serial
 
 IN_FLIGHT = 256
 DIGESTER = Digester(SANDBOX_PII_KEY)
-TILL = SellerStanding(Seller(RETAILER_ID, STORE_ID), "")
-# Between 1 and 64 writers, each a process of its own, as workers on several hosts are.
+SELLER_STANDING = SellerStanding(Seller(RETAILER_ID, STORE_ID), "")
+# Each writer is a process of its own, as workers on several hosts are.
 WRITERS = (1, 4, 16, 64)
 WRITER_BATCH = 64
 POOL_PARTS = 16
 WRITERS_READY_S = 300
-# More than this machine's PostgreSQL commits; what is made beforehand is shared by the writers.
+# More than PostgreSQL commits on this machine. The writers share what is made beforehand.
 BATCHES_PER_S = 320
 
-# A row a claim with what a claim is, and unique where a claim must be: fewer rows and indexes than
-# Butie writes, and no journal, quotas or lines.
+# A row per claim, unique where a claim must be. Fewer rows and indexes than Butie writes: no
+# journal, quotas or lines.
 BARE_TABLES = """
 CREATE TABLE IF NOT EXISTS bare_pool (pool text PRIMARY KEY, spent_fen bigint NOT NULL,
     CHECK (spent_fen <= 2000000000));
@@ -80,14 +80,14 @@ POOLS_OF_THEIR_OWN = f"""
 INSERT INTO pool (jurisdiction, pool, allocated_fen, confirmed_fen, reserved_fen, version)
 SELECT '330402', 'own-' || n, 100000000000, 0, 0, 1 FROM generate_series(0, {max(WRITERS) - 1}) AS n
 """
-PARTED_POOL = f"""
-WITH parted AS (
+SLICED_POOL = f"""
+WITH sliced AS (
     INSERT INTO pool (
         jurisdiction, pool, allocated_fen, escrow_fen, confirmed_fen, reserved_fen, version)
-    VALUES ('330402', 'parted', 10000000000000, {POOL_PARTS} * 100000000000, 0, 0, 1)
+    VALUES ('330402', 'sliced', 10000000000000, {POOL_PARTS} * 100000000000, 0, 0, 1)
 )
 INSERT INTO pool_part (jurisdiction, pool, part, escrow_fen)
-SELECT '330402', 'parted', n, 100000000000 FROM generate_series(1, {POOL_PARTS}) AS n
+SELECT '330402', 'sliced', n, 100000000000 FROM generate_series(1, {POOL_PARTS}) AS n
 """
 
 _numbers = count(500_000_000, step=1_000_000)
@@ -109,7 +109,7 @@ async def a_service(folder: Path, database_url: str, redis_url: str) -> AsyncIte
         database_url=database_url,
         redis_url=redis_url,
         sandbox_offset_s=math.ceil(kept.offset.total_seconds()),
-        answer_within_ms=60_000,  # the bench waits: nobody stands at a till
+        answer_within_ms=60_000,  # no customer waits for the bench
     )
     async with open_service(settings) as service:
         while service.claims.gate.away or not await _knows_pools(service):
@@ -121,13 +121,14 @@ async def _knows_pools(service: Service) -> bool:
     return bool((await service.claims.gate.view(time.time())).versions)
 
 
-def checkouts(service: Service, wanted: int) -> list[tuple[str, Checkout]]:
-    """As the API hands them on: parsed already."""
+def checkouts(service: Service, number: int) -> list[tuple[str, Checkout]]:
+    """(idempotency key, parsed checkout) of so many new claims, as the path gets them from the
+    API."""
     sold_at = service.clock.now().isoformat()
     first = next(_numbers)
     return [
         (f"P{n}", Checkout.model_validate_json(json.dumps(claim_body(n, sold_at))))
-        for n in range(first, first + wanted)
+        for n in range(first, first + number)
     ]
 
 
@@ -164,13 +165,16 @@ def without_http(folder: Path, rounds: int, seconds: float) -> Row:
         async def ours() -> Sample:
             async with a_service(folder, urls.database_url, urls.redis_url) as service:
                 now = service.clock.now()
-                wanted = [pending(*one, service.book, now) for one in checkouts(service, claims)]
+                ready = [
+                    pending(key, checkout, service.book, now)
+                    for key, checkout in checkouts(service, claims)
+                ]
 
-                async def claim(one: PendingClaim) -> None:
-                    outcome = await service.claims.path.admit_and_commit(one)
+                async def claim(new: PendingClaim) -> None:
+                    outcome = await service.claims.path.admit_and_commit(new)
                     assert isinstance(outcome, Granted), outcome
 
-                return Sample(await _in_flight(claim, wanted))
+                return Sample(await _in_flight(claim, ready))
 
         return row.rounds(
             rounds,
@@ -201,7 +205,7 @@ async def _bare(database_url: str, claims: int) -> Sample:
 
 
 def one_at_a_time(folder: Path, rounds: int, seconds: float) -> Row:
-    """The median time of a claim that nothing else competes with, with the batchers and without."""
+    """The median time of a claim that is alone, with the batchers and without them."""
     claims = int(200 * seconds)
     row = Row(
         "p50 of a claim at 1 connection, without HTTP",
@@ -218,9 +222,9 @@ def one_at_a_time(folder: Path, rounds: int, seconds: float) -> Row:
             async with a_service(folder, urls.database_url, urls.redis_url) as service:
                 step = _by_path if batched else _directly
                 took = []
-                for one in checkouts(service, claims):
+                for key, checkout in checkouts(service, claims):
                     began = time.perf_counter()
-                    await step(service, *one)
+                    await step(service, key, checkout)
                     took.append(time.perf_counter() - began)
                 return Sample(statistics.median(took) * 1000)
 
@@ -228,7 +232,7 @@ def one_at_a_time(folder: Path, rounds: int, seconds: float) -> Row:
 
 
 async def _by_path(service: Service, key: str, checkout: Checkout) -> None:
-    outcome = await service.claims.path.claim(TILL, key, checkout)
+    outcome = await service.claims.path.claim(SELLER_STANDING, key, checkout)
     assert isinstance(outcome, Granted), outcome
 
 
@@ -249,20 +253,20 @@ async def _settled(service: Service, claim: PendingClaim, pools: Any) -> None:
 
 
 def writers(folder: Path, seconds: float) -> dict[int, dict[str, float]]:
-    """Claims a second that so many processes commit together, in batches of 64, each straight
-    into the ledger: what several workers on several hosts do to one pool's row. Beside it the
-    same into one pool of several parts (BUTIE_POOL_PARTS), and with a pool for each, where nobody
-    waits for anybody: what the machine itself allows."""
+    """Claims a second by number of processes that commit to the ledger, in batches of 64, as
+    workers on several hosts do. Three kinds: into one pool's row, into one pool with slices
+    (BUTIE_POOL_PARTS), and into a pool for each writer. The last has no row to wait for, so it
+    shows the limit of the machine."""
     kinds: dict[str, Callable[[int], str]] = {
         "one pool": lambda n: "appliances",
-        f"one pool, {POOL_PARTS} parts": lambda n: "parted",
+        f"one pool, {POOL_PARTS} slices": lambda n: "sliced",
         "a pool each": lambda n: f"own-{n}",
     }
     furnished(folder)
     rates = {}
     with engines(folder) as urls:
         asyncio.run(execute(urls.database_url, POOLS_OF_THEIR_OWN))
-        asyncio.run(execute(urls.database_url, PARTED_POOL))
+        asyncio.run(execute(urls.database_url, SLICED_POOL))
         for number in WRITERS:
             rates[number] = {
                 kind: _write(urls.database_url, [pool_of(n) for n in range(number)], seconds)
@@ -272,11 +276,11 @@ def writers(folder: Path, seconds: float) -> dict[int, dict[str, float]]:
 
 
 def _write(database_url: str, pools: Sequence[str], seconds: float) -> float:
-    """Claims a second of all the writers together, one for each pool named."""
+    """Claims a second of all writers together. There is a writer for each item of `pools`."""
     number = len(pools)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])  # imported once, not by each of 64
-    start = context.Barrier(number + 1, timeout=WRITERS_READY_S)  # else one that died is waited for
+    start = context.Barrier(number + 1, timeout=WRITERS_READY_S)  # a writer may have died
     done: Any = context.Queue()
     batches = int(BATCHES_PER_S * seconds / number) + 10
     processes = [
@@ -308,7 +312,7 @@ def _write(database_url: str, pools: Sequence[str], seconds: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class _Writer:
-    """What one process is to write."""
+    """The task of one process."""
 
     database_url: str
     first: int
@@ -322,7 +326,7 @@ def _one_writer(writer: _Writer, start: Any, done: Any) -> None:
 
 
 async def _commits(writer: _Writer, start: Any, done: Any) -> None:
-    # A connection that was not made in time is asked for again, and no fault.
+    # A connection that is not made in time is retried, so its log line is no fault.
     logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
     engine = make_engine(writer.database_url, connections_max=1, pre_ping=False)
     ledger = Ledger(engine, "330402")
@@ -340,7 +344,7 @@ async def _commits(writer: _Writer, start: Any, done: Any) -> None:
 
 
 async def _connected(ledger: Ledger) -> None:
-    """With 64 that come at once, the server is slower to say hello than a worker has patience."""
+    """Retry until the ledger answers: 64 writers that connect at once exceed a worker's timeout."""
     while True:
         try:
             await ledger.pools()
@@ -365,7 +369,7 @@ def _batches(first: int, pool: str) -> Iterator[list[PendingClaim]]:
 def pending(key: str, checkout: Checkout, book: PolicyBook, now: datetime) -> PendingClaim:
     """A claim as the path hands it to the gate and the ledger."""
     return pending_claim(
-        TILL.seller,
+        SELLER_STANDING.seller,
         key,
         DIGESTER.fingerprint(checkout),
         checkout,

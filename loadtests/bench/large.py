@@ -1,13 +1,13 @@
 """`make bench-large`, or `python -m loadtests.bench.large [--claims N] [--rounds N] [--seconds S]
 [--settle S]`.
 
-Is a ledger with ten million claims as quick as an empty one? Both run side by side, one measured
-while the other rests, with PostgreSQL sized alike (`loadtests.bench.sized`). Looked at twice: just
-after a checkpoint, when nearly each claim logs whole index pages, and when sales have gone on for
---settle seconds, as they have for most of the half hour between two checkpoints.
+Compares a ledger that has ten million claims with an empty one. Both run at the same time, one idle
+while the other is measured, with the same PostgreSQL settings (`loadtests.bench.sized`). They are
+compared twice. Just after a checkpoint nearly every claim logs whole index pages. After --settle
+seconds of sales the state is that of most of the half hour between two checkpoints.
 
-Needs 25 GB of disk and, on two quiet cores, about 25 minutes, most of them for the seeding; with
---data-dir the seeded ledger stays there for the next run. Writes `loadtests/results/large.json`.
+Needs 25 GB of disk and, on two quiet cores, about 25 minutes, most of it for seeding. With
+--data-dir the seeded ledger is kept for the next run. Writes `loadtests/results/large.json`.
 """
 
 import argparse
@@ -42,10 +42,10 @@ from service.embedded import postgres, valkey
 
 RESULTS = Path(__file__).parents[1] / "results"
 BYTES_A_CLAIM = 2_500
-# Other people in each run on a ledger that was kept: their birthdays go by the minute.
+# Each run on a kept ledger needs other persons: the first number depends on the minute.
 _numbers = count(int(time.time() / 60 % 1_000) * 15_000_000 + 1_000_000, 1_000_000)
 
-# In the order of size. Rows as the last ANALYZE counted them.
+# Largest first. The numbers of rows are those of the last ANALYZE.
 SIZES = """
 SELECT c.relname AS name, c.reltuples::bigint AS rows, pg_table_size(c.oid) AS heap,
     coalesce((SELECT jsonb_object_agg(i.indexrelid::regclass::text, pg_relation_size(i.indexrelid))
@@ -60,13 +60,13 @@ WAL = "SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint"
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """What `butie audit` took of a whole ledger. `peak_mib` is the process's own; PostgreSQL sorts
-    on disk beyond its work_mem, and `spilled_mib` is how much it wrote there."""
+    """The cost of `butie audit` on a whole ledger. `peak_mib` is the memory of its own process.
+    PostgreSQL sorts on disk what exceeds its work_mem; `spilled_mib` is how much it wrote there."""
 
     seconds: float
     peak_mib: float
     spilled_mib: float
-    said: str
+    output: str
 
 
 def scattered(target: Target, numbers: Sequence[int]) -> list[bytes]:
@@ -82,7 +82,7 @@ def scattered(target: Target, numbers: Sequence[int]) -> list[bytes]:
 
 @dataclass(slots=True)
 class Sales:
-    """Both ledgers under sale, in turn, and what log each writes for it."""
+    """Sells from both ledgers in turn, and measures the write-ahead log of each."""
 
     full: Server
     empty: Server
@@ -91,7 +91,7 @@ class Sales:
     seconds: float
 
     def row(self, when: str, rounds: int) -> Row:
-        """Claims a second with so many claims in the tables, against none."""
+        """Claims a second with `claims` in the tables, compared with none."""
         row = Row(
             f"claims, durable, 1 worker, 256 connections, {self.claims:,} claims in the tables, "
             f"{when}",
@@ -115,7 +115,7 @@ class Sales:
             self._sold(server, url, [])
 
     def go_on(self, seconds: float) -> str:
-        """Sell in the full one for so long. Returns what each part of it came to."""
+        """Sell from the full ledger for `seconds`. Returns the rates as text."""
         rates: list[float] = []
         log: list[float] = []
         until = time.monotonic() + seconds
@@ -145,7 +145,7 @@ def _kilobytes(sizes: Sequence[float]) -> str:
 
 
 def refill(server: Server, redis_url: str, claims: int, rounds: int) -> Row:
-    """How long an emptied gate takes, however many claims there are."""
+    """The time until an emptied gate is in service again."""
     row = Row(
         f"an emptied gate back in service, {claims:,} claims in the tables",
         "s",
@@ -172,11 +172,11 @@ def audit(folder: Path, database_url: str) -> Audit:
     spilled = "SELECT temp_bytes FROM pg_stat_database WHERE datname = current_database()"
     before = asyncio.run(value(database_url, spilled))
     began = time.monotonic()
-    with tempfile.TemporaryFile() as output:
+    with tempfile.TemporaryFile() as log:
         process = psutil.Popen(
             [sys.executable, "-m", "service", "audit"],
             env=os.environ | {"BUTIE_DATA_DIR": str(folder), "COLUMNS": "100"},
-            stdout=output,
+            stdout=log,
             stderr=subprocess.STDOUT,
         )
         peak = 0
@@ -187,18 +187,18 @@ def audit(folder: Path, database_url: str) -> Audit:
                 break
             time.sleep(0.05)
         seconds = time.monotonic() - began
-        output.seek(0)
-        said = output.read().decode()
-    assert process.wait() == 0, said
+        log.seek(0)
+        output = log.read().decode()
+    assert process.wait() == 0, output
     written = asyncio.run(value(database_url, spilled)) - before
-    return Audit(seconds, peak / 2**20, written / 2**20, said)
+    return Audit(seconds, peak / 2**20, written / 2**20, output)
 
 
 async def value(database_url: str, query: str) -> int:
     connection = await asyncpg.connect(database_url)
-    found = await connection.fetchval(query)
+    number = await connection.fetchval(query)
     await connection.close()
-    return int(found)
+    return int(number)
 
 
 async def sizes(database_url: str) -> list[dict[str, object]]:
@@ -211,16 +211,16 @@ async def sizes(database_url: str) -> list[dict[str, object]]:
 
 def show_sizes(tables: Sequence[dict[str, object]], claims: int) -> None:
     """Each table and index, in MB and in bytes a claim."""
-    shown = Table("table or index", "rows", "MB", "bytes a claim")
+    output = Table("table or index", "rows", "MB", "bytes a claim")
     total = 0
-    for one in tables:
-        parts = {one["name"]: one["heap"], **one["indexes"]}  # type: ignore[dict-item]
-        for name, size in parts.items():
-            rows = f"{one['rows']:,}" if name == one["name"] else ""
-            shown.add_row(str(name), rows, f"{size / 1e6:,.0f}", f"{size / claims:,.0f}")
+    for table in tables:
+        sizes = {table["name"]: table["heap"], **table["indexes"]}  # type: ignore[dict-item]
+        for name, size in sizes.items():
+            rows = f"{table['rows']:,}" if name == table["name"] else ""
+            output.add_row(str(name), rows, f"{size / 1e6:,.0f}", f"{size / claims:,.0f}")
             total += size
-    shown.add_row("all", "", f"{total / 1e6:,.0f}", f"{total / claims:,.0f}")
-    report.console.print(shown)
+    output.add_row("all", "", f"{total / 1e6:,.0f}", f"{total / claims:,.0f}")
+    report.console.print(output)
 
 
 def main() -> None:
@@ -229,17 +229,17 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=8.0, help="of each run")
     parser.add_argument(
-        "--settle", type=float, default=180.0, help="seconds of sales between the two looks"
+        "--settle", type=float, default=180.0, help="seconds of sales between the two comparisons"
     )
-    parser.add_argument("--data-dir", type=Path, help="keep the seeded ledger there, or find it")
-    wanted = parser.parse_args()
+    parser.add_argument("--data-dir", type=Path, help="keep the seeded ledger there, or reuse it")
+    options = parser.parse_args()
     RESULTS.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="butie-bench-") as folder:
-        full = (wanted.data_dir or Path(folder)) / "full"
+        full = (options.data_dir or Path(folder)) / "full"
         if not full.exists():
-            _check_room(full, wanted.claims)
-            seed_sandbox(full, wanted.claims)
-        _measure(full, Path(folder) / "empty", wanted)
+            _check_room(full, options.claims)
+            seed_sandbox(full, options.claims)
+        _measure(full, Path(folder) / "empty", options)
 
 
 def _check_room(folder: Path, claims: int) -> None:
@@ -252,9 +252,9 @@ def _check_room(folder: Path, claims: int) -> None:
         )
 
 
-def _measure(full_at: Path, empty_at: Path, wanted: argparse.Namespace) -> None:
+def _measure(full_at: Path, empty_at: Path, options: argparse.Namespace) -> None:
     with ExitStack() as stack:
-        # As slow as they are, all claims are answered: a 503 here would only hide a figure.
+        # Slow claims are answered as well: a 503 would hide how slow they are.
         how = {"module": "loadtests.bench.sized", "BUTIE_ANSWER_WITHIN_MS": "10000"}
         full = stack.enter_context(sandbox(full_at, **how))  # type: ignore[arg-type]
         empty = stack.enter_context(sandbox(empty_at, **how))  # type: ignore[arg-type]
@@ -262,21 +262,21 @@ def _measure(full_at: Path, empty_at: Path, wanted: argparse.Namespace) -> None:
         for url in urls:
             asyncio.run(over_http.check_durable(url))
         tables = asyncio.run(sizes(urls[0]))
-        sales = Sales(full, empty, urls, wanted.claims, wanted.seconds)
+        sales = Sales(full, empty, urls, options.claims, options.seconds)
         sales.warm()
-        first = sales.row("just after a checkpoint", wanted.rounds)
-        between = sales.go_on(wanted.settle)
-        settled = sales.row(f"{wanted.settle:.0f} s later", wanted.rounds)
+        first = sales.row("just after a checkpoint", options.rounds)
+        between = sales.go_on(options.settle)
+        settled = sales.row(f"{options.settle:.0f} s later", options.rounds)
         settled.remarks.append(between)
         rows = [
             first,
             settled,
-            refill(full, str(valkey.running_url(full_at)), wanted.claims, wanted.rounds),
+            refill(full, str(valkey.running_url(full_at)), options.claims, options.rounds),
         ]
         checked = audit(full_at, urls[0])
     report.show(rows)
-    show_sizes(tables, wanted.claims)
-    report.console.print(checked.said, markup=False)
+    show_sizes(tables, options.claims)
+    report.console.print(checked.output, markup=False)
     report.console.print(
         f"audit: {checked.seconds:.0f} s, {checked.peak_mib:.0f} MiB resident at most, "
         f"{checked.spilled_mib:,.0f} MiB sorted on disk"

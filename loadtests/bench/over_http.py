@@ -1,4 +1,4 @@
-"""The rows that a till would notice: claims, refusals and batches over HTTP."""
+"""The rows over HTTP: claims, refusals, batches."""
 
 import asyncio
 import json
@@ -30,7 +30,7 @@ from service.embedded import engines, postgres, valkey
 from tests.builders import serial
 
 CONNECTIONS = 256
-# More than any server here can answer in a run.
+# More than any of these servers can answer.
 REQUESTS_PER_S = 9_000
 BATCH = 250
 BATCH_CONNECTIONS = 8
@@ -46,14 +46,14 @@ def measured(
     connections: int,
     seconds: float,
 ) -> Sample:
-    """Closed-loop load on a server; every answer must have this status."""
+    """Put closed-loop load on a server. Raises AssertionError unless every answer has `status`."""
     load = Load(make, closed_loop, server.target.port, connections, seconds)
     before = server.cpu_seconds()
     load.go()
     outcome = load.wait()
     after = server.cpu_seconds()
     assert set(outcome.statuses) == {status}, f"Answers other than {status}: {outcome.statuses}"
-    # The warm-up is in the CPU seconds, so what it answered has to be reckoned in.
+    # The CPU seconds include the warm-up, so its answers are counted as well.
     answered = outcome.rate * (seconds + 1)
     return Sample(
         outcome.rate,
@@ -65,7 +65,7 @@ def measured(
 
 
 def at(outcome: Outcome, percent: int) -> float:
-    """A percentile of the answers' times, in milliseconds."""
+    """This percentile of the answers' times, in milliseconds."""
     return statistics.quantiles(outcome.seconds, n=100)[percent - 1] * 1000
 
 
@@ -99,7 +99,7 @@ def textbook(folder: Path, sold_at: str, *, workers: int) -> Iterator[Server]:
 
 
 async def check_durable(database_url: str) -> None:
-    """Raises AssertionError when a commit of this database would not outlive a power cut."""
+    """Raise AssertionError if a commit of this database might not survive a power cut."""
     connection = await asyncpg.connect(database_url)
     for name in ("fsync", "synchronous_commit", "full_page_writes"):
         assert await connection.fetchval(f"SHOW {name}") == "on", f"{name} is off."
@@ -107,7 +107,7 @@ async def check_durable(database_url: str) -> None:
 
 
 async def statements(database_url: str) -> int:
-    """Transactions that this database has ended so far."""
+    """The number of transactions that have ended in this database."""
     connection = await asyncpg.connect(database_url)
     await connection.execute("SELECT pg_stat_force_next_flush()")
     ended = await connection.fetchval(
@@ -175,7 +175,7 @@ def refusals(folder: Path, rounds: int, seconds: float) -> Row:
         asyncio.run(
             execute(url, "UPDATE pool SET allocated_fen = spent_fen, version = version + 1")
         )
-        # As a gate that has been up for an hour: one that is younger asks the ledger first.
+        # The gate looks as if it had been up for an hour. A younger gate asks the ledger first.
         gate = redis.from_url(str(valkey.running_url(folder / "empty")))
         time.sleep(2)
         gate.hset("butie:{330402}:memory", "since", int((time.time() - 3600) * 1000))
@@ -186,8 +186,8 @@ def refusals(folder: Path, rounds: int, seconds: float) -> Row:
             sent = asyncio.run(statements(url)) - before
             answered = sample.value * (seconds + 1)
             row.remarks.append(
-                f"{sent} transactions in PostgreSQL during {answered:,.0f} refusals (the sweeper's "
-                "and the directory's, which come by the second)"
+                f"{sent} transactions in PostgreSQL during {answered:,.0f} refusals (those of the "
+                "sweeper and the directory, which run every second or so)"
             )
             return sample
 
@@ -216,22 +216,23 @@ def batches(folder: Path, rounds: int, seconds: float) -> Row:
 
 
 def batch_requests(target: Target, first: int, requests: int) -> list[bytes]:
-    made = []
+    """So many requests of BATCH claims each, as bytes; the claims are numbered from `first`."""
+    posts = []
     for start in range(first, first + requests * BATCH, BATCH):
-        wanted = [
+        batch = [
             {"idempotency_key": f"L{n}", "checkout": claim_body(n, target.sold_at)}
             for n in range(start, start + BATCH)
         ]
-        body = json.dumps({"claims": wanted}).encode()
-        made.append(http_post("/v1/claims/batch", target.key, "none", body))
-    return made
+        body = json.dumps({"claims": batch}).encode()
+        posts.append(http_post("/v1/claims/batch", target.key, "none", body))
+    return posts
 
 
 def hostile(folder: Path, rounds: int, seconds: float) -> Row:
-    """Half of the connections claim serials that the ledger knows and the gate has forgotten, so
-    that each of their claims breaks a constraint in the batch it shares with honest ones."""
+    """Half of the connections claim serials that the ledger has and the gate has forgotten. So each
+    of their claims violates a constraint in a batch that it shares with honest ones."""
     row = Row(
-        "honest claims, 128 connections, beside 128 hostile ones",
+        "honest claims, 128 connections, with 128 hostile ones",
         "claims/s",
         "with a stream of violating claims",
         "alone",
@@ -257,23 +258,23 @@ def hostile(folder: Path, rounds: int, seconds: float) -> Row:
             load.go()
             sample = claims(server, seconds, connections=128)
             statuses = load.wait().statuses
-            row.remarks.append(f"the hostile were answered {dict(statuses)}")
+            row.remarks.append(f"answers to the hostile claims, by status: {dict(statuses)}")
             return sample
 
         return row.rounds(rounds, attacked, lambda: claims(server, seconds, connections=128))
 
 
-def violating(target: Target, taken: Sequence[int], wanted: int) -> list[bytes]:
-    start = next(_numbers)
-    made = []
-    for n in range(wanted):
-        body = claim_body(start + n, target.sold_at, serial_no=serial(taken[n % len(taken)]))
-        made.append(http_post("/v1/claims", target.key, f"H{start + n}", json.dumps(body).encode()))
-    return made
+def violating(target: Target, taken: Sequence[int], requests: int) -> list[bytes]:
+    """So many claims, as bytes, for serial numbers that are claimed already."""
+    posts = []
+    for n in range(start := next(_numbers), start + requests):
+        body = claim_body(n, target.sold_at, serial_no=serial(taken[n % len(taken)]))
+        posts.append(http_post("/v1/claims", target.key, f"H{n}", json.dumps(body).encode()))
+    return posts
 
 
 def refill(folder: Path, rounds: int, seconds: float) -> Row:
-    """How long after a FLUSHALL, under load, the gate has every pool again."""
+    """The time from a FLUSHALL under load until the gate has its pools again."""
     row = Row(
         "an emptied gate back in service, under load", "s", "Butie", "1 second", 1.0, inverse=True
     )
@@ -303,19 +304,19 @@ def refill(folder: Path, rounds: int, seconds: float) -> Row:
 def offered(
     folder: Path, rates: Sequence[int], seconds: float
 ) -> dict[str, list[dict[str, float]]]:
-    """p50 and p99 by the rate at which requests come, whether or not they are answered in time."""
+    """p50 and p99 by the rate of requests. Requests keep coming when answers are late."""
     curves: dict[str, list[dict[str, float]]] = {"Butie": [], "no-I/O": []}
     with ExitStack() as stack:
         server = stack.enter_context(ours(folder / "offered"))
         yardstick = stack.enter_context(app("no_io", server.target.sold_at))
         for per_s in rates:
-            for name, one in (("Butie", server), ("no-I/O", yardstick)):
+            for name, loaded in (("Butie", server), ("no-I/O", yardstick)):
                 first = next(_numbers)
                 numbers = range(first, first + int(per_s * (seconds + 1)) + CONNECTIONS)
                 load = Load(
-                    partial(claim_requests, one.target, numbers),
+                    partial(claim_requests, loaded.target, numbers),
                     open_loop,
-                    one.target.port,
+                    loaded.target.port,
                     CONNECTIONS,
                     seconds,
                     float(per_s),

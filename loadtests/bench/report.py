@@ -1,4 +1,4 @@
-"""What the bench prints, and the files it leaves: a table, JSON and a plot."""
+"""The output of the bench: a table, a JSON file and a plot."""
 
 import json
 import platform
@@ -16,7 +16,7 @@ console = Console(width=150)
 
 
 def show(rows: Sequence[Row]) -> None:
-    """The table: medians over the rounds, and each round's ratio."""
+    """Print the table: medians over the rounds, and the ratio of each round."""
     table = Table(show_lines=True)
     for name in ("what", "ours", "against", "ratio (by round)", "bar"):
         table.add_column(name)
@@ -41,10 +41,11 @@ def _figures(samples: Sequence[Sample], unit: str) -> str:
     times = [median(list(samples), name) for name in ("p50_ms", "p95_ms", "p99_ms")]
     if None not in times:
         lines.append("p50/95/99 " + "/".join(f"{time:.1f}" for time in times) + " ms")
-    parts = [part for part, spent in samples[0].cpu_s.items() if spent > 0.0005]
-    if parts:
+    programs = [program for program, spent in samples[0].cpu_s.items() if spent > 0.0005]
+    if programs:
         cpu = (
-            f"{part} {sum(one.cpu_s[part] for one in samples) / len(samples):.3f}" for part in parts
+            f"{program} {sum(sample.cpu_s[program] for sample in samples) / len(samples):.3f}"
+            for program in programs
         )
         lines.append("CPU s per 1,000: " + ", ".join(cpu))
     return "\n".join(lines)
@@ -58,7 +59,7 @@ def _bar(row: Row) -> str:
 
 
 def show_writers(rates: Mapping[int, Mapping[str, float]]) -> None:
-    """Commits by so many writers together, and the rate against the fewest."""
+    """Print the rates by number of writers, and their ratio to the rate of the fewest writers."""
     kinds = list(rates[min(rates)])
     columns = [column for kind in kinds for column in (f"{kind}, claims/s", "against 1")]
     table = Table("writers", *columns)
@@ -82,12 +83,12 @@ def write_json(path: Path, rows: Sequence[Row], more: Mapping[str, Any]) -> None
         "python": platform.python_version(),
         "system": platform.system(),
     }
-    found = {"machine": machine, "rows": [row.as_json() for row in rows], **more}
-    path.write_text(json.dumps(found, indent=1, ensure_ascii=False))
+    results = {"machine": machine, "rows": [row.as_json() for row in rows], **more}
+    path.write_text(json.dumps(results, indent=1, ensure_ascii=False))
 
 
 def plot(path: Path, curves: Mapping[str, Sequence[Mapping[str, float]]]) -> None:
-    """Latency against offered load. Both axes say what they are in."""
+    """Plot latency against offered load."""
     import matplotlib
 
     matplotlib.use("svg")

@@ -1,4 +1,4 @@
-"""The servers that are compared, each a fresh process, and what the parts of one cost."""
+"""Starts the compared servers, each in a new process, and reads their CPU time."""
 
 import json
 import os
@@ -28,17 +28,19 @@ class Server:
     process: psutil.Process
 
     def cpu_seconds(self) -> dict[str, float]:
-        """CPU seconds so far, by part: service, postgres, valkey."""
+        """CPU seconds so far, by program: service, postgres, valkey."""
         spent = {"service": 0.0, "postgres": 0.0, "valkey": 0.0}
         for process in [self.process, *self.process.children(recursive=True)]:
             try:
                 name, times = process.name(), process.cpu_times()
             except psutil.NoSuchProcess:
                 continue
-            part = next((part for part in ("postgres", "valkey") if part in name), "service")
-            spent[part] += times.user + times.system
-            if part == "postgres":  # backends that have ended are counted by their parent
-                spent[part] += times.children_user + times.children_system
+            program = next(
+                (engine for engine in ("postgres", "valkey") if engine in name), "service"
+            )
+            spent[program] += times.user + times.system
+            if program == "postgres":  # the parent counts the backends that have ended
+                spent[program] += times.children_user + times.children_system
         return spent
 
 
@@ -46,17 +48,17 @@ class Server:
 def sandbox(
     folder: Path, *, workers: int = 1, module: str = "service", **settings: str
 ) -> Iterator[Server]:
-    """Butie with engines of its own on `folder`. `module`: what to run as `butie`."""
+    """A sandbox on `folder`. `module` is run as `butie`."""
     command = [sys.executable, "-m", module, "serve"]
     environment = {"BUTIE_DATA_DIR": str(folder), "BUTIE_WORKERS": str(workers), **settings}
     with _running(command, "BUTIE_PORT", environment) as (port, process):
-        known = json.loads((folder / "sandbox.json").read_text())
-        yield Server(Target(port, known["clock"], known["keys"]["pos"]), process)
+        access = json.loads((folder / "sandbox.json").read_text())
+        yield Server(Target(port, access["clock"], access["keys"]["pos"]), process)
 
 
 @contextmanager
 def app(name: str, sold_at: str, *, workers: int = 1, **settings: str) -> Iterator[Server]:
-    """One of `loadtests.apps` under uvicorn, with what `butie serve` asks of it."""
+    """One of `loadtests.apps` under uvicorn, with the settings that `butie serve` uses."""
     command = [
         *(sys.executable, "-m", "uvicorn", f"loadtests.apps.{name}:app"),
         *("--no-access-log", "--log-level", "warning", "--workers", str(workers)),
@@ -70,19 +72,19 @@ def _running(
     command: list[str], port_name: str, environment: dict[str, str]
 ) -> Iterator[tuple[int, psutil.Process]]:
     port = free_port()
-    with tempfile.TemporaryFile() as said:
+    with tempfile.TemporaryFile() as errors:
         process = psutil.Popen(
             command,
             env=os.environ | {"BUTIE_LOG_LEVEL": "warning", port_name: str(port)} | environment,
             stdout=subprocess.DEVNULL,
-            stderr=said,
+            stderr=errors,
         )
         try:
             _wait_until_up(port, process)
             yield port, process
         except BaseException:
-            said.seek(0)
-            sys.stderr.write(said.read().decode())
+            errors.seek(0)
+            sys.stderr.write(errors.read().decode())
             raise
         finally:
             process.terminate()

@@ -1,8 +1,8 @@
-"""`butie` whose sandbox has a PostgreSQL sized for millions of claims, as production's would be.
+"""`butie` with a sandbox whose PostgreSQL is sized for millions of claims, as in production.
 
-Keys, serials and rights fall anywhere in their indexes, so at ten million claims nearly each claim
-touches four pages that no other has touched since the last checkpoint, and each such page is logged
-whole. Checkpoints far apart make that rare; the durability of a commit is the same.
+Keys, serials and quotas are random in their indexes. With ten million claims, nearly every claim
+touches four pages that no other claim has touched since the last checkpoint, and each of these is
+logged whole. Checkpoints that are far apart make this rare. A commit is as durable as before.
 """
 
 import psutil

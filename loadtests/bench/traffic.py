@@ -1,5 +1,5 @@
-"""Load as tills make it, from a process that costs little: it shares the machine with what it
-measures. Plain asyncio protocols on uvloop; requests are made before the clock starts."""
+"""Load as tills make it. The generator shares the machine with the measured server, so it is cheap:
+plain asyncio protocols on uvloop, and requests that are made before the clock starts."""
 
 import asyncio
 import json
@@ -15,14 +15,14 @@ import uvloop
 
 from tests.builders import checkout_json, item_json, resident_id, serial
 
-# A till that waits longer has given up: the run is cut off, and says so.
+# A till would not wait longer: the run ends with an error.
 DRAIN_S = 10.0
 WARM_UP_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A server, and what it takes to ask it for a claim."""
+    """A server's port, an instant that it accepts as `sold_at`, and a till's key."""
 
     port: int
     sold_at: str
@@ -31,7 +31,7 @@ class Target:
 
 @dataclass(slots=True)
 class Outcome:
-    """What came of a run. `seconds` is the time of each answer after the warm-up."""
+    """The result of a run. `seconds` has the time of each answer after the warm-up."""
 
     elapsed_s: float = 0.0
     statuses: Counter[int] = field(default_factory=Counter)
@@ -45,8 +45,8 @@ class Outcome:
 
 
 def claim_body(n: int, sold_at: str, **item: object) -> dict[str, object]:
-    """A claim by a person of their own, for goods of their own. A subsidy of 2 yuan: the
-    sandbox's budget lasts for ten million of them."""
+    """A checkout with a person and a serial number that no other `n` has. The subsidy is 2 yuan, so
+    the sandbox's budget is enough for ten million claims."""
     million, person = divmod(n, 1_000_000)
     birth_on = date(1950, 1, 1) + timedelta(days=million)
     return checkout_json(
@@ -58,7 +58,7 @@ def claim_body(n: int, sold_at: str, **item: object) -> dict[str, object]:
 
 
 def http_post(path: str, key: str, idempotency_key: str, body: bytes) -> bytes:
-    """A request's bytes."""
+    """The bytes of a request."""
     head = (
         f"POST {path} HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n"
         f"Authorization: Bearer {key}\r\nIdempotency-Key: {idempotency_key}\r\n"
@@ -80,10 +80,12 @@ def claim_requests(target: Target, numbers: Sequence[int], **item: object) -> li
     ]
 
 
-class Till(asyncio.Protocol):
-    """One connection: an answer is awaited before the next request leaves."""
+class TillConnection(asyncio.Protocol):
+    """One connection. It sends the next request after the answer to the last one."""
 
-    def __init__(self, on_answer: Callable[["Till", int], None], on_lost: Callable[[], None]):
+    def __init__(
+        self, on_answer: Callable[["TillConnection", int], None], on_lost: Callable[[], None]
+    ) -> None:
         self._on_answer = on_answer
         self._on_lost = on_lost
         self._buffer = b""
@@ -118,14 +120,14 @@ class Till(asyncio.Protocol):
 
 @dataclass(slots=True)
 class Run:
-    """One run of one kind of load against one server."""
+    """The state of one run against one server."""
 
     requests: Iterator[bytes]
     outcome: Outcome = field(default_factory=Outcome)
     counting: bool = False
     lost: int = 0
 
-    def note(self, till: Till, status: int, now: float) -> None:
+    def note(self, till: TillConnection, status: int, now: float) -> None:
         if self.counting:
             self.outcome.statuses[status] += 1
             self.outcome.seconds.append(now - till.asked_at)
@@ -135,12 +137,14 @@ class Run:
 
 
 async def _connect(
-    run: Run, port: int, count: int, answered: Callable[[Till, int], None]
-) -> list[Till]:
+    run: Run, port: int, count: int, answered: Callable[[TillConnection, int], None]
+) -> list[TillConnection]:
     loop = asyncio.get_running_loop()
     tills = []
     for _ in range(count):
-        _, till = await loop.create_connection(lambda: Till(answered, run.lose), "127.0.0.1", port)
+        _, till = await loop.create_connection(
+            lambda: TillConnection(answered, run.lose), "127.0.0.1", port
+        )
         tills.append(till)
     return tills
 
@@ -148,11 +152,11 @@ async def _connect(
 async def closed_loop(
     port: int, requests: Sequence[bytes], connections: int, seconds: float
 ) -> Outcome:
-    """Each connection asks again as soon as it is answered, until the time is up."""
+    """Each connection sends the next request as soon as it has an answer, until the time is up."""
     run = Run(iter(requests))
     going = True
 
-    def answered(till: Till, status: int) -> None:
+    def answered(till: TillConnection, status: int) -> None:
         now = time.perf_counter()
         run.note(till, status, now)
         if going and (request := next(run.requests, None)) is not None:
@@ -174,13 +178,13 @@ async def closed_loop(
 async def open_loop(
     port: int, requests: Sequence[bytes], connections: int, seconds: float, per_s: float
 ) -> Outcome:
-    """Requests come at this rate whatever becomes of the earlier ones; an answer's time counts
-    from when the request was due, so that a server that falls behind cannot hide it."""
+    """Requests come at this rate, also when earlier ones have no answer yet. The time of an answer
+    counts from when its request was due, so that a slow server cannot hide a queue."""
     run = Run(iter(requests))
-    free: deque[Till] = deque()
+    free: deque[TillConnection] = deque()
     due: deque[float] = deque()
 
-    def answered(till: Till, status: int) -> None:
+    def answered(till: TillConnection, status: int) -> None:
         run.note(till, status, time.perf_counter())
         if due:
             till.ask(next(run.requests), due.popleft())
@@ -209,7 +213,7 @@ async def open_loop(
     return run.outcome
 
 
-async def _hang_up(run: Run, tills: Sequence[Till]) -> None:
+async def _hang_up(run: Run, tills: Sequence[TillConnection]) -> None:
     until = time.perf_counter() + DRAIN_S
     while any(till.busy for till in tills) and time.perf_counter() < until:
         await asyncio.sleep(0.01)
@@ -226,7 +230,7 @@ def _in_child(pipe, make_requests, drive, port, args) -> None:  # type: ignore[n
 
 
 class Load:
-    """A load generator in a process of its own: made ready first, then let go."""
+    """A load generator in a process of its own. The constructor returns once it is ready."""
 
     def __init__(self, make_requests, drive, port, *args) -> None:  # type: ignore[no-untyped-def]
         context = multiprocessing.get_context("fork")
@@ -241,7 +245,7 @@ class Load:
         self._pipe.send("go")
 
     def wait(self) -> Outcome:
-        """What came of it. Raises EOFError when the generator failed; its traceback says why."""
+        """The outcome. Raises EOFError when the generator failed; its traceback says why."""
         outcome = cast(Outcome, self._pipe.recv())
         self._process.join()
         return outcome

@@ -1,4 +1,4 @@
-"""Each scenario still plays: a tenth of its tills, for seconds, with every check but the times."""
+"""Each scenario still works: a tenth of its tills, some seconds, no limit on times."""
 
 from dataclasses import replace
 
@@ -15,15 +15,17 @@ def test_a_scenario_is_accepted(name: str) -> None:
     assert scenario.play(name, quick=True) == []
 
 
-def test_what_the_ledger_has_otherwise_is_not_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The comparison with the ledger can fail: here a till was told of a fen more."""
+def test_an_answer_that_differs_from_the_ledger_is_not_accepted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The comparison with the ledger can fail: here a till's answer is a fen higher."""
 
     def one_fen_more(stage: Stage) -> list[str]:
-        claim_id = next(iter(stage.told["granted"]))
-        stage.told["granted"][claim_id] += 1
+        claim_id = next(iter(stage.outcome["granted"]))
+        stage.outcome["granted"][claim_id] += 1
         return []
 
-    told_otherwise = replace(SCENARIOS["gateway"], also=one_fen_more)
-    monkeypatch.setitem(scenario.SCENARIOS, "gateway", told_otherwise)
+    changed = replace(SCENARIOS["gateway"], checks=one_fen_more)
+    monkeypatch.setitem(scenario.SCENARIOS, "gateway", changed)
     (fault,) = scenario.play("gateway", quick=True)
-    assert fault.startswith("a till was told of")
+    assert fault.startswith("a till got ")
