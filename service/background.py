@@ -62,9 +62,10 @@ class Loop:
         if self._running is None:
             return
         # Not by cancelling alone: a driver that times out at that moment may swallow it.
-        _, late = await asyncio.wait({self._running}, timeout=STOP_S)
-        for task in late:
-            task.cancel()
+        try:
+            await asyncio.wait({self._running}, timeout=STOP_S)
+        finally:
+            self._running.cancel()
 
     async def _run(self) -> None:
         while not self._stopping.is_set():

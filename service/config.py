@@ -197,7 +197,9 @@ class Settings(BaseSettings):
         elif self.sandbox:
             key = SANDBOX_PII_KEY
         else:
-            raise Misconfigured("Set BUTIE_PII_KEY: 32 random characters or more.")
+            raise Misconfigured(
+                "Set BUTIE_PII_KEY: 32 random characters or more. Keep it permanently."
+            )
         if not self.sandbox and key == SANDBOX_PII_KEY:
             raise Misconfigured("BUTIE_PII_KEY is the sandbox's, which is public: make your own.")
         if len(key) < PII_KEY_LENGTH_MIN:

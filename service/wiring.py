@@ -91,7 +91,7 @@ def check_assumptions(settings: Settings) -> None:
     left = unconfirmed(book, read_confirmations(settings), str(settings.confirmations))
     if left:
         raise Misconfigured(
-            "BUTIE_REFUSE_ASSUMED is set, and these values stand in no source. Confirm each with "
+            "BUTIE_REFUSE_ASSUMED is set, and these values are in no source. Confirm each with "
             "a line in the file that BUTIE_CONFIRMATIONS names (`butie policy assumptions`):\n"
             + "\n".join(f"  {assumption.confirmation}" for assumption in left)
         )

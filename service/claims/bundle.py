@@ -47,8 +47,8 @@ class Claims:
         shutdown: ShutdownBudget,
         around: Around = unobserved,
     ) -> "Claims":
-        """Checks the keys of personal data, then begins to sweep. At the end the claims under way
-        are answered first. Raises LedgerAway or Misconfigured."""
+        """Checks the keys of personal data, then begins to sweep. At the end the sweeper stops and
+        the claims under way are answered. Raises LedgerAway or Misconfigured."""
         digester = Digester(*settings.personal_data_keys(), rotating=settings.pii_rotating)
         await check_keys(engine, settings.jurisdiction, digester)
         # Connections of its own: reports and admin requests never keep a claim waiting for one.

@@ -65,9 +65,8 @@ def _pass_on(done: asyncio.Task[Result], answer: asyncio.Future[Result]) -> None
     if done.cancelled():
         answer.cancel()
         return
-    fault = (
-        done.exception()
-    )  # read even if no caller waits: else asyncio logs it as never retrieved
+    # Read even if no caller waits: else asyncio logs it as never retrieved.
+    fault = done.exception()
     if answer.done():
         return
     if fault is None:

@@ -45,11 +45,6 @@ class Category(Terms):
     to_on: Fact[date]
     quota: Quota
 
-    @property
-    def serial_format(self) -> SerialFormat:
-        for_an_old_car = self.trade_in is not None and self.trade_in.kind == "car"
-        return self.serial or ("vin" if for_an_old_car else "any")
-
 
 class Scheme(Frozen):
     """One line of support with a budget of its own: its id is also the pool's."""

@@ -3,7 +3,6 @@
 from datetime import datetime
 
 import sqlalchemy as sa
-import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service.background import Loop
@@ -17,8 +16,6 @@ FROM unnest(cast(:keys AS text[]), cast(:times AS timestamptz[])) AS u (key_id, 
 WHERE k.jurisdiction = :jurisdiction AND k.key_id = u.key_id
     AND (k.last_used_at IS NULL OR k.last_used_at < u.at)
 """)
-
-log = structlog.get_logger()
 
 
 class LastUsed:

@@ -43,6 +43,7 @@ NAMES = {
 # Files, and what their successors are called.
 FILES = {
     "escrow.py": "slices.py",
+    "forget.sql": "drop_former_digests.sql",
     "here.py": "ledger_units.py",
     "kept.py": "reconciliations.py",
     "look.lua": "view.lua",

@@ -140,10 +140,10 @@ async def read_statement_file(
     format_: Annotated[StatementFormat, Query(alias="format")] = "json",
 ) -> Response:
     """The settlement with each of its entries, to file: json, csv, xlsx or pdf."""
-    place = service.settings.jurisdiction
+    jurisdiction = service.settings.jurisdiction
     async with service.reports.connection() as connection:
-        settlement = _answer(await Settlements(connection, place).read(settlement_id))
-        statement = await read_statement(connection, place, settlement)
+        settlement = _answer(await Settlements(connection, jurisdiction).read(settlement_id))
+        statement = await read_statement(connection, jurisdiction, settlement)
     if format_ == "json":
         return Response(STATEMENT_JSON.dump_json(statement), 200, media_type="application/json")
     make, media_type = STATEMENT_FILES[format_]

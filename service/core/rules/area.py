@@ -1,17 +1,19 @@
 """A cap by the area of the room that is renovated."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
-from service.core.fact import Fact, Fen, Frozen
+from service.core.fact import Fact, Fen
 from service.core.money import yuan
 from service.core.reasons import Reason, ReasonCode
-from service.core.rules.subject import Cells, Mark, Sale, Sentences
+from service.core.rules.grade import GradeTerms
+from service.core.rules.subject import Cells, Mark, Sale, Sentences, TermsFault
+from service.core.rules.window import InForce
 from service.core.sentences import Sentence
 
 DM2_PER_M2 = 100
 
 
-class AreaTerms(Frozen):
+class AreaTerms(GradeTerms):
     """The subsidy is at most so many fen for each square metre; a part of a fen is dropped."""
 
     cap_per_m2_fen: Fact[Fen] | None = None
@@ -24,6 +26,14 @@ def area_given(terms: AreaTerms, sale: Sale) -> Reason | None:
 
 
 CHECKS = (area_given,)
+
+
+def faults(terms: AreaTerms, in_force: InForce) -> Iterator[TermsFault]:
+    if cap := terms.cap_per_m2_fen:
+        if not terms.by_rate:
+            yield cap.id, "needs a rate (rate_bp, grades): it limits a share of the price"
+        if cap.value < DM2_PER_M2:
+            yield cap.id, "is less than a fen for the smallest area"
 
 
 def cap_of(terms: AreaTerms, facts: Mapping[str, int | str]) -> int | None:

@@ -47,13 +47,13 @@ def grade_eligible(terms: GradeTerms, sale: Sale) -> Reason | None:
 
 
 def worth_a_fen(terms: GradeTerms, sale: Sale) -> Reason | None:
-    """A subsidy of nothing would use up the buyer's right."""
+    """A subsidy of nothing would use up the buyer's quota."""
     if sale.subsidy_fen == 0 and terms.rate_of(sale.item.energy_grade) is not None:
         return Reason(ReasonCode.PRICE_TOO_LOW)
     return None
 
 
-CHECKS = (grade_given, grade_eligible, worth_a_fen)
+CHECKS = (grade_given, grade_eligible)
 
 
 def cells(terms: GradeTerms, mark: Mark) -> Cells:

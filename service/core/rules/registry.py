@@ -52,6 +52,7 @@ CHECKS: tuple[Callable[[Terms, Sale], Reason | None], ...] = (
     *grade.CHECKS,
     *price.CHECKS,
     *tiers.CHECKS,
+    grade.worth_a_fen,  # only a price within the limits is asked for a subsidy
     *trade_in.CHECKS,
     *age.CHECKS,
     *area.CHECKS,
@@ -64,6 +65,7 @@ FAULTS: tuple[Callable[[Terms, InForce], Iterator[TermsFault]], ...] = (
     tiers.faults,
     quota.faults,
     trade_in.faults,
+    area.faults,
 )
 
 CELLS: tuple[Callable[[Terms, Mark], Cells], ...] = (

@@ -1,17 +1,22 @@
 """The numbers under which one piece is subsidised only once."""
 
 from service.core.checkout import SerialFormat
-from service.core.fact import Frozen
 from service.core.reasons import Reason, ReasonCode
 from service.core.rules.subject import Cells, Mark, ReasonFacts, Sale, Sentences
+from service.core.rules.trade_in import TradeInTerms
 from service.core.sentences import Sentence
 
 
-class SerialTerms(Frozen):
+class SerialTerms(TradeInTerms):
     """What the goods' serial number must be. Where a policy says nothing, goods for which an old
     car is handed in have a VIN."""
 
     serial: SerialFormat | None = None
+
+    @property
+    def serial_format(self) -> SerialFormat:
+        for_an_old_car = self.trade_in is not None and self.trade_in.kind == "car"
+        return self.serial or ("vin" if for_an_old_car else "any")
 
 
 def serial_not_repeated(terms: SerialTerms, sale: Sale) -> Reason | None:
@@ -30,7 +35,7 @@ CHECKS = (serial_not_repeated,)
 
 
 def cells(terms: SerialTerms, mark: Mark) -> Cells:
-    if terms.serial == "vin":
+    if terms.serial_format == "vin":
         yield "conditions", "serial number: a VIN"
 
 

@@ -48,10 +48,10 @@ class Books:
 
     @classmethod
     async def open(
-        cls, ledger: Reports, standby_url: str | None, turn_s: float = CONNECTION_WAIT_S
+        cls, ledger: Reports, standby_url: str | None, wait_s: float = CONNECTION_WAIT_S
     ) -> "Books":
         """Opens no connection yet."""
-        return cls(ledger, None if standby_url is None else await open_reports(standby_url, turn_s))
+        return cls(ledger, None if standby_url is None else await open_reports(standby_url, wait_s))
 
     def close(self) -> None:
         """Close the standby's connections. The owner of the ledger's `Reports` closes those."""
