@@ -100,8 +100,8 @@ def _start_of(setting: str | None, real_now: datetime) -> datetime | None:
         start = datetime.min
     if start.tzinfo is None or not 2000 <= start.year <= 2100:
         raise Misconfigured(
-            f"BUTIE_CLOCK is {setting!r}: write an instant with its zone, like "
-            f"{_text(STARTS_AT)}, or now."
+            f"BUTIE_CLOCK is {setting!r}: write an instant of the years 2000 to 2100 with "
+            f"its zone, like {_text(STARTS_AT)}, or now."
         )
     return start
 

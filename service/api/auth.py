@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPBearer
 
-from service.api.edge import header
+from service.api.edge import header, is_repeated
 from service.claims.claim import Seller, SellerStanding
 from service.core.sentences import Sentence
 from service.retailers.directory import Caller, Directory
@@ -43,7 +43,7 @@ def allowed(scope: Scope) -> Callable[..., Awaitable[Caller]]:
         _: Annotated[object, Security(_bearer)] = None,  # only for the API document
     ) -> Caller:
         scheme, _, secret = header(request, b"authorization").partition(" ")
-        bearer = scheme.lower() == "bearer"
+        bearer = scheme.lower() == "bearer" and not is_repeated(request, b"authorization")
         return await check_key(request, service, secret.strip() if bearer else "", scope)
 
     return caller

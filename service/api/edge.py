@@ -65,6 +65,14 @@ def header(request: Request, name: bytes) -> str:
     return value.decode("latin-1")
 
 
+def is_repeated(request: Request, name: bytes) -> bool:
+    """Whether the header of this name in lower case was sent more than once."""
+    sent: list[tuple[bytes, bytes]] = request.scope["headers"]
+    if len(sent) == len(request.scope["butie.headers"]):
+        return False
+    return [each for each, _ in sent].count(name) > 1
+
+
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 

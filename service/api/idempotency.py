@@ -3,9 +3,10 @@
 import re
 from typing import Annotated, Any
 
-from fastapi import Depends, Header
+from fastapi import Depends, Header, Request
 
 from service.api.auth import Refusal
+from service.api.edge import is_repeated
 
 KEY_PATTERN = r"^[!-~]{1,255}$"
 
@@ -13,6 +14,7 @@ _KEY = re.compile(KEY_PATTERN)
 
 
 async def idempotency_key(
+    request: Request,
     key: Annotated[
         str,
         Header(
@@ -22,8 +24,10 @@ async def idempotency_key(
         ),
     ],
 ) -> str:
-    """A dependency, called directly by a shortcut: the header's value. Raises Refusal."""
-    if not _KEY.fullmatch(key):
+    """A dependency, called directly by a shortcut: the header's value.
+    Refuses a repeated header: one of its keys would be ignored, and a retry with that key would be
+    another request. Raises Refusal."""
+    if not _KEY.fullmatch(key) or is_repeated(request, b"idempotency-key"):
         raise Refusal("invalid_idempotency_key")
     return key
 

@@ -48,12 +48,12 @@ KINDS: dict[str, ProblemKind] = {
         400,
         (
             "幂等键无效",
-            "请在请求头 Idempotency-Key 中填写 1 至 255 个可见 ASCII 字符；"
+            "请在唯一的请求头 Idempotency-Key 中填写 1 至 255 个可见 ASCII 字符；"
             "每笔销售一个，重试时保持不变。",
         ),
         (
             "Invalid idempotency key",
-            "Send the header Idempotency-Key with 1 to 255 visible ASCII characters: "
+            "Send one header Idempotency-Key with 1 to 255 visible ASCII characters: "
             "one for each sale, the same on every retry.",
         ),
     ),
@@ -103,10 +103,10 @@ KINDS: dict[str, ProblemKind] = {
     ),
     "budget_below_spent": _kind(
         409,
-        ("预算低于已用金额", "该预算最多还可调减 {free} 元，其余已用于补贴。"),
+        ("预算低于已用金额", "该预算最多还可调减 {free} 元，其余已用于补贴或已预占。"),
         (
             "Budget below what is spent",
-            "At most {free} yuan can be taken from this budget: the rest is spent.",
+            "At most {free} yuan can be taken from this budget: the rest is spent or held.",
         ),
     ),
     "tranche_ended": _kind(

@@ -1,11 +1,12 @@
 """The claim path, from top to bottom: price, admit, commit, settle the gate, answer.
 
-The ledger alone grants. The gate in front of it refuses fast; without the gate, claims go on and
-the ledger decides. No grant leaves before the claim is durable. No refusal leaves before it is
-certain that the idempotency key has no claim: a retry must get the answer of the first request.
+The ledger alone grants. The gate in front of it refuses fast. Without the gate the ledger decides
+alone or, if the settings require a gate, claims raise GateAway. No grant leaves before the claim is
+durable. No refusal leaves before the ledger was asked for the key's claim, or the gate remembers
+far enough back to know that there is none: a retry must get the answer of the first request.
 
-The steps are in `ClaimPath._decide`. Each claim waits in two queues, one for the gate and one for
-the ledger, and shares its round trip with the claims that queue at the same time.
+The steps are in `ClaimPath._decide`. A claim waits in the gate's queue and, if it is admitted, in
+the ledger's. It shares each round trip with the claims that queue at the same time.
 """
 
 import asyncio
@@ -61,11 +62,11 @@ from service.pools.state import PoolState
 BATCH_MAX = 64
 QUEUE_MAX = 2048
 
-# A claim that is in flight elsewhere is decided there within milliseconds. The path tries again so
-# often, after a longer pause each time (below 2 s in all), and then asks the till to retry.
-RETRIES_MAX = 12
+# A claim that is in flight in another process is decided there within milliseconds. The path tries
+# so often, with growing pauses of less than 2 s in all, and then asks the till to retry.
+TRIES_MAX = 12
 RETRY_S = 0.025
-assert RETRY_S * RETRIES_MAX * (RETRIES_MAX + 1) / 2 < 2
+assert RETRY_S * TRIES_MAX * (TRIES_MAX - 1) / 2 < 2
 
 
 class ClaimPath:
@@ -98,8 +99,8 @@ class ClaimPath:
         self._under_way: dict[ClaimKey, _UnderWay] = {}
         self._background = background
         self._openings = openings
-        self._hop_to_gate = around("claim.admit", self.admit_and_commit)
-        self._hop_to_ledger = around("claim.commit", self._commit)
+        self._admit_and_commit = around("claim.admit", self.admit_and_commit)
+        self._commit_observed = around("claim.commit", self._commit)
         self._admit_batcher = MicroBatcher[Candidate, Admission](
             around("gate.admit", gate.admit),
             batch_max=BATCH_MAX,
@@ -137,7 +138,7 @@ class ClaimPath:
         person = self._digester.person(checkout.consumer)
         if demands := line_demands(checkout, priced, person, self._digester):
             ledger_standing = await self._standing_batcher.submit(demands)
-            reasons += ledger_standing.admit(standing.seller.retailer_id, demands)
+            reasons += ledger_standing.reasons_against(standing.seller.retailer_id, demands)
         return tuple(sorted(reasons, key=lambda reason: reason[0]))
 
     # --- claim --------------------------------------------------------------------------
@@ -145,7 +146,8 @@ class ClaimPath:
     async def claim(
         self, standing: SellerStanding, idempotency_key: str, checkout: Checkout
     ) -> Outcome:
-        """Grant the checkout, or refuse it with reasons. A key has one claim for ever.
+        """Grant the checkout, or refuse it with reasons. A key never gets a second claim; a refusal
+        does not use it up.
 
         Raises LedgerAway, GateAway or Overloaded. A retry with the same key is then safe.
         """
@@ -201,7 +203,7 @@ class ClaimPath:
             del self._under_way[request.claim_key]
 
     async def _decide(self, request: "_Request") -> Outcome:
-        for retry in range(RETRIES_MAX):
+        for tries in range(TRIES_MAX):
             # 1. Price: policy and checkout make amounts, or reasons.
             now = self._clock.now()
             priced = quote(self._book, request.checkout, now)
@@ -209,7 +211,7 @@ class ClaimPath:
                 return await self._refuse_by_rules(request, priced)
             claim = self._pending(request, priced, now)
             # 2. Admit; 3. commit; 4. settle the gate (in the background).
-            outcome = await self._hop_to_gate(claim)
+            outcome = await self._admit_and_commit(claim)
             if not isinstance(outcome, _Doubt):
                 return outcome  # 5. Answer.
             # No refusal before it is certain that the key has no claim.
@@ -219,7 +221,7 @@ class ClaimPath:
                 return Refused(outcome.reasons)
             if outcome.stale:
                 await self._gate_forgets(claim, outcome.stale)
-            await asyncio.sleep(RETRY_S * retry)
+            await asyncio.sleep(RETRY_S * tries)
         raise Overloaded
 
     async def _refuse_by_rules(self, request: "_Request", priced: Quote) -> Outcome:
@@ -230,26 +232,25 @@ class ClaimPath:
         return Refused(await self._all_reasons(request.standing, request.checkout, priced))
 
     async def admit_and_commit(self, claim: PendingClaim) -> "Granted | Refused | _Doubt":
-        """The two hops of a claim that the rules allow: gate, then ledger. A doubt if the ledger
-        must first be asked for the key's claim, or nothing is certain. Raises as `claim` does."""
+        """The two hops of a claim that the rules allow: gate, then ledger. Raises as `claim`."""
         try:
             admission = await self._admit_batcher.submit(self._candidate(claim))
         except GateAway:
             admission = Unknown()
         match admission:
             case Admitted():
-                return await self._hop_to_ledger(claim)
+                return await self._commit_observed(claim)
             case Unknown():
                 if self._gate_required:
                     raise GateAway
                 metrics.gate_bypassed.inc()
-                return await self._hop_to_ledger(claim, bypassed=True)
+                return await self._commit_observed(claim, bypassed=True)
             case Short(left_fen, sure):
                 reasons = over_budget(claim.lines, left_fen, self._openings)
                 return Refused(reasons) if sure else _Doubt(reasons)
             case Taken():
                 standing = await self._standing_batcher.submit(claim.lines)
-                reasons = standing.admit(claim.seller.retailer_id, claim.lines)
+                reasons = standing.reasons_against(claim.seller.retailer_id, claim.lines)
                 return _Doubt(reasons, stale=admission)
             case Seen():
                 return _Doubt(stale=admission)
@@ -262,7 +263,7 @@ class ClaimPath:
     ) -> "Granted | Refused | _Doubt":
         try:
             verdict = await self._commit_batcher.submit((claim, bypassed))
-        except (Overloaded, NeverSent):  # nothing was sent
+        except (Overloaded, NeverSent):  # nothing was sent to the ledger
             self._settle_gate(undone=[claim])
             raise
         match verdict:
@@ -273,7 +274,7 @@ class ClaimPath:
             case KeyTaken():
                 return _Doubt()
             case GivenUp():
-                return _Doubt(ask=False)
+                return _Doubt(ask=False)  # it is fenced and can commit no more: try again
         assert_never(verdict)
 
     async def _replay(self, request: "_Request") -> Replayed | KeyReused | None:
@@ -285,7 +286,8 @@ class ClaimPath:
         return Replayed(stored.claim.as_first_answered())
 
     def _candidate(self, claim: PendingClaim) -> Candidate:
-        # `sold_at` may lie ahead by this much, so no claim of this body can be older than the age.
+        # `sold_at` may lie ahead by this much. No claim of this body is older; one of another body
+        # under the same key may be, and the till then gets this refusal instead of KeyReused.
         age = claim.created_at - claim.checkout.sold_at + SOLD_AHEAD_MAX
         return Candidate(claim, max(0, age // timedelta(milliseconds=1)))
 
@@ -301,7 +303,7 @@ class ClaimPath:
             digester=self._digester,
         )
 
-    # --- the two hops -------------------------------------------------------------------
+    # --- the batches, and the gate after them -------------------------------------------
 
     async def _commit_batch(
         self, batch: Sequence[tuple[PendingClaim, bool]]
@@ -370,9 +372,9 @@ class _UnderWay:
 
 @value
 class _Doubt:
-    """Not decided yet. `reasons`: against the claim; without any, it is tried again. `ask`: whether
-    the ledger must first be asked for the key's claim. `stale`: the gate's answer, which is out of
-    date if the ledger has no such claim."""
+    """Not decided yet. `reasons`: against the claim; if there are none, the claim is tried again.
+    `ask`: whether the ledger must first be asked for the key's claim. `stale`: an answer from the
+    gate's memory; what the ledger does not confirm, the gate forgets."""
 
     reasons: LineReasons = ()
     ask: bool = True

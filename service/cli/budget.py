@@ -88,7 +88,7 @@ def adjust_budget(
                 return outcome
             case BelowSpent(free_fen):
                 raise Misconfigured(
-                    f"At most {yuan(free_fen)} yuan can be taken: the rest is spent."
+                    f"At most {yuan(free_fen)} yuan can be taken: the rest is spent or held."
                 )
             case AboveAll():
                 raise Misconfigured("The budget would be above any real one: --fen is in fen.")

@@ -1,6 +1,7 @@
 """`butie journal`: close the days that are due, and verify that closed days are unchanged."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated
@@ -17,6 +18,8 @@ from service.db.reports import Reports, open_reports
 from service.finance.journal.closing import DayCloser, still_due
 from service.finance.journal.verify import verify
 from service.policies import read_book
+
+DIGEST = re.compile("[0-9a-fA-F]{64}")
 
 app = typer.Typer(name="journal", help="Close and verify the journal.", no_args_is_help=True)
 
@@ -36,6 +39,8 @@ def verify_command(
     ] = None,
 ) -> None:
     """Recompute every closed day. Exits with 1 if a row was changed, dropped or added."""
+    if digest is not None and not DIGEST.fullmatch(digest):
+        raise typer.BadParameter("A digest is 64 hexadecimal digits.", param_hint="--digest")
     with faults_reported():
         good = asyncio.run(_verify(Settings(), digest))
     raise typer.Exit(0 if good else 1)
@@ -73,6 +78,9 @@ async def print_verified(
             typer.echo(f"  {finding}")
         good = good and not day.findings
         digests.add(day.digest)
+    if noted is not None and not digests:
+        typer.echo("No day is closed yet, so the digest cannot be compared with any.")
+        return False
     if noted is not None and noted.lower() not in digests:
         typer.echo(f"no closed day has the digest {noted}: the chain was rewritten since")
         good = False

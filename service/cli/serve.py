@@ -200,7 +200,8 @@ def _welcome(settings: Settings, base_url: str, key: str) -> str:
 
   API        {base_url}/docs
   board      {base_url}/board
-  policy     {policy.id if policy else "none in force today"} (rates: `{_butie()} policy show`)
+  policy     {policy.id if policy else "none in force today"}
+  its rates  `{_butie()} policy show --on {now.date()}`
   clock      {now.isoformat(timespec="seconds")}: the sandbox's, not the real one
   data       {settings.data_dir} (all keys are in {settings.data_dir / "sandbox.json"})
 

@@ -48,7 +48,7 @@ def engines(data_dir: Path, on_restart: Callable[[str], None] | None = None) -> 
                 database_url = stack.enter_context(postgres.running(home, restarts))
                 redis_url = stack.enter_context(valkey.running(home, restarts))
             yield Engines(database_url, redis_url)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Exception):  # a dead engine's fault explains the others
         if restarts is None or restarts.fault is None:
             raise
     if restarts and restarts.fault:

@@ -44,6 +44,11 @@ class Engine:
         return self.home.path / f"{self.folder.name}.log"
 
 
+# The sessions of a killed server write into the log of the next one, which turns others away while
+# it starts.
+OF_SESSIONS = ("unexpected postmaster exit", "the database system is")
+
+
 class NotReadyError(Exception):
     """The engine ended, or took too long, before it was ready; `log` is what it wrote."""
 
@@ -114,7 +119,11 @@ def come_up_again(
         except NotReadyError as fault:
             held = any(sentence in fault.log for sentence in (PORT_TAKEN, MEMORY_TAKEN))
             if not held or time.monotonic() > deadline or cancelled.wait(REMAINS_POLL_SECONDS):
-                raise did_not_start(engine, fault) from None
+                raise EmbeddedError(
+                    f"{engine.name} had died and could not be restarted, so the sandbox has ended "
+                    f"too: {fault}; {engine.log} ends: {last_words(fault.log)}; the data in "
+                    f"{engine.home.path} are kept"
+                ) from None
 
 
 def did_not_start(engine: Engine, fault: "NotReadyError") -> EmbeddedError:
@@ -155,7 +164,7 @@ def wait_until_ready(
         if engine.ready(process.pid, port):
             return
         if (status := process.poll()) is not None:
-            raise NotReadyError(f"it ended with status {status}")
+            raise NotReadyError(f"it ended with {cause_of_end(status)}")
         if cancelled.wait(POLL_SECONDS):
             raise NotReadyError("it was stopped before that")
     raise NotReadyError(f"it was not ready after {COME_UP_SECONDS_MAX:.0f} s")
@@ -165,6 +174,11 @@ def stop(engine: Engine, process: "subprocess.Popen[bytes]") -> None:
     """End our child and reap it."""
     if process.poll() is None:
         end(engine.stop_signals, process.send_signal, lambda: process.poll() is not None)
+
+
+def cause_of_end(status: int) -> str:
+    """A process's status, as Popen gives it, in words."""
+    return f"status {status}" if status >= 0 else f"signal {-status}"
 
 
 def free_port() -> int:
@@ -187,10 +201,9 @@ def set_long_log_aside(log: Path) -> None:
 def last_words(log: str) -> str:
     """The line of an engine's log that says why it ended: PostgreSQL marks it, Valkey's is last."""
     lines = [line.strip() for line in log.splitlines() if line.strip()]
-    # The sessions of a killed server write into the log of the next one.
     fatal = (
         line
         for line in lines
-        if ("FATAL" in line or "PANIC" in line) and "unexpected postmaster exit" not in line
+        if ("FATAL" in line or "PANIC" in line) and not any(words in line for words in OF_SESSIONS)
     )
     return next(fatal, lines[-1] if lines else "(nothing)")

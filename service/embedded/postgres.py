@@ -160,6 +160,17 @@ def running_url(data_dir: Path) -> str | None:
         password = kept_password(data_dir / "postgres.password")
     except OSError:
         return None
-    if len(lines) <= STATUS_LINE or lines[STATUS_LINE].strip() != "ready":
+    if len(lines) <= STATUS_LINE or lines[STATUS_LINE].strip() != "ready" or not _runs(lines[0]):
         return None
     return f"postgresql://{NAME}:{password}@127.0.0.1:{lines[PORT_LINE]}/{NAME}"
+
+
+def _runs(pid: str) -> bool:
+    """Whether the process is there. The pid file of a killed server stays behind."""
+    try:
+        os.kill(int(pid), 0)
+    except (ProcessLookupError, ValueError):
+        return False
+    except PermissionError:  # it runs under another account
+        return True
+    return True

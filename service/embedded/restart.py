@@ -6,10 +6,10 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from service.embedded.engine import Engine, come_up, come_up_again, stop
+from service.embedded.engine import Engine, cause_of_end, come_up, come_up_again, stop
 from service.embedded.fault import EmbeddedError, explained
 from service.embedded.process import POLL_SECONDS
 
@@ -72,6 +72,7 @@ class KeptRunning:
         while self._thread.is_alive():
             stop(self._engine, self._process)
             self._thread.join(POLL_SECONDS)
+        stop(self._engine, self._process)  # for a thread that has ended by a fault
 
     def _watch(self) -> None:
         try:
@@ -96,12 +97,8 @@ class KeptRunning:
                 )
             self._process = come_up_again(self._engine, self._port, self._stopping)
             restarted_at = time.monotonic()
-            self._restarts.say(
-                f"{self._engine.name} had ended ({cause}) and was restarted on its port, "
-                f"{self._port}."
-            )
-
-
-def cause_of_end(status: int) -> str:
-    """A process's status, as Popen gives it, in words."""
-    return f"status {status}" if status >= 0 else f"signal {-status}"
+            with suppress(OSError, ValueError):  # a console that is closed or cannot show it
+                self._restarts.say(
+                    f"{self._engine.name} had ended ({cause}) and was restarted on its port, "
+                    f"{self._port}."
+                )

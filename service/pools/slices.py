@@ -5,15 +5,18 @@ worker wait for that row. With `BUTIE_POOL_PARTS=n` each pool has n extra rows, 
 `pool_part`, numbered from 1. Number 0 stands for the pool's own row in table `pool`.
 
 1. `set_aside` moves money to the slices before claims need it. It raises `escrow_fen` of the slice
-   and of the pool's own row by the same amount. At most half of the pool's balance is set aside.
-2. `commit.sql` pays a claim from one slice that has enough money and that no other transaction has
-   locked. It never waits for a slice. If there is no such slice, the pool's own row pays.
-3. If the pool's own row is short, or if the budget is lowered, the unspent money of all slices is
-   recalled to the pool's own row. So the last fen of a pool can be spent.
+   and of the pool's own row by the same amount, until the slices hold half of the balance.
+2. `commit.sql` pays all claims of a batch on one pool from one slice. It takes one that has enough
+   money and that no other transaction has locked, so it never waits for a slice. If there is none,
+   the pool's own row pays.
+3. If the pool's own row is short, the commit fails and is run again with recall: the unspent money
+   of all slices returns to the pool's own row first. So the last fen of a pool can be spent. A
+   budget that is lowered recalls as well.
 4. Refunds, cancelled and expired holds go back to the pool's own row, whichever row has paid.
 
-No fen is in two rows: each row has its own constraint. A slice spends at most its `escrow_fen`. The
-pool's own row spends at most the allocation minus its `escrow_fen`.
+Every move changes both rows by the same amount in one statement, so no fen is in two rows. Each row
+has a constraint. A slice's `escrow_fen` is all that it may ever spend, and it spends no more. The
+own row's `escrow_fen` is the sum of those. It spends at most the allocation minus that sum.
 """
 
 from pathlib import Path
@@ -24,8 +27,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from service.db.engine import driver
 
-# 100,000 yuan. A smaller share is used up after a few claims, and its claims then lock the pool's
-# own row anyway. So the last money of a pool is spent from its own row alone.
+# 100,000 yuan. A smaller share is used up after a few batches, which then lock the pool's own row
+# anyway. A pool whose share is smaller gets no new money into its slices.
 SHARE_MIN_FEN = 10_000_000
 
 # Pools in which a slice is missing, or has less than half of its share left.
@@ -46,7 +49,7 @@ ON CONFLICT DO NOTHING
 """
 _SET_ASIDE_SQL = (Path(__file__).parent / "set_aside.sql").read_text()
 # Locks the slices first and the pool's own row last, and computes from the rows as they were
-# locked, like commit.sql.
+# locked, like commit.sql. The gate does not know escrow, so the versions stay.
 _RECALL_SQL = sa.text("""
 WITH unspent AS (
     SELECT part, spent_fen, escrow_fen - spent_fen AS fen FROM pool_part
@@ -86,7 +89,7 @@ async def set_aside(engine: AsyncEngine, jurisdiction: str, slices: int) -> None
             try:
                 await _fill(connection, jurisdiction, row["pool"], slices, row["share_fen"])
             except asyncpg.CheckViolationError:
-                pass  # claims spent the money since the balance was read: the next pass tries again
+                pass  # the balance has changed since it was read: the next pass tries again
 
 
 async def _fill(
@@ -98,5 +101,5 @@ async def _fill(
 
 async def recall(connection: AsyncConnection, jurisdiction: str, pool: str) -> None:
     """Return the unspent money of all slices to the pool's own row, in the caller's transaction.
-    Call it before that transaction locks the pool's own row: another order can deadlock."""
+    Call it before that transaction locks the pool's own row: the opposite sequence can deadlock."""
     await connection.execute(_RECALL_SQL, {"jurisdiction": jurisdiction, "pool": pool})

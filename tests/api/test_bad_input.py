@@ -2,6 +2,7 @@
 
 import json
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
@@ -184,6 +185,29 @@ async def test_a_bad_idempotency_key_is_a_400(house: House, name: str) -> None:
     async with house.client() as till:
         answer = await till.post("/v1/claims", json=checkout_json(), headers=KEYS[name])
     assert_problem(answer, 400, "invalid_idempotency_key")
+    assert await house.footprint() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "status", "code"),
+    [
+        ("Idempotency-Key", "/v1/claims", 400, "invalid_idempotency_key"),
+        ("Idempotency-Key", f"/v1/claims/{UUID(int=1)}/refunds", 400, "invalid_idempotency_key"),
+        ("Authorization", "/v1/claims", 401, "unauthorized"),
+        ("Authorization", "/v1/quotes", 401, "unauthorized"),
+    ],
+)
+async def test_a_header_that_is_sent_twice_is_refused(
+    house: House, name: str, path: str, status: int, code: str
+) -> None:
+    before = await house.footprint()
+    async with house.client() as till:
+        once = {"Idempotency-Key": "k", **till.headers}
+        headers = [*once.items(), (name, "Bearer other" if name == "Authorization" else "other")]
+        till.headers.clear()
+        body = {"lines": [1], "reason": "x"} if path.endswith("refunds") else checkout_json()
+        answer = await till.post(path, json=body, headers=headers)
+    assert_problem(answer, status, code)
     assert await house.footprint() == before
 
 

@@ -14,7 +14,7 @@ from service import sandbox
 from service.audit.invariant import Finding
 from service.audit.run import audit
 from service.core.policy import PolicyBook
-from service.core.policy_file import parse_book
+from service.core.policy_file import PolicyFileError, parse_book
 from service.core.quote import quote
 from service.db.engine import driver
 from tests.builders import item_json, make_checkout
@@ -37,6 +37,35 @@ def book() -> PolicyBook:
 
 def kitchen(**overrides: Any) -> dict[str, Any]:
     return item_json(category="kitchen", energy_grade=None, **overrides)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fault"),
+    [
+        ("cap_per_m2_fen: {value: 60000", "cap_per_m2_fen: {value: 99", "less than a fen"),
+        (
+            "rate_bp: {value: 1500, basis: assumed, note: 测试用}",
+            "tiers: [{from_fen: {value: 1000, basis: assumed, note: 测试用},"
+            " sum_fen: {value: 100, basis: assumed, note: 测试用}}]",
+            "needs a rate",
+        ),
+    ],
+)
+def test_a_cap_by_area_that_cannot_work_is_refused(old: str, new: str, fault: str) -> None:
+    assert old in policy_text()
+    with pytest.raises(PolicyFileError, match=fault):
+        parse_book("330402", {"kitchens-2025.yaml": policy_text().replace(old, new)})
+
+
+def test_a_price_over_the_limit_is_said_before_a_subsidy_of_nothing() -> None:
+    text = policy_text().replace(
+        "    cap_per_m2_fen",
+        "    price_max_fen: {value: 1, basis: assumed, note: 测试用}\n    cap_per_m2_fen",
+    )
+    tight = parse_book("330402", {"kitchens-2025.yaml": text})
+    sale = make_checkout(items=[kitchen(price_fen=5, area_dm2=100)])
+    (line,) = quote(tight, sale, now=sale.sold_at).lines
+    assert [reason.code for reason in line.reasons] == ["price_over_limit", "price_too_low"]
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case["case"] for case in CASES])

@@ -177,9 +177,13 @@ def test_fault_of_the_caller_passes_unchanged_and_stops_the_engines(tmp_path: Pa
 
 def test_the_sessions_of_a_killed_server_are_not_why_the_next_one_did_not_start() -> None:
     session = "[7] FATAL:  terminating connection due to unexpected postmaster exit"
+    turned_away = "[9] FATAL:  the database system is starting up"
     reason = "[8] FATAL:  database files are incompatible with server"
     assert (
-        engine.last_words(f"{session}\n{reason}\n[8] LOG:  database system is shut down") == reason
+        engine.last_words(
+            f"{session}\n{turned_away}\n{reason}\n[8] LOG:  database system is shut down"
+        )
+        == reason
     )
 
 

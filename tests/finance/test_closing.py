@@ -210,8 +210,10 @@ async def test_the_command_line_proves_the_books_or_names_what_is_wrong(
 
     code, output = await run("verify", "--digest", day["digest"])
     assert (code, "2025-06-18" in output, "is whole" in output) == (0, True, True), output
-    code, output = await run("verify", "--digest", "00")
+    code, output = await run("verify", "--digest", "0" * 64)
     assert (code, "rewritten" in output) == (1, True)
+    code, output = await run("verify", "--digest", "00")
+    assert (code, "64 hexadecimal digits" in output) == (2, True)
     async with house.service.reports.connection() as owner:
         await owner.execute("SET session_replication_role = replica")
         await owner.execute("DELETE FROM journal WHERE entry_no = 7")

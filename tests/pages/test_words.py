@@ -20,7 +20,7 @@ NAMES = {
     "Closer": "DayCloser",
     "Closing": "ShutdownBudget",
     "Kept": "Reconciliations",
-    "LOOKS_MAX": "RETRIES_MAX",
+    "LOOKS_MAX": "TRIES_MAX",
     "LOOK_AGAIN_S": "RETRY_S",
     "Look": "GateView or BudgetView",
     "Office": "ActContext",

@@ -37,7 +37,7 @@ def test_the_line_shown_at_the_start_gets_a_claim_granted_and_ctrl_c_leaves_noth
         assert claim["state"] == "confirmed"
         assert claim["created_at"].startswith("2025-06-18T10:0")
         assert "nanhu-2025" in output.read_text()
-        command = re.search(r"`(\S+) policy show`", output.read_text())
+        command = re.search(r"`(\S+) policy show --on 2025-06-18`", output.read_text())
         assert command is not None and shutil.which(command[1])
         assert paste(output) == claim
         children = family(process)

@@ -106,7 +106,7 @@ async def create_claim(request: Request) -> Response:
     request.scope["route"] = CLAIM_ROUTE
     service: Service = request.app.state.service
     caller = await may_claim(request, service)
-    key = await idempotency_key(header(request, b"idempotency-key"))
+    key = await idempotency_key(request, header(request, b"idempotency-key"))
     checkout = await read_checkout(request)
     seller = await till(service.callers.directory, caller, checkout.store_id)
     outcome = await service.claims.path.claim(seller, key, checkout)

@@ -11,15 +11,16 @@
 --               "until_ms": deadline of these admissions in Unix ms, "claims": [claim, ...]}
 --               A claim is {"id", "seen": index of its key, "serials": [index, ...],
 --               "quotas": [[index, field, amount, limit], ...], "fen": {pool: fen}, "retailer",
---               "key", "age_ms": how long ago its key was used first, at the earliest}
+--               "key", "age_ms": upper limit: no claim of this body is older}
+-- P is the number of pools.
 --
 -- Returns [one answer a claim ..., "left", fen of each pool ...]. `left` is allocated - spent, or
 -- -1 if the gate does not have the pool. The answers:
 --   "admitted"
 --   "seen <id>"  the claim <id> used this idempotency key, and is no longer in flight
 --   "taken"      a serial or a quota seems to be taken; the ledger must confirm it
---   "short"      a pool's `left` is less than the claim takes, and the key surely has no claim:
---                the gate would remember it
+--   "short"      a pool's `left` is less than the claim takes, and the key has no claim of
+--                this body: the gate would remember it
 --   "doubtful"   like "short", but the gate may have forgotten a claim of this key
 --   "contested"  the key is in flight, or `left` suffices but `left` - `flying` does not
 --   "unknown"    the gate does not have the pool yet

@@ -13,7 +13,7 @@ class Admitted:
 
 @value
 class Seen:
-    """This claim used the idempotency key before. The ledger knows its outcome."""
+    """The claim `claim_id` used this key and is not in flight. The ledger knows its outcome."""
 
     claim_id: str
 
@@ -39,13 +39,13 @@ class Contested:
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """The gate does not have the pools yet. The ledger decides."""
+    """The gate does not have the pools yet. The ledger decides, if the settings allow it."""
 
 
 @value
 class Candidate:
-    """A claim to admit. `age_ms`: how long ago, in milliseconds, the first claim under its key can
-    have been made at the earliest."""
+    """A claim to admit. `age_ms`: an upper limit in milliseconds: no claim of this body is
+    older."""
 
     claim: PendingClaim
     age_ms: int

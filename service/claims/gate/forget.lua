@@ -2,7 +2,8 @@
 --
 -- It is called when the gate remembers what the ledger does not have, so the memory is stale. But
 -- another claim may have used the key since the ledger was read. The key is therefore forgotten
--- only if the claim that the gate named then still holds it; else the new claim would be invisible.
+-- only if it still belongs to the claim in the gate's answer. Otherwise the gate would lose a newer
+-- claim and could refuse its retry. Serials and quotas need no such check: the ledger has them.
 --
 -- KEYS[1]    admissions in flight (see admit.lua)
 -- KEYS[2]    the idempotency key: a string, the id of the claim that used it

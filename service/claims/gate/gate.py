@@ -2,16 +2,16 @@
 
 The gate holds a copy of each pool's rows (`allocated`, `spent`), each at the newest version that it
 has heard of, and the admissions in flight: claims that are on their way to the ledger. A claim is
-admitted if its money fits in allocated - spent - in flight; if a pool's rows alone have too little,
-it is refused here. The gate also remembers idempotency keys, serials and quotas for a time. That
-memory is only a hint: what it objects to is checked in the ledger, and what it has forgotten is
-refused there.
+admitted if its money fits in allocated - spent - in flight; if even
+allocated - spent is too little, it is refused here. The gate also remembers idempotency keys,
+serials and quotas for a time. What it remembers is a hint, which the ledger confirms. That it
+remembers no key counts as proof only back to `since` (admit.lua), and for at most MEMORY_S.
 
-So a gate that lost its data, or is behind, costs speed and never money. It is corrected by every
-commit (`settle`) and by the sweeper (`follow`).
+A gate that lost its data, or is behind, makes claims slower and cannot overspend. It is corrected
+by every commit (`settle`) and by the sweeper (`follow`).
 
-If Redis does not answer within TIMEOUT_S (connection.py), the method raises GateAway. From then on
-every method raises it at once, except the sweeper's, until the sweeper's call has succeeded.
+If Redis fails or does not answer within TIMEOUT_S (connection.py), the method raises GateAway. From
+then on `admit`, `settle`, `forget` and `in_flight` raise it at once, until `follow` has succeeded.
 """
 
 import time
@@ -39,11 +39,11 @@ from service.pools.state import PoolState
 # that is tried at several tills. At 100 claims a second it takes some 60 MB.
 MEMORY_S = 600
 
-# Commits take milliseconds, so the process of an older admission is dead. If this were too short, a
-# claim or two would fail, but no money would be lost: the sweeper fences before it releases.
+# Commits take milliseconds, so the process of an older admission has probably ended. If this were
+# too short, a claim or two would fail, but no money would be lost: the sweeper fences first.
 ADMISSION_S = 10
 
-# The claims of some seconds without Redis.
+# Enough for the claims of some seconds without Redis.
 OWED_MAX = 20_000
 
 # Overdue admissions in one view: as many as one statement gives up quickly.
@@ -63,8 +63,8 @@ class Gate:
             for name in ("admissions", "memory", *(f"pool:{pool}" for pool in self._pools))
         ]
         self._away = False
-        # Admissions that Redis may still hold although they are over: a call that made or ended
-        # them failed. Those that do not fit here end at their deadline.
+        # Admissions that Redis may hold and that no call will settle: the call failed, or was not
+        # made. The next `follow` ends them; those that do not fit here wait for their deadline.
         self._owed: deque[UUID] = deque(maxlen=OWED_MAX)
         self._client = open_client(redis_url, memory_key=self._fixed_keys[1])
         self._admit = self._client.register_script((_HERE / "admit.lua").read_text())
@@ -134,9 +134,9 @@ class Gate:
 
     async def forget(self, claim: PendingClaim, stale: Seen | Taken) -> None:
         """Forget the claim's key, serials and quotas, except what is in flight. To be called when
-        the ledger, read after the gate answered `stale`, has none of them."""
+        the ledger was read after the gate answered `stale`, and has none of them."""
         keys = GateKeys(self._prefix, self._fixed_keys[:1])
-        to_undo(claim.footprint(), keys, key_name(claim))
+        to_undo(claim.footprint(), keys, key_name(claim))  # collects the keys; the first is KEYS[2]
         holder = stale.claim_id if isinstance(stale, Seen) else ""
         await self._call(self._forget, keys.names, {"holder": holder})
 

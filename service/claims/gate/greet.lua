@@ -1,5 +1,5 @@
 -- Runs first on every new connection. A new run id means that the server was restarted or replaced
--- and may have lost data, so the time from which it remembers every claim begins again.
+-- and may have lost data, so `since` is set to now.
 --
 -- KEYS[1]  memory (see admit.lua)
 -- ARGV[1]  the server's run id

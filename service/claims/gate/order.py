@@ -51,7 +51,7 @@ def to_admit(claim: PendingClaim, age_ms: int, keys: GateKeys) -> dict[str, obje
 
 def _quota_name(key: QuotaKey) -> str:
     subject, quota, period = key
-    return f"right:{subject.hex()}:{quota}:{period}"  # the former release uses this name too
+    return f"right:{subject.hex()}:{quota}:{period}"  # the former word for a quota; the name stays
 
 
 def to_undo(footprint: Footprint, keys: GateKeys, *more: str) -> list[object]:

@@ -11,16 +11,16 @@
 -- Returns how many admissions were ended.
 --
 -- Rows. Slice 0 is the pool's own row. Of slice N the pool's hash has `version:N`, `bypasses:N` and
--- `spent:N`. Its field `parts` is the sum of `spent:N`, and `spent` the sum over all rows, so
+-- `spent:N`. Its field `parts` (fen) is the sum of `spent:N`, and `spent` the sum over all rows, so
 -- admit.lua reads one field. A row is stored if its version is newer than the gate's. It is also
 -- stored if the gate's version is exactly `replaces`: the ledger was restored to an older state.
 --
 -- The gate tracks a version per row and sums them, so the sum may lag behind the ledger. It can
--- overstate spending only by refunds that it has not heard of yet: claims are spent from slices and
--- from the pool's own row, but refunds and ended holds are booked on the pool's own row only.
+-- overstate spending only by refunds and ended holds that it has not heard of yet: claims are spent
+-- from slices and from the pool's own row, but those are booked on the pool's own row only.
 --
 -- A changed number of `bypasses` means that claims were committed without the gate. Then, and when
--- a pool is new, the time from which the gate remembers every claim begins again.
+-- a pool is new, `since` is set to now: the gate remembers every claim only from there on.
 --
 -- Admissions. Each is ended once, and its fen are subtracted from `flying` then. `undo` forgets
 -- a claim's key, serials and quotas, unless another claim has taken them since.

@@ -103,7 +103,7 @@ class Commit:
         standing = await read_standing(self._connection, self.jurisdiction, demands)
         fit = []
         for claim in claims:
-            reasons = standing.admit(claim.seller.retailer_id, claim.lines)
+            reasons = standing.reasons_against(claim.seller.retailer_id, claim.lines)
             if reasons:
                 self.verdicts[claim.claim_id] = Unfit(reasons)
             else:

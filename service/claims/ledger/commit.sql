@@ -1,6 +1,6 @@
 -- Commits a batch of claims in one statement: one transaction, one round trip.
 --
--- A claim whose key has a claim already, or whose attempt is fenced, is left out: its id is not in
+-- A claim whose key has a claim already, or whose id is fenced, is left out: its id is not in
 -- `committed`, and the caller reads the key's claim. Any other conflict (serial, quota, budget)
 -- violates a constraint: the whole statement fails and nothing of the batch is kept.
 --
@@ -10,35 +10,38 @@
 --
 --     claims (finish.sql, refund.sql), keys, serials, quotas, slices of pools, pools
 --
--- Within one table the rows are locked in the order of their keys. Rows of pools come last because
--- all claims compete for them: this statement holds one for little longer than its commit takes.
+-- Within one table the rows are locked in the order of their keys; `chosen` alone has no order,
+-- because it never waits. Rows of pools come last because all claims compete for them: a pool's
+-- row is locked only shortly before the transaction commits.
 --
 -- In one statement the order needs a trick. The queries of a WITH clause have no order of their
--- own: each runs when another one reads it. So a query that must wait for `x` has a condition such
--- as `(SELECT count(*) FROM x) >= 0`. It is always true, but PostgreSQL must run `x` to count its
--- rows before it can lock the first row of the query.
+-- own: each runs when another one reads it. So a query that must wait for `x` sorts a join with
+-- `x`, or has a condition on all of `x`, such as `(SELECT count(*) FROM x) >= 0`. The condition is
+-- always true, but PostgreSQL must finish `x` before the waiting query can lock its first row.
 --
--- The rows of a pool are locked by a query of their own (`locked`, `unspent`), and the UPDATE adds
--- to the values that were read under the lock. An UPDATE alone would compute from the row in the
--- statement's snapshot and check the constraints on that first. It would refuse claims although
--- money came back, or was recalled, while it waited for the lock.
+-- The rows of a pool are locked by a query of their own (`locked`, `unspent`), and the UPDATE
+-- computes every amount under a constraint from the values that were read under the lock. An UPDATE
+-- alone would first compute from the row in the statement's snapshot and check the constraints on
+-- that result. It would refuse claims although money came back while it waited for the lock. A
+-- chosen slice needs no second reading: its condition was checked on the newest row.
 --
 -- SLICES
 --
 -- A pool may have slices (service/pools): extra rows with money of their own, so that the commits
--- of many workers need not wait for one row. The statement spends from a slice that has the money
--- and is not locked by another statement. If there is none, it spends from the pool's own row, as
--- it does in a pool without slices.
+-- of many workers need not wait for one row. For each pool the statement takes one slice that can
+-- pay the whole batch and is not locked by another statement. If there is none, it spends from the
+-- pool's own row, as it does in a pool without slices. `part` is the number of a slice.
 --
 -- $1 jurisdiction; $2 claims (new_claim[]; without `expires_at`: confirmed at once);
--- $3 lines (new_line_2[]); $4 serials (new_serial[]); $5 quotas (new_right[]);
--- $6 whether a claim of the batch has bypassed the gate; $7 recall: whether to spend only from the
--- pools' own rows, and to move what the slices have left there first
+-- $3 lines (new_line_2[]); $4 serials (new_serial[]); $5 quotas (new_right[]: an old
+-- name); $6 whether a claim of the batch has bypassed the gate; $7 recall, for a second run if the
+-- first was short: first return the unspent money of all slices to the own row of each pool in the
+-- batch, then spend only from own rows
 WITH claim_in AS (
     SELECT * FROM unnest($2::new_claim[])
 ),
 booking AS (
-    -- A claim is booked on the next day if its own is closed.
+    -- A claim is booked on the next open day if its own is closed.
     SELECT own_day, booking_day($1, own_day) AS day
     FROM (SELECT DISTINCT booked_on AS own_day FROM claim_in) AS days
 ),
@@ -159,7 +162,7 @@ locked AS (
 ),
 spent AS (
     UPDATE pool SET
-        allocated_fen = locked.allocated_fen,
+        allocated_fen = locked.allocated_fen, -- the constraint must see the newest value
         escrow_fen = locked.escrow_fen - coalesce(back.fen, 0),
         confirmed_fen = locked.confirmed_fen + taken.confirmed_fen,
         reserved_fen = locked.reserved_fen + taken.reserved_fen,

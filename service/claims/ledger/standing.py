@@ -51,7 +51,7 @@ class Standing:
     def copy(self) -> "Standing":
         return Standing(dict(self.owners), dict(self.used), dict(self.left_fen), self.openings)
 
-    def admit(self, retailer_id: str, lines: Sequence[LineDemand]) -> LineReasons:
+    def reasons_against(self, retailer_id: str, lines: Sequence[LineDemand]) -> LineReasons:
         """The reasons against a claim of these lines. Without any, takes what the lines demand."""
         before = self.copy()
         reasons = [
