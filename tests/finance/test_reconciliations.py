@@ -14,8 +14,8 @@ import httpx
 import pytest
 import xlsxwriter
 
+from service.finance.files.open import open_table
 from service.finance.reconcile import reconciliations
-from service.finance.reconcile.files import Rows
 from service.finance.reconcile.run import FindingTotal, ReconcileSummary
 from tests.conftest import House
 from tests.finance.books import PLACE, claim_some, close, refund
@@ -385,7 +385,7 @@ def test_rows_that_are_left_in_the_middle_of_a_closed_file_make_no_noise(
     noise: list[Any] = []
     monkeypatch.setattr(sys, "unraisablehook", noise.append)
     file = io.BytesIO(b"a,b\n1,2\n")
-    rows = iter(Rows(file, 8))
+    rows = iter(open_table(file))
     assert next(rows) == (1, ["a", "b"])
     file.close()
     del rows
