@@ -77,9 +77,10 @@ FAULTS: dict[str, Sentence] = {
         "line {line} is skipped at the end, and it looks like a sale: check skip_end",
     ),
     "totals_differ": Sentence(
-        "平台自己的合计与读到的行不符：{what} 应为 {expected}，实为 {read}；文件可能不完整，请重新下载",
-        "the platform's own totals differ from the rows: {what} should be {expected} and is {read}; "
-        "the file may not be whole: download it again",
+        "平台自己的合计与读到的行不符：{what} 应为 {expected}，实为 {read}；"
+        "文件可能不完整，请重新下载",
+        "the platform's own totals differ from the rows: {what} should be {expected} and is "
+        "{read}; the file may not be whole: download it again",
     ),
     "no_totals": Sentence(
         "没有找到平台的合计行，文件可能不完整；请重新下载",
