@@ -41,6 +41,7 @@ def reconcile_command(
     unit: Annotated[AmountUnit, typer.Option()] = "yuan",
     amount_is: Annotated[AmountIs, typer.Option(help="net: less what was refunded")] = "granted",
     skip: Annotated[int, typer.Option(min=0, max=100, help="lines before the heading")] = 0,
+    skip_end: Annotated[int, typer.Option(min=0, max=100, help="rows of totals at the end")] = 0,
     sheet: Annotated[
         str | None, typer.Option(metavar="NAME", help="xlsx: the sheet, if several have rows")
     ] = None,
@@ -58,7 +59,7 @@ def reconcile_command(
         try:
             mapping = ColumnMapping(
                 tuple((name, heading) for name, heading in keys.items() if heading),
-                amount, unit, amount_is, state, states_of(states), skip, sheet,
+                amount, unit, amount_is, state, states_of(states), skip, sheet, skip_end,
             )  # fmt: skip
         except ValueError as error:
             raise Misconfigured(f"--states {error}.") from None
@@ -125,8 +126,8 @@ def _show(summary: ReconcileSummary, shown: list[ReconcileItem]) -> None:
     typer.echo(
         f"The file has {summary.rows_in_file} rows by its own count, and"
         f" {summary.rows_accounted} are accounted for: 1 heading, {summary.skipped_rows} skipped"
-        f" before it, {summary.remarks} remarks, {summary.bad_rows} bad,"
-        f" {summary.paired_rows()} in the other findings."
+        f" before it, {summary.trailer_rows} at the end, {summary.remarks} remarks,"
+        f" {summary.bad_rows} bad, {summary.paired_rows()} in the other findings."
     )
     if shown:
         columns = ("finding", "line", "matched by", "here, yuan", "there, yuan", "here", "there")

@@ -217,6 +217,30 @@ def test_a_fault_of_a_sheet_names_the_sheet_and_the_line() -> None:
     assert "订单号" in fault_sentence("missing_columns", {"columns": "订单号"}, "zh")
 
 
+TOTALS = {
+    "总交易单数,应结订单总金额\n`4,`4799.20\n": 2,
+    "合计,,4799.20\n": 1,
+    "合计 4 笔,,4799.20\n": 1,
+}
+
+
+@pytest.mark.parametrize("totals", TOTALS)
+def test_totals_at_the_end_are_skipped_and_counted(totals: str) -> None:
+    mapping = ColumnMapping(BY_ORDER.keys, "金额", skip_end=TOTALS[totals])
+    summary, items = reconciled(FIRST + BOTH + totals, mapping)
+    assert (summary.findings["matched"].count, items) == (4, [])
+    assert (summary.trailer_rows, summary.rows_in_file) == (TOTALS[totals], 5 + TOTALS[totals])
+    assert findings(FIRST + BOTH + totals) != {"matched": 4}  # without skip_end
+
+
+@pytest.mark.parametrize("last", ["202506180000123459,c,5000.00\n", "2.02506E+17,c,1199.80\n"])
+def test_a_sale_is_never_skipped_at_the_end(last: str) -> None:
+    mapping = ColumnMapping(BY_ORDER.keys, "金额", skip_end=2)
+    bad = fault_of(f"{FIRST}{BOTH}{last}合计,,4799.20\n", mapping)
+    assert (bad.fault, bad.facts) == ("sale_in_trailer", {"line": "6"})
+    assert fault_of(FIRST, ColumnMapping(BY_ORDER.keys, "金额", skip_end=9)).facts == {"line": "2"}
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gb18030", "utf-16"])
 def test_a_zip_or_gz_of_one_table_is_read(encoding: str) -> None:
     body = (FIRST + BOTH).encode(encoding)
@@ -240,6 +264,10 @@ def test_rows_that_are_lost_on_the_way_fail_the_run(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(CsvTable, "rows_said", lambda table: 6)
     bad = fault_of(FIRST + BOTH)
     assert (bad.fault, bad.facts) == ("rows_lost", {"rows": "6", "read": "5"})
+    staging = ReconcileRun(SCOPE, BY_ORDER, no_progress)
+    with pytest.raises(BadFile, match="6 rows"):  # before the books are read
+        asyncio.run(staging.stage_file(io.BytesIO((FIRST + BOTH).encode())))
+    staging.close()
 
 
 def test_pairs_that_are_lost_on_the_way_fail_the_run(monkeypatch: pytest.MonkeyPatch) -> None:

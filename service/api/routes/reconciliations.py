@@ -79,6 +79,7 @@ class ReconcileQuery(Entries):
         description="what its words mean: `paid:confirmed,returned:refunded`; ours are known",
     )
     skip: int = Field(0, ge=0, le=100, description="lines before the heading")
+    skip_end: int = Field(0, ge=0, le=100, description="rows of totals at the end")
     sheet: SheetName | None = Field(None, description="xlsx: the sheet, if several have rows")
     matched: bool = Field(False, description="list what matches, too")
 
@@ -95,8 +96,9 @@ class ReconcileQuery(Entries):
         except ValueError:
             raise PydanticCustomError("state_words", "not word:state") from None
         return ColumnMapping(
-            keys, self.amount, self.unit, self.amount_is, self.state, states, self.skip, self.sheet
-        )
+            keys, self.amount, self.unit, self.amount_is, self.state, states, self.skip, self.sheet,
+            self.skip_end,
+        )  # fmt: skip
 
 
 class BadRowResponse(BaseModel):

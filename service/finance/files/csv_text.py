@@ -42,7 +42,7 @@ class CsvTable:
         try:
             yield from self._rows(self._counted(text))
         except UnicodeDecodeError:
-            raise BadFile("bad_character", line=str(self._lines + 1)) from None
+            raise BadFile("bad_character", line=str(self._broken_line(text.encoding))) from None
         finally:
             if not self._file.closed:  # as it is when rows are left in the middle for a fault
                 text.detach()
@@ -55,6 +55,19 @@ class CsvTable:
             else:
                 self._filled_lines += 1
                 yield line
+
+    def _broken_line(self, encoding: str) -> int:
+        """The line of the first character that is not of the encoding. Text is decoded in pieces,
+        so the rows that were given out end before it."""
+        decoder = codecs.getincrementaldecoder(encoding)()
+        line = 1
+        self._file.seek(0)
+        try:
+            for piece in self._file:
+                line += decoder.decode(piece).count("\n")
+        except UnicodeDecodeError:
+            pass
+        return line
 
     def _rows(self, lines: Iterator[str]) -> Iterator[tuple[int, Sequence[Any]]]:
         first = next(lines, None)

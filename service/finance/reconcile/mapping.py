@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
@@ -30,7 +31,12 @@ HALF_KEYS = frozenset({"store_id", "line_no"})
 # cell contains them.
 KEY_SEPARATOR, NO_KEY = "\x1f", "\x1e"
 KEY_LENGTH_MAX = 255
+# A key of an order, a claim or a serial number; words of a total, like 合计, are none.
+SALE_KEY = re.compile(r"[\w./-]*\d[\w./-]*", re.ASCII)
 UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
+
+
+NumberedRow = tuple[int, Sequence[Any]]
 
 
 def states_of(text: str) -> dict[str, RowState]:
@@ -49,7 +55,8 @@ def states_of(text: str) -> dict[str, RowState]:
 @dataclass(frozen=True, slots=True)
 class ColumnMapping:
     """The meaning of the file's headings. `keys` are pairs (name from MATCH_KEYS, heading). `skip`:
-    lines before the heading. `sheet`: the name of the workbook's sheet, if it has several."""
+    lines before the heading. `sheet`: the name of the workbook's sheet, if it has several.
+    `skip_end`: rows of totals at the end."""
 
     keys: tuple[tuple[str, str], ...]
     amount: str
@@ -59,6 +66,7 @@ class ColumnMapping:
     states: dict[str, RowState] = field(default_factory=dict)
     skip: int = 0
     sheet: str | None = None
+    skip_end: int = 0
 
     @property
     def by_line(self) -> bool:
@@ -165,6 +173,33 @@ class RowReader:
         return state
 
 
+class HeldBack:
+    """The rows without the last `count` of them. `held` has those in the end."""
+
+    def __init__(self, rows: Iterator[NumberedRow], count: int) -> None:
+        self._rows = rows
+        self._count = count
+        self.held: deque[NumberedRow] = deque()
+
+    def __iter__(self) -> Iterator[NumberedRow]:
+        if not self._count:
+            yield from self._rows
+        for row in self._rows:
+            if len(self.held) == self._count:
+                yield self.held.popleft()
+            self.held.append(row)
+
+    def check(self, reader: RowReader) -> None:
+        """Check that no row held back is a sale. Raises BadFile."""
+        for line, cells in self.held:
+            row = reader.read(line, cells)
+            is_sale = isinstance(row, FileRow) and all(
+                SALE_KEY.fullmatch(part) for part in row.key.split(KEY_SEPARATOR)
+            )
+            if is_sale or (isinstance(row, BadFileRow) and row.why == "digits_lost"):
+                raise BadFile("sale_in_trailer", line=str(line))
+
+
 class FileHead(NamedTuple):
     """The reader for the rows under the heading, and the number of rows before the heading:
     skipped ones, and remarks."""
@@ -174,7 +209,7 @@ class FileHead(NamedTuple):
     remarks: int
 
 
-def read_head(rows: Iterator[tuple[int, Sequence[Any]]], mapping: ColumnMapping) -> FileHead:
+def read_head(rows: Iterator[NumberedRow], mapping: ColumnMapping) -> FileHead:
     """Take the rows up to the heading. Raises BadFile."""
     skipped = remarks = 0
     for line, cells in rows:

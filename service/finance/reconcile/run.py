@@ -26,6 +26,7 @@ from service.finance.reconcile.mapping import (
     BadRowReason,
     ColumnMapping,
     FileRow,
+    HeldBack,
     folded,
     read_head,
 )
@@ -74,7 +75,8 @@ class ReconcileSummary:
     period. `until_entry`: the last journal entry that was read.
 
     `rows_in_file` is the file's own count: the heading and the `skipped_rows` before it, the
-    `remarks`, the bad rows and the rows in `findings`. `rows_accounted` is their sum, and equal to
+    `remarks`, the bad rows, the rows in `findings`, and the `trailer_rows` that are skipped at the
+    end. `rows_accounted` is their sum, and equal to
     it in a result. Both are null in results of release 0.1.0. `sheet`: empty for a csv."""
 
     rows: int = 0
@@ -88,13 +90,14 @@ class ReconcileSummary:
     sheet: str = ""
     skipped_rows: int = 0
     remarks: int = 0
+    trailer_rows: int = 0
     rows_accounted: int | None = None
     rows_in_file: int | None = None
 
     def account(self, rows: int) -> None:
         """Check that `rows`, with the rows that are no sales, are all that the file has. Raises
         BadFile."""
-        self.rows_accounted = 1 + self.skipped_rows + self.remarks + rows
+        self.rows_accounted = 1 + self.skipped_rows + self.remarks + self.trailer_rows + rows
         if self.rows_accounted != self.rows_in_file:
             raise BadFile("rows_lost", rows=str(self.rows_in_file), read=str(self.rows_accounted))
 
@@ -153,7 +156,8 @@ class ReconcileRun:
         numbered = iter(table)
         reader, self.summary.skipped_rows, self.summary.remarks = read_head(numbered, self._mapping)
         self.summary.sheet = table.sheet
-        read = (reader.read(line, cells) for line, cells in numbered)
+        rows = HeldBack(numbered, self._mapping.skip_end)
+        read = (reader.read(line, cells) for line, cells in rows)
         while chunk := list(islice(read, CHUNK)):
             good = [row for row in chunk if isinstance(row, FileRow)]
             bad = [row for row in chunk if isinstance(row, BadFileRow)]
@@ -168,6 +172,8 @@ class ReconcileRun:
                 "INSERT INTO bad_row VALUES (?, ?)", ((row.line, row.why) for row in bad)
             )
             await self._on_progress(table.share() * FILE_SHARE)
+        rows.check(reader)
+        self.summary.trailer_rows = len(rows.held)
         self.summary.rows_in_file = table.rows_said()
         self.summary.account(self.summary.rows)
 

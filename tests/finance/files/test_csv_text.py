@@ -95,7 +95,12 @@ def test_tabs_part_the_cells_of_a_text_file_that_excel_has_saved() -> None:
 def test_a_broken_character_is_told_with_its_line(content: bytes) -> None:
     with pytest.raises(BadFile) as refused:
         read(content)
-    assert refused.value.fault == "bad_character"
+    assert (refused.value.fault, refused.value.facts) == ("bad_character", {"line": "3"})
+
+
+def test_a_broken_character_far_down_is_told_with_its_own_line() -> None:
+    content = b"a,b\n" + b"1,2\n" * 9000 + b"\xff\xff,3\n" + b"1,2\n" * 9000
+    assert fault(content) == ("bad_character", "9002")
 
 
 cells = st.text(

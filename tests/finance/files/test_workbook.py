@@ -126,3 +126,21 @@ def test_a_workbook_of_very_many_sheets_is_refused() -> None:
             book.add_worksheet()
 
     assert fault_of(made(fill)) == "too_many_sheets"
+
+
+def test_two_rows_of_one_line_are_said_as_two() -> None:
+    """The library gives out one of them: the difference is noticed by the reader of the rows."""
+
+    def fill(book: Any) -> None:
+        sheet = book.add_worksheet()
+        for at in range(3):
+            sheet.write_row(at, 0, ["T", at])
+
+    source = zipfile.ZipFile(made(fill))
+    spoilt = io.BytesIO()
+    with zipfile.ZipFile(spoilt, "w") as target:
+        for name in source.namelist():
+            target.writestr(name, source.read(name).replace(b'<row r="3"', b'<row r="2"'))
+    spoilt.seek(0)
+    rows, rows_said = rows_of(spoilt)
+    assert (len(rows), rows_said) == (2, 3)
