@@ -112,6 +112,8 @@ class _RowCounter:
         self._parser.Parse(piece, False)
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
+        if self._is_counted and not name.endswith("row"):
+            return  # most elements, in a hot loop
         tag = name.rpartition(":")[2]
         if tag == "row":
             self._row = int(attributes.get("r", self._row + 1))
@@ -120,7 +122,7 @@ class _RowCounter:
             if self._row >= len(self.filled):
                 self.filled.extend(bytes(self._row + 1 - len(self.filled)))
             self._is_counted = False
-        elif tag in ("v", "f", "is") and not self._is_counted:
+        elif tag in ("v", "f", "is"):
             self.filled[self._row] = 1
             self.rows += 1
             self._is_counted = True

@@ -65,3 +65,7 @@ def test_an_empty_or_spoilt_archive_is_told() -> None:
     assert fault_of(zipped({"folder/": b""})) == "empty_archive"
     assert fault_of(io.BytesIO(b"PK\x03\x04 and no more")) == "unreadable"
     assert fault_of(io.BytesIO(b"\x1f\x8b and no more")) == "unreadable"
+
+
+def test_a_gz_of_a_spoilt_zip_is_told() -> None:
+    assert fault_of(io.BytesIO(gzip.compress(b"PK\x03\x04 and no more"))) == "unreadable"
