@@ -15,10 +15,10 @@ from service.core.policy_file import PolicyFileError
 from service.db.engine import LedgerAway
 from service.db.reports import ReportsBusy
 from service.embedded import EmbeddedError
+from service.finance.files.faults import BadFile
 from service.finance.journal.download import TooManyRows
 from service.finance.journal.selection import BookersHang
 from service.finance.journal.snapshot import StandbyBehind
-from service.finance.reconcile.files import BadFile
 from service.finance.reconcile.sentences import fault_sentence
 from service.retailers.enrol import NotEnrolled
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import csv
-import os
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
@@ -42,6 +41,10 @@ def reconcile_command(
     unit: Annotated[AmountUnit, typer.Option()] = "yuan",
     amount_is: Annotated[AmountIs, typer.Option(help="net: less what was refunded")] = "granted",
     skip: Annotated[int, typer.Option(min=0, max=100, help="lines before the heading")] = 0,
+    skip_end: Annotated[int, typer.Option(min=0, max=100, help="rows of totals at the end")] = 0,
+    sheet: Annotated[
+        str | None, typer.Option(metavar="NAME", help="xlsx: the sheet, if several have rows")
+    ] = None,
     retailer: Filter = None,
     store: Filter = None,
     list_: Annotated[Path | None, typer.Option("--list", help="csv of every difference")] = None,
@@ -56,7 +59,7 @@ def reconcile_command(
         try:
             mapping = ColumnMapping(
                 tuple((name, heading) for name, heading in keys.items() if heading),
-                amount, unit, amount_is, state, states_of(states), skip,
+                amount, unit, amount_is, state, states_of(states), skip, sheet, skip_end,
             )  # fmt: skip
         except ValueError as error:
             raise Misconfigured(f"--states {error}.") from None
@@ -95,7 +98,7 @@ async def _reconcile(
 
         run = ReconcileRun(scope, mapping, on_progress)
         stack.callback(run.close)
-        await run.stage_file(file, os.fstat(file.fileno()).st_size)
+        await run.stage_file(file)
         period = Selection(scope.jurisdiction, scope.from_on, scope.to_on)
         async with books_of(settings) as books, books.snapshot(period) as (reading, selection):
             await run.stage_books(reading, selection.until or 0)
@@ -118,8 +121,14 @@ def _show(summary: ReconcileSummary, shown: list[ReconcileItem]) -> None:
         (name, total.count, yuan(total.here_fen), yuan(total.there_fen))
         for name, total in summary.findings.items()
     ]
-    rows.append(("bad_row", summary.bad_rows, "", ""))
+    rows += [("bad_row", summary.bad_rows, "", ""), ("remark", summary.remarks, "", "")]
     print_table(("finding", "count", "here, yuan", "in the file, yuan"), rows)
+    typer.echo(
+        f"The file has {summary.rows_in_file} rows by its own count, and"
+        f" {summary.rows_accounted} are accounted for: 1 heading, {summary.skipped_rows} skipped"
+        f" before it, {summary.trailer_rows} at the end, {summary.remarks} remarks,"
+        f" {summary.bad_rows} bad, {summary.paired_rows()} in the other findings."
+    )
     if shown:
         columns = ("finding", "line", "matched by", "here, yuan", "there, yuan", "here", "there")
         print_table(columns, [_row(item) for item in shown], title=f"The first {len(shown)}")
@@ -129,5 +138,5 @@ def _row(item: ReconcileItem) -> tuple[object, ...]:
     here = "" if item.here_fen is None else yuan(item.here_fen)
     there = "" if item.there_fen is None else yuan(item.there_fen)
     if item.why is not None:
-        return item.finding, item.file_line, BAD_ROW_SENTENCES[item.why]["en"], "", "", "", ""
+        return item.finding, item.file_line, BAD_ROW_SENTENCES[item.why].en, "", "", "", ""
     return item.finding, item.file_line, item.key, here, there, item.here_state, item.there_state

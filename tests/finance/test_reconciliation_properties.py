@@ -57,7 +57,7 @@ async def run(
     file = io.BytesIO(text.encode())
     reconciling = ReconcileRun(scope, mapping, no_progress)
     try:
-        await reconciling.stage_file(file, len(text))
+        await reconciling.stage_file(file)
         await units(reconciling)
         return [item async for item in reconciling.items(with_matched=True)], reconciling.summary
     finally:

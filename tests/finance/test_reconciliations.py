@@ -14,8 +14,8 @@ import httpx
 import pytest
 import xlsxwriter
 
+from service.finance.files.open import open_table
 from service.finance.reconcile import reconciliations
-from service.finance.reconcile.files import Rows
 from service.finance.reconcile.run import FindingTotal, ReconcileSummary
 from tests.conftest import House
 from tests.finance.books import PLACE, claim_some, close, refund
@@ -227,6 +227,9 @@ async def test_files_as_others_write_them_are_read(house: House, body: bytes) ->
         ("单号;补贴;状态\n1;2;3\n".encode(), "part a csv by commas"),
         ("单号,补贴,补贴,状态\n1,2,3,4\n".encode(), "more than once: 补贴"),
         (b'\xef\xbb\xbf"' + b"x" * 200_000, "line 1"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(99), "save it as .xlsx without a password"),
+        ("#账单\n单号,金额,状态\n".encode(), "lacks the columns 补贴"),
+        ('单号,补贴,"状态\n1,2,3\n'.encode(), "a quotation mark in line 1"),
     ],
 )
 async def test_a_file_of_no_use_is_refused_at_once(house: House, body: bytes, detail: str) -> None:
@@ -385,7 +388,7 @@ def test_rows_that_are_left_in_the_middle_of_a_closed_file_make_no_noise(
     noise: list[Any] = []
     monkeypatch.setattr(sys, "unraisablehook", noise.append)
     file = io.BytesIO(b"a,b\n1,2\n")
-    rows = iter(Rows(file, 8))
+    rows = iter(open_table(file))
     assert next(rows) == (1, ["a", "b"])
     file.close()
     del rows

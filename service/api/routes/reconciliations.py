@@ -20,7 +20,8 @@ from service.api.problems import documented, language_of, problem
 from service.api.query import Entries, each_once, only
 from service.api.routes.exports import MEDIA_TYPES
 from service.core.sentences import Language
-from service.finance.reconcile.files import BadFile, Rows, reader_of
+from service.finance.files.faults import BadFile
+from service.finance.files.open import is_packed, open_table
 from service.finance.reconcile.items import ItemFinding, ItemList, ListFormat, list_pieces
 from service.finance.reconcile.ledger_units import ReconcileScope
 from service.finance.reconcile.mapping import (
@@ -29,6 +30,7 @@ from service.finance.reconcile.mapping import (
     AmountUnit,
     BadRowReason,
     ColumnMapping,
+    read_head,
     states_of,
 )
 from service.finance.reconcile.reconciliations import (
@@ -54,6 +56,7 @@ FILE_BOUND = Bound(256 << 20, body_s=600.0)
 PIECE_BYTES = 1 << 20
 BAD_ROWS_SHOWN = 20
 
+SheetName = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f]{1,100}$")]
 Heading = Annotated[str, StringConstraints(strip_whitespace=True, pattern=r"^[^\x00-\x1f]{1,64}$")]
 
 
@@ -76,6 +79,8 @@ class ReconcileQuery(Entries):
         description="what its words mean: `paid:confirmed,returned:refunded`; ours are known",
     )
     skip: int = Field(0, ge=0, le=100, description="lines before the heading")
+    skip_end: int = Field(0, ge=0, le=100, description="rows of totals at the end")
+    sheet: SheetName | None = Field(None, description="xlsx: the sheet, if several have rows")
     matched: bool = Field(False, description="list what matches, too")
 
     @model_validator(mode="after")
@@ -91,8 +96,9 @@ class ReconcileQuery(Entries):
         except ValueError:
             raise PydanticCustomError("state_words", "not word:state") from None
         return ColumnMapping(
-            keys, self.amount, self.unit, self.amount_is, self.state, states, self.skip
-        )
+            keys, self.amount, self.unit, self.amount_is, self.state, states, self.skip, self.sheet,
+            self.skip_end,
+        )  # fmt: skip
 
 
 class BadRowResponse(BaseModel):
@@ -108,7 +114,8 @@ class FaultResponse(BaseModel):
 
 class ReconciliationResponse(BaseModel):
     """`summary` is set when the run is done. Then every readable row of the file is in one of its
-    findings, and so is every claim (or line) that was booked in the period."""
+    findings, and so is every claim (or line) that was booked in the period. `rows_in_file` is the
+    file's own count of its rows, and `rows_accounted` says the same: if not, the run fails."""
 
     reconciliation_id: UUID
     state: RunState
@@ -147,7 +154,7 @@ FILE = {"schema": {"type": "string", "format": "binary"}}
     openapi_extra={
         "requestBody": {
             "required": True,
-            "description": "csv or xlsx; the type is read from the file itself",
+            "description": "csv or xlsx, or a zip or gz of one: the file itself says which",
             "content": {"application/octet-stream": FILE},
         }
     },
@@ -174,7 +181,7 @@ async def reconcile(
         digest, size = await _receive(request, file)
         mapping = query.mapping()
         try:
-            await asyncio.to_thread(_check_heading, file, size, mapping)
+            await asyncio.to_thread(_check_heading, file, mapping)
         except BadFile as bad:
             return _bad_file(request, bad)
         scope = ReconcileScope(
@@ -215,14 +222,10 @@ async def _receive(request: Request, file: BinaryIO) -> tuple[bytes, int]:
     return digest.digest(), size
 
 
-def _check_heading(file: BinaryIO, size: int, mapping: ColumnMapping) -> None:
+def _check_heading(file: BinaryIO, mapping: ColumnMapping) -> None:
     """Check the heading of a csv, so that a wrong one is refused at once. Raises BadFile."""
-    rows = Rows(file, size, mapping.skip)
-    if rows.kind == "csv":
-        heading = next(iter(rows), None)
-        if heading is None:
-            raise BadFile("no_rows")
-        reader_of(mapping, heading[1])
+    if not is_packed(file):
+        read_head(iter(open_table(file, mapping.sheet)), mapping)
     file.seek(0)
 
 
@@ -303,7 +306,7 @@ def _response(
         detail = fault_sentence(reconciliation.fault, facts, language)
         fields["fault"] = FaultResponse(code=reconciliation.fault, detail=detail)
     bad = [
-        BadRowResponse(line=line, why=why, detail=BAD_ROW_SENTENCES[why][language])
+        BadRowResponse(line=line, why=why, detail=BAD_ROW_SENTENCES[why].in_language(language))
         for line, why in bad_rows
     ]
     return ReconciliationResponse(**fields, progress_percent=progress_bp // 100, bad_rows=bad)

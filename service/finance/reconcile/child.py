@@ -22,9 +22,9 @@ import asyncpg
 
 from service.db.away import LedgerAway
 from service.db.reports import Reports, ReportsBusy, open_reports
+from service.finance.files.faults import BadFile
 from service.finance.journal.selection import BookersHang, Selection
 from service.finance.journal.snapshot import Books
-from service.finance.reconcile.files import BadFile
 from service.finance.reconcile.ledger_units import ReconcileScope
 from service.finance.reconcile.mapping import ColumnMapping
 from service.finance.reconcile.reconciliations import Interrupted, Reconciliations
@@ -50,7 +50,6 @@ class ReconcileJob:
     mapping: dict[str, Any]
     with_matched: bool
     descriptor: int
-    file_bytes: int
     database_url: str
     export_database_url: str | None
     clock_offset_s: float
@@ -100,7 +99,7 @@ async def _run(job: ReconcileJob, file: BinaryIO, ledger: Reports, books: Books)
             job.scope(), mapping, _Heartbeat(Reconciliations(beating, job.jurisdiction), number)
         )
         try:
-            await run.stage_file(file, job.file_bytes)
+            await run.stage_file(file)
             period = Selection(job.jurisdiction, run.scope.from_on, run.scope.to_on)
             async with books.snapshot(period) as (reading, selection):
                 await run.stage_books(reading, selection.until or 0)

@@ -1,19 +1,23 @@
 """The meaning of a file's columns, and the reading of one row."""
 
 import re
-from collections.abc import Sequence
+import unicodedata
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
-from decimal import Decimal, InvalidOperation
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from uuid import UUID
+
+from service.finance.files.cells import fen_of, has_lost_digits, is_error, text_of
+from service.finance.files.faults import BadFile
 
 RowState = Literal["confirmed", "refunded", "partly_refunded", "reserved", "cancelled", "expired"]
 AmountUnit = Literal["yuan", "fen"]
 AmountIs = Literal["granted", "net"]
 BadRowReason = Literal[
-    "too_few_cells", "key_missing", "key_unreadable", "amount_unreadable", "state_unmapped"
-]
+    "too_few_cells", "key_missing", "key_unreadable", "amount_unreadable", "state_unmapped",
+    "formula_failed", "digits_lost", "amount_is_boolean",
+]  # fmt: skip
 
 ROW_STATES: tuple[RowState, ...] = (
     "confirmed", "refunded", "partly_refunded", "reserved", "cancelled", "expired",
@@ -27,13 +31,12 @@ HALF_KEYS = frozenset({"store_id", "line_no"})
 # cell contains them.
 KEY_SEPARATOR, NO_KEY = "\x1f", "\x1e"
 KEY_LENGTH_MAX = 255
-# Ten billion yuan: above any real amount of a row, and exact everywhere.
-AMOUNT_MAX_FEN = 10**12
-
-# Signs before a text that keep a spreadsheet from computing or rounding it.
-GUARDS = "'`\t "
-AMOUNT = re.compile(r"[+-]?(\d{1,3}(,\d{3})+|\d+)(\.\d*)?", re.ASCII)
+# A key of an order, a claim or a serial number; words of a total, like 合计, are none.
+SALE_KEY = re.compile(r"[\w./-]*\d[\w./-]*", re.ASCII)
 UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
+
+
+NumberedRow = tuple[int, Sequence[Any]]
 
 
 def states_of(text: str) -> dict[str, RowState]:
@@ -52,7 +55,8 @@ def states_of(text: str) -> dict[str, RowState]:
 @dataclass(frozen=True, slots=True)
 class ColumnMapping:
     """The meaning of the file's headings. `keys` are pairs (name from MATCH_KEYS, heading). `skip`:
-    lines before the heading."""
+    lines before the heading. `sheet`: the name of the workbook's sheet, if it has several.
+    `skip_end`: rows of totals at the end."""
 
     keys: tuple[tuple[str, str], ...]
     amount: str
@@ -61,6 +65,8 @@ class ColumnMapping:
     state: str | None = None
     states: dict[str, RowState] = field(default_factory=dict)
     skip: int = 0
+    sheet: str | None = None
+    skip_end: int = 0
 
     @property
     def by_line(self) -> bool:
@@ -95,26 +101,24 @@ class BadFileRow:
     why: BadRowReason
 
 
-class BadHeading(Exception):
-    """Mapped columns are missing in the heading, or occur in it more than once."""
+class BadCell(Exception):
+    """A cell that makes its row a bad one."""
 
-    def __init__(
-        self, fault: Literal["missing_columns", "repeated_columns"], columns: list[str]
-    ) -> None:
-        super().__init__(fault, columns)
-        self.fault = fault
-        self.columns = columns
+    def __init__(self, why: BadRowReason) -> None:
+        super().__init__(why)
+        self.why = why
 
 
 class RowReader:
-    """Reads rows under one heading. Raises BadHeading."""
+    """Reads rows under the heading at `line`. Raises BadFile when mapped columns are missing in the
+    heading, or occur in it more than once."""
 
-    def __init__(self, mapping: ColumnMapping, heading: Sequence[Any]) -> None:
+    def __init__(self, mapping: ColumnMapping, line: int, heading: Sequence[Any]) -> None:
         names = [text_of(cell) for cell in heading]
         if missing := [name for name in mapping.headings if name not in names]:
-            raise BadHeading("missing_columns", missing)
+            raise BadFile("missing_columns", columns=", ".join(missing), line=str(line))
         if repeated := [name for name in mapping.headings if names.count(name) > 1]:
-            raise BadHeading("repeated_columns", repeated)
+            raise BadFile("repeated_columns", columns=", ".join(repeated), line=str(line))
         self._keys = [(name, names.index(heading)) for name, heading in mapping.keys]
         self._amount = names.index(mapping.amount)
         self._state = None if mapping.state is None else names.index(mapping.state)
@@ -124,64 +128,130 @@ class RowReader:
         }
         self._in_yuan = mapping.unit == "yuan"
         self._width = 1 + max(*(at for _, at in self._keys), self._amount, self._state or 0)
+        self._heading_width = len(names)
 
-    def read(self, line: int, cells: Sequence[Any]) -> FileRow | BadFileRow:
+    def read(self, line: int, cells: Sequence[Any]) -> FileRow | BadFileRow | None:
+        """The row. None: it is a remark."""
+        first = cells[0]
+        if isinstance(first, str) and "#" in first and self._is_remark(cells):
+            return None
         if len(cells) < self._width:
-            return BadFileRow(line, "too_few_cells")
-        parts = [_key_part(name, text_of(cells[at])) for name, at in self._keys]
-        if "" in parts:
-            return BadFileRow(line, "key_missing")
-        if None in parts:
-            return BadFileRow(line, "key_unreadable")
-        amount_fen = fen_of(cells[self._amount], in_yuan=self._in_yuan)
+            why: BadRowReason = "formula_failed" if any(map(is_error, cells)) else "too_few_cells"
+            return BadFileRow(line, why)
+        try:
+            key = KEY_SEPARATOR.join([_key_part(name, cells[at]) for name, at in self._keys])
+            amount_fen = self._amount_fen(cells[self._amount])
+            state = None if self._state is None else self._row_state(cells[self._state])
+        except BadCell as bad:
+            return BadFileRow(line, bad.why)
+        return FileRow(line, key, amount_fen, state)
+
+    def _is_remark(self, cells: Sequence[Any]) -> bool:
+        """Whether a row that begins with # has nothing else, or is too short and has no amount."""
+        if not begins_as_remark(cells):
+            return False
+        if not any(map(text_of, cells[1:])):
+            return True
+        if len(cells) >= self._heading_width:
+            return False
+        return len(cells) < self._width or (
+            fen_of(cells[self._amount], in_yuan=self._in_yuan) is None
+        )
+
+    def _amount_fen(self, cell: Any) -> int:
+        amount_fen = fen_of(cell, in_yuan=self._in_yuan)
         if amount_fen is None:
-            return BadFileRow(line, "amount_unreadable")
-        state = None
-        if self._state is not None:
-            state = self._states.get(text_of(cells[self._state]))
-            if state is None:
-                return BadFileRow(line, "state_unmapped")
-        return FileRow(line, KEY_SEPARATOR.join(filter(None, parts)), amount_fen, state)
+            if isinstance(cell, bool):
+                raise BadCell("amount_is_boolean")
+            raise BadCell("formula_failed" if is_error(cell) else "amount_unreadable")
+        return amount_fen
+
+    def _row_state(self, cell: Any) -> RowState:
+        state = self._states.get(text_of(cell))
+        if state is None:
+            raise BadCell("formula_failed" if is_error(cell) else "state_unmapped")
+        return state
 
 
-def _key_part(name: str, text: str) -> str | None:
-    """The cell as the ledger writes it. Empty: there is no value. None: the value is not valid."""
-    if len(text) > KEY_LENGTH_MAX or UNPRINTABLE.search(text):
-        return None
+class HeldBack:
+    """The rows without the last `count` of them. `held` has those in the end."""
+
+    def __init__(self, rows: Iterator[NumberedRow], count: int) -> None:
+        self._rows = rows
+        self._count = count
+        self.held: deque[NumberedRow] = deque()
+
+    def __iter__(self) -> Iterator[NumberedRow]:
+        if not self._count:
+            yield from self._rows
+        for row in self._rows:
+            if len(self.held) == self._count:
+                yield self.held.popleft()
+            self.held.append(row)
+
+    def check(self, reader: RowReader) -> None:
+        """Check that no row held back is a sale. Raises BadFile."""
+        for line, cells in self.held:
+            row = reader.read(line, cells)
+            is_sale = isinstance(row, FileRow) and all(
+                SALE_KEY.fullmatch(part) for part in row.key.split(KEY_SEPARATOR)
+            )
+            if is_sale or (isinstance(row, BadFileRow) and row.why == "digits_lost"):
+                raise BadFile("sale_in_trailer", line=str(line))
+
+
+class FileHead(NamedTuple):
+    """The reader for the rows under the heading, and the number of rows before the heading:
+    skipped ones, and remarks."""
+
+    reader: RowReader
+    skipped: int
+    remarks: int
+
+
+def read_head(rows: Iterator[NumberedRow], mapping: ColumnMapping) -> FileHead:
+    """Take the rows up to the heading. Raises BadFile."""
+    skipped = remarks = 0
+    for line, cells in rows:
+        if line <= mapping.skip:
+            skipped += 1
+        elif begins_as_remark(cells) and not _has_all(cells, mapping.headings):
+            remarks += 1
+        else:
+            return FileHead(RowReader(mapping, line, cells), skipped, remarks)
+    raise BadFile("no_rows")
+
+
+def begins_as_remark(cells: Sequence[Any]) -> bool:
+    """Whether the row begins with #, and not with the word of a formula that failed."""
+    return text_of(cells[0]).startswith("#") and not is_error(cells[0])
+
+
+def _has_all(cells: Sequence[Any], headings: list[str]) -> bool:
+    return set(headings) <= {text_of(cell) for cell in cells}
+
+
+def _key_part(name: str, cell: Any) -> str:
+    """The cell as the ledger writes it. Raises BadCell."""
+    if is_error(cell):
+        raise BadCell("formula_failed")
+    if has_lost_digits(cell):
+        raise BadCell("digits_lost")
+    text = text_of(cell)
+    if not text:
+        raise BadCell("key_missing")
+    if len(text) > KEY_LENGTH_MAX or UNPRINTABLE.search(text) or isinstance(cell, bool):
+        raise BadCell("key_unreadable")
     try:
-        if name == "claim_id" and text:
+        if name == "claim_id":
             return str(UUID(text))
-        if name == "line_no" and text:
+        if name == "line_no":
             return str(int(text))
     except ValueError:
-        return None
-    return text.upper() if name == "serial_no" else text
+        raise BadCell("key_unreadable") from None
+    return folded(text.upper() if name == "serial_no" else text)
 
 
-def text_of(cell: Any) -> str:
-    """A cell as text, without the signs of GUARDS before it."""
-    if cell is None:
-        return ""
-    if isinstance(cell, float) and cell.is_integer():
-        return str(int(cell))
-    if isinstance(cell, datetime | date):
-        return cell.isoformat()
-    return str(cell).lstrip(GUARDS).rstrip()
-
-
-def fen_of(cell: Any, *, in_yuan: bool) -> int | None:
-    """The exact amount in fen. None: no amount of whole fen, or more than AMOUNT_MAX_FEN."""
-    text = repr(cell) if isinstance(cell, float) else text_of(cell).lstrip("¥￥ ")
-    try:
-        if isinstance(cell, float):
-            value = round(Decimal(text), 6)  # a sheet's 119.80000000000001
-        elif AMOUNT.fullmatch(text):
-            value = Decimal(text.replace(",", ""))
-        else:
-            return None
-    except InvalidOperation:
-        return None
-    fen = value * 100 if in_yuan else value
-    if abs(fen) > AMOUNT_MAX_FEN or fen != fen.to_integral_value():
-        return None
-    return int(fen)
+def folded(key: str) -> str:
+    """The key with letters and digits of full width as plain ones."""
+    return key if key.isascii() else unicodedata.normalize("NFKC", key)

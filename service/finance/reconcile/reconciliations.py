@@ -13,7 +13,6 @@ from uuid import UUID
 
 import asyncpg
 
-from service.finance.reconcile.files import FileFault
 from service.finance.reconcile.ledger_units import ReconcileScope
 from service.finance.reconcile.mapping import BadRowReason, ColumnMapping
 from service.finance.reconcile.run import ReconcileItem, ReconcileSummary
@@ -94,7 +93,7 @@ class Reconciliation:
     asked_at: datetime
     ended_at: datetime | None
     summary: dict[str, Any] | None
-    fault: FileFault | None
+    fault: str | None
     fault_facts: dict[str, str]
 
 
@@ -196,7 +195,7 @@ class Reconciliations:
                 raise Interrupted
 
     async def fail(
-        self, reconciliation_id: UUID, fault: FileFault, facts: dict[str, str], now: datetime
+        self, reconciliation_id: UUID, fault: str, facts: dict[str, str], now: datetime
     ) -> None:
         """Record the failure of a run, unless it has ended already."""
         facts_json = json.dumps(facts, ensure_ascii=False)

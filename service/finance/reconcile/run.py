@@ -15,7 +15,9 @@ from typing import Any, BinaryIO, NamedTuple
 
 import asyncpg
 
-from service.finance.reconcile.files import ROWS_MAX, BadFile, Rows, reader_of
+from service.finance.files.faults import BadFile
+from service.finance.files.open import opened_table
+from service.finance.files.table import ROWS_MAX, Table
 from service.finance.reconcile.ledger_units import ReconcileScope, units_sql
 from service.finance.reconcile.mapping import (
     KEY_SEPARATOR,
@@ -24,6 +26,9 @@ from service.finance.reconcile.mapping import (
     BadRowReason,
     ColumnMapping,
     FileRow,
+    HeldBack,
+    folded,
+    read_head,
 )
 from service.finance.reconcile.pairing import PAIR_FINDINGS, LedgerUnit, Pair, pair_off
 
@@ -64,10 +69,15 @@ def _totals() -> dict[str, FindingTotal]:
 
 @dataclass(slots=True)
 class ReconcileSummary:
-    """`rows` counts all rows of the file, `bad_rows` the unreadable ones. `units` counts the
-    ledger's units that were booked in the period. Each readable row, and each of these units, is in
-    one of `findings`. `other_days`: the pairs whose unit was booked outside the period.
-    `until_entry`: the last journal entry that was read."""
+    """`rows` counts the rows below the heading without the remarks, `bad_rows` the unreadable ones.
+    `units` counts the ledger's units that were booked in the period. Each readable row, and each of
+    these units, is in one of `findings`. `other_days`: the pairs whose unit was booked outside the
+    period. `until_entry`: the last journal entry that was read.
+
+    `rows_in_file` is the file's own count: the heading and the `skipped_rows` before it, the
+    `remarks`, the bad rows, the rows in `findings`, and the `trailer_rows` that are skipped at the
+    end. `rows_accounted` is their sum, and equal to
+    it in a result. Both are null in results of release 0.1.0. `sheet`: empty for a csv."""
 
     rows: int = 0
     bad_rows: int = 0
@@ -77,6 +87,23 @@ class ReconcileSummary:
     until_entry: int = 0
     other_days: FindingTotal = field(default_factory=FindingTotal)
     findings: dict[str, FindingTotal] = field(default_factory=_totals)
+    sheet: str = ""
+    skipped_rows: int = 0
+    remarks: int = 0
+    trailer_rows: int = 0
+    rows_accounted: int | None = None
+    rows_in_file: int | None = None
+
+    def account(self, rows: int) -> None:
+        """Check that `rows`, with the rows that are no sales, are all that the file has. Raises
+        BadFile."""
+        self.rows_accounted = 1 + self.skipped_rows + self.remarks + self.trailer_rows + rows
+        if self.rows_accounted != self.rows_in_file:
+            raise BadFile("rows_lost", rows=str(self.rows_in_file), read=str(self.rows_accounted))
+
+    def paired_rows(self) -> int:
+        """The rows of the file in `findings`."""
+        return sum(part.count for name, part in self.findings.items() if name != "missing_there")
 
 
 class ReconcileItem(NamedTuple):
@@ -115,20 +142,28 @@ class ReconcileRun:
     def close(self) -> None:
         self._stage.close()
 
-    async def stage_file(self, file: BinaryIO, size: int) -> None:
-        """Read the whole file. `size`: in bytes. Raises BadFile."""
-        rows = Rows(file, size, self._mapping.skip)
-        numbered = iter(rows)
-        try:
-            reader = reader_of(self._mapping, next(numbered)[1])
-        except StopIteration:
-            raise BadFile("no_rows") from None
-        read = (reader.read(line, cells) for line, cells in numbered)
+    async def stage_file(self, file: BinaryIO) -> None:
+        """Read the whole file. Raises BadFile."""
+        with opened_table(file, self._mapping.sheet) as table:
+            try:
+                await self._stage_table(table)
+            except BadFile as bad:
+                if table.sheet:
+                    bad.facts.setdefault("sheet", table.sheet)
+                raise
+
+    async def _stage_table(self, table: Table) -> None:
+        numbered = iter(table)
+        reader, self.summary.skipped_rows, self.summary.remarks = read_head(numbered, self._mapping)
+        self.summary.sheet = table.sheet
+        rows = HeldBack(numbered, self._mapping.skip_end)
+        read = (reader.read(line, cells) for line, cells in rows)
         while chunk := list(islice(read, CHUNK)):
             good = [row for row in chunk if isinstance(row, FileRow)]
             bad = [row for row in chunk if isinstance(row, BadFileRow)]
-            self.summary.rows += len(chunk)
+            self.summary.rows += len(good) + len(bad)
             self.summary.bad_rows += len(bad)
+            self.summary.remarks += len(chunk) - len(good) - len(bad)
             self.summary.there_fen += sum(row.amount_fen for row in good)
             if self.summary.rows > ROWS_MAX:
                 raise BadFile("too_many_rows")
@@ -136,7 +171,11 @@ class ReconcileRun:
             self._stage.executemany(
                 "INSERT INTO bad_row VALUES (?, ?)", ((row.line, row.why) for row in bad)
             )
-            await self._on_progress(rows.share() * FILE_SHARE)
+            await self._on_progress(table.share() * FILE_SHARE)
+        rows.check(reader)
+        self.summary.trailer_rows = len(rows.held)
+        self.summary.rows_in_file = table.rows_said()
+        self.summary.account(self.summary.rows)
 
     async def stage_books(self, connection: asyncpg.Connection, until: int) -> None:
         """Read the ledger's units in the caller's transaction. Its snapshot must be complete up to
@@ -165,15 +204,17 @@ class ReconcileRun:
             self.summary.units += 1
             self.summary.here_fen += amount_fen
         day = None if booked_on is None else booked_on.toordinal()
-        return key, 0, None, amount_fen, state, claim_id, line_no, day
+        return folded(key), 0, None, amount_fen, state, claim_id, line_no, day
 
     def _insert(self, staged: Any) -> None:
         self._stage.executemany("INSERT INTO staged VALUES (?, ?, ?, ?, ?, ?, ?, ?)", staged)
 
     async def items(self, *, with_matched: bool) -> AsyncIterator[ReconcileItem]:
         """Bad rows, then all differences by key; with `with_matched` also the equal pairs. Raises
-        BadFile."""
+        BadFile, at the end if a row of the file was in none of them."""
+        bad_rows = 0
         for line, why in self._stage.execute("SELECT line, why FROM bad_row ORDER BY line"):
+            bad_rows += 1
             yield ReconcileItem("bad_row", file_line=line, why=why)
         in_all = max(self.summary.rows + self.summary.units, 1)
         for done, (key, pair) in enumerate(self._pairs()):
@@ -186,6 +227,7 @@ class ReconcileRun:
             if done % CHUNK == 0:
                 share = BOOKS_SHARE + (1 - BOOKS_SHARE) * min(done / in_all, 1)
                 await self._on_progress(share)
+        self.summary.account(bad_rows + self.summary.paired_rows())
 
     def _pairs(self) -> Iterator[tuple[str, Pair]]:
         for key, group in groupby(self._stage.execute(SORTED), key=itemgetter(0)):

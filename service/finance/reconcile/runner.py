@@ -43,7 +43,6 @@ class ReconcileRunner:
             asdict(request.mapping),
             with_matched,
             file.fileno(),
-            request.file_bytes,
             *self._urls,
             self._clock.offset.total_seconds(),
         )
