@@ -37,6 +37,10 @@ SENTENCES: dict[str, dict[Language, str]] = {
         "zh": "请至少映射 claim_id、order_no、invoice_no、serial_no 之一",
         "en": "names nothing to find a sale by: map claim_id, order_no, invoice_no or serial_no",
     },
+    "states_without_state": {
+        "zh": "有 states 而没有 state；请用 state 指明状态列",
+        "en": "has states but no state: name the column of the states with state",
+    },
     "state_words": {
         "zh": "应形如 支付成功:confirmed，多个用逗号分隔；状态只能取 confirmed、refunded、"
         "partly_refunded、reserved、cancelled、expired",

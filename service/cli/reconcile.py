@@ -63,6 +63,10 @@ def reconcile_command(
             )  # fmt: skip
         except ValueError as error:
             raise Misconfigured(f"--states {error}.") from None
+        if states and state is None:
+            raise Misconfigured(
+                "Name the column of the states with --state, or leave out --states."
+            )
         if not mapping.identifies:
             raise Misconfigured(
                 "Name the column to match by: --claim-id, --order-no, --invoice-no or --serial-no."

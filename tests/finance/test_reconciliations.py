@@ -259,6 +259,8 @@ async def test_a_spoilt_workbook_fails_with_a_sentence(house: House, body: bytes
         {"claim_id": "c"},
         {**COLUMNS, "states": "paid"},
         {**COLUMNS, "states": "paid:gone"},
+        {key: value for key, value in COLUMNS.items() if key != "state"}
+        | {"states": "a:confirmed"},
         {**COLUMNS, "unit": "dollar"},
         {**COLUMNS, "from": "2025-06-19"},
         {**COLUMNS, "from": "1748736000"},

@@ -87,6 +87,8 @@ class ReconcileQuery(Entries):
     def _possible(self) -> Self:
         if not self.mapping().identifies:
             raise PydanticCustomError("finds_nothing", "no key")
+        if self.states and self.state is None:
+            raise PydanticCustomError("states_without_state", "no state column")
         return self
 
     def mapping(self) -> ColumnMapping:

@@ -76,20 +76,6 @@ FAULTS: dict[str, Sentence] = {
         "第 {line} 行被 skip_end 当作合计行，却像一笔交易；请核对 skip_end",
         "line {line} is skipped at the end, and it looks like a sale: check skip_end",
     ),
-    "totals_differ": Sentence(
-        "平台自己的合计与读到的行不符：{what} 应为 {expected}，实为 {read}；"
-        "文件可能不完整，请重新下载",
-        "the platform's own totals differ from the rows: {what} should be {expected} and is "
-        "{read}; the file may not be whole: download it again",
-    ),
-    "no_totals": Sentence(
-        "没有找到平台的合计行，文件可能不完整；请重新下载",
-        "the platform's totals are missing, so the file may not be whole: download it again",
-    ),
-    "record_length": Sentence(
-        "第 {line} 行长度为 {read} 字节，应为 {expected}；请提交下载的原文件",
-        "line {line} has {read} bytes instead of {expected}: send the file as it was downloaded",
-    ),
     "too_many_rows": Sentence(
         "超过 1,000,000 行；请缩短期间，分几次对账",
         "it has more than 1,000,000 rows: reconcile shorter periods",
