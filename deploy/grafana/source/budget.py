@@ -1,4 +1,4 @@
-"""Budget burn, for the bureau's wall: what is left, how fast it goes, when it ends."""
+"""Budget burn, for the bureau's wall: what is left, the burn, the projected end."""
 
 from deploy.grafana.source.money import wan, wan_unit
 from deploy.grafana.source.panels import Panel, Query
@@ -7,10 +7,10 @@ from deploy.grafana.source.words import Language, Words
 TITLE = Words("预算消耗（商务局）", "Budget burn (commerce bureau)")
 ABOUT = Words(
     "各资金池还剩多少、用得多快、预计哪天用完。金额取自账本。",
-    "What is left of each pool, how fast it goes and when it ends. Amounts are the ledger's.",
+    "What is left of each pool, its burn, and when it will run out. Amounts are the ledger's.",
 )
 
-# Several hosts show the same ledger: the largest reading, never the sum.
+# Several hosts show the same ledger, so a query takes the largest reading, never the sum.
 POOL = 'max by (pool) (butie_pool_fen{part="%s"})'
 SPENT = f"({POOL % 'confirmed'} + {POOL % 'reserved'})"
 ALLOCATED = f"({POOL % 'allocated'} > 0)"
@@ -19,11 +19,12 @@ NET_TODAY = (
     'max by (pool) (butie_day_fen{day="today", kind="grant"})'
     ' - max by (pool) (butie_day_fen{day="today", kind="refund"})'
 )
-# Counters of every host are the same ledger's: their growth by host, then the largest.
+# The counters of all hosts are the same ledger's, so a query takes the growth by host, then the
+# largest.
 GROWTH = (
     'max by (pool) (sum by (pool, instance) (increase(butie_journal_fen_total{kind="grant"}[%s])))'
 )
-# The far end of the calendar stands for "not before the policy's end".
+# +Inf means "not before the policy's end". Grafana shows no infinite date: a far one replaces it.
 NEVER = 9e9
 FORECAST = (
     'clamp_max(max by (pool) (butie_forecast_exhausted_timestamp_seconds{quantile="%s"}), 9e9)'
@@ -40,11 +41,11 @@ def panels(language: Language) -> list[Panel]:
         Panel(
             "stat",
             Words(
-                "还剩多少：低于 20 % 请准备下一批资金", "Left: below 20 % get the next money ready"
+                "还剩多少：低于 20 % 请准备下一批资金", "Left: below 20 % prepare the next money"
             ),
             Words(
                 "各资金池余额＝安排－已确认－已预留。颜色请看右边的百分比。",
-                "Allocated less confirmed less reserved, by pool. See the per cent beside it.",
+                "Allocated less confirmed less reserved, by pool. See the percentages as well.",
             ),
             [Query(wan(POOL % "remaining", language), "{{pool}}")],
             money,
@@ -54,7 +55,7 @@ def panels(language: Language) -> list[Panel]:
         Panel(
             "stat",
             Words("今天净发放合计", "Granted today, less refunds, all pools"),
-            Words("今天（营业日）已记账的发放减退回。", "Booked on today's business day."),
+            Words("今天（营业日）已记账的发放减退回。", "Booked on the business day of today."),
             [Query(wan(f"sum({NET_TODAY})", language), Words("今天", "today").of(language))],
             money,
             4,
@@ -64,9 +65,9 @@ def panels(language: Language) -> list[Panel]:
             "stat",
             Words(
                 "每分钟几单：归零请查网络",
-                "Claims a minute: at 0 find out why",
+                "Claims a minute: at 0 check the network",
             ),
-            Words("最近五分钟平均，只计发放。", "Granted, an average of five minutes."),
+            Words("最近五分钟平均，只计发放。", "Granted claims; the average of five minutes."),
             [
                 Query(
                     'sum(rate(butie_claims_total{outcome="granted"}[5m])) * 60',
@@ -80,11 +81,12 @@ def panels(language: Language) -> list[Panel]:
         Panel(
             "bars",
             Words(
-                "已用百分比：80 % 黄，95 % 橙，用完红", "Spent: 80 % yellow, 95 % orange, all red"
+                "已用百分比：80 % 黄，95 % 橙，用完红", "Spent: 80 % yellow, 95 % orange, 100 % red"
             ),
             Words(
                 "已确认加已预留，占安排的比例。到 95 % 请决定追加还是公告停止。",
-                "Confirmed and reserved of allocated. At 95 % decide: more, or announce the end.",
+                "Confirmed and reserved, as a share of allocated. At 95 % decide whether to add "
+                "money or to announce the end.",
             ),
             [Query(f"{SPENT} / {ALLOCATED}", "{{pool}}")],
             "percentunit",
@@ -102,7 +104,8 @@ def panels(language: Language) -> list[Panel]:
             ),
             Words(
                 "按工作日规律、已知的后续资金推算；范围见右表。",
-                "From the pattern of weekdays and the planned tranches; its range is beside it.",
+                "Projected from the weekdays' pattern and the planned tranches. The table has the "
+                "range.",
             ),
             [Query(DAYS_LEFT, "{{pool}}")],
             Words("suffix: 天", "suffix: days").of(language),
@@ -134,11 +137,11 @@ def panels(language: Language) -> list[Panel]:
             "bars",
             Words(
                 "比全年匀速快多少：正数为超前，过 10 % 请关注",
-                "Ahead of an even year: above 10 % look into it",
+                "Ahead of an even year: above 10 % find out why",
             ),
             Words(
                 "已用比例减去今年已过的比例。",
-                "The share that is spent less the share of the year that is over.",
+                "The share that is spent, less the share of the year that has passed.",
             ),
             [Query(f"{SPENT} / {ALLOCATED} - {YEAR}", "{{pool}}")],
             "percentunit",
@@ -153,7 +156,7 @@ def panels(language: Language) -> list[Panel]:
             Words("累计使用与全年匀速线", "Spent so far against a straight line to year's end"),
             Words(
                 "高于匀速线说明照此下去年底前会用完。",
-                "Above the line the money ends before the year does.",
+                "Above the line, the money will run out before the end of the year.",
             ),
             [
                 Query(wan(f"sum({SPENT})", language), Words("已用", "spent").of(language)),
@@ -175,11 +178,11 @@ def panels(language: Language) -> list[Panel]:
             "bars",
             Words(
                 "今天与平日：今天已超平日请查原因",
-                "Today and a usual day: when it passes, find out why",
+                "Today against a usual day: above 100 % find out why",
             ),
             Words(
                 "每个资金池今天的净发放，占平日一天的比例。",
-                "Today's net, as a share of the usual day the forecast builds on.",
+                "Today's net, as a share of the usual day that the forecast uses.",
             ),
             [
                 Query(
@@ -200,7 +203,7 @@ def panels(language: Language) -> list[Panel]:
             Words("每小时发放，按资金池", "Granted an hour, by pool"),
             Words(
                 "过去一小时；突然变成平时三倍会告警。",
-                "The hour before; three times the usual raises an alarm.",
+                "The last hour. Three times the usual rate raises an alarm.",
             ),
             [Query(wan(GROWTH % "1h", language), "{{pool}}")],
             Words("suffix: 万元/时", "currencyCNY").of(language),
@@ -214,7 +217,7 @@ def panels(language: Language) -> list[Panel]:
             Words("每天净发放，按资金池（营业日）", "Net granted a day, by pool (business days)"),
             Words(
                 "一格一天，取自账本，与导出一致。",
-                "A column a day, from the ledger, as the export has it.",
+                "A column a day, from the ledger; equal to the export.",
             ),
             [Query(wan(day_net("pool"), language), "{{pool}}")],
             Words("suffix: 万元/天", "currencyCNY").of(language),
@@ -227,7 +230,7 @@ def panels(language: Language) -> list[Panel]:
         Panel(
             "bars",
             Words("按品类累计发放（前 12）", "Granted so far, by category (top 12)"),
-            Words("未扣退回。", "Refunds not taken off."),
+            Words("未扣退回。", "Refunds are not deducted."),
             [
                 Query(
                     wan(
@@ -248,7 +251,7 @@ def panels(language: Language) -> list[Panel]:
             Words("按镇（街道）累计发放", "Granted so far, by town"),
             Words(
                 "按门店备案的镇或街道；“未填写”请补备案。",
-                "By the town that the store is enrolled with; mend those not stated.",
+                "By the store's enrolled town. Enrol the town of stores that show as not stated.",
             ),
             [
                 Query(
@@ -265,7 +268,7 @@ def panels(language: Language) -> list[Panel]:
             "bars",
             Words(
                 "最近 24 小时为什么拒绝：某一条突增请通知门店",
-                "Why refused, 24 hours: tell the shops when one jumps",
+                "Reasons of refusals, 24 hours: inform the shops when one jumps",
             ),
             Words("一单可有几条原因。", "A claim may have several reasons."),
             [
@@ -283,9 +286,9 @@ def panels(language: Language) -> list[Panel]:
             "stat",
             Words(
                 "待投放资金：没有而余额将尽，请申请",
-                "Tranches to come: none, and money short, ask for one",
+                "Tranches to come: if none and money is short, ask for one",
             ),
-            Words("已计划、尚未开放的后续资金。", "Planned and not open yet."),
+            Words("已计划、尚未开放的后续资金。", "Planned tranches that are not open yet."),
             [Query(wan("max by (pool) (butie_tranche_fen)", language), "{{pool}}")],
             money,
             6,
@@ -295,7 +298,7 @@ def panels(language: Language) -> list[Panel]:
         Panel(
             "stat",
             Words("下一批资金开放日", "Next tranche opens on"),
-            Words("到时自动开放，门店无须操作。", "It opens by itself."),
+            Words("到时自动开放，门店无须操作。", "It opens automatically."),
             [Query("max by (pool) (butie_tranche_next_timestamp_seconds) * 1000", "{{pool}}")],
             "time:YYYY-MM-DD",
             6,
@@ -305,14 +308,16 @@ def panels(language: Language) -> list[Panel]:
 
 
 def day_net(by: str) -> str:
-    """What was granted less refunded on each business day. Asked a day apart at Shanghai's
-    midnights, as Grafana asks where the dashboard's time zone is Shanghai: of a day that is over
-    the next day's `yesterday` tells the exact sum, of today `today`."""
-    parts = {
+    """Granted less refunded on each business day, in fen, by the label `by`.
+
+    Grafana evaluates the query once a day, at midnight in the dashboard's time zone, Shanghai. For
+    a day that is over, the next day's `yesterday` has the exact sum. For today, `today` has it.
+    """
+    kinds = {
         kind: f"(max by ({by}) (last_over_time("
         f'butie_day_fen{{day="yesterday", kind="{kind}"}}[1d] offset -2d)) or '
         f"max by ({by}) (last_over_time("
         f'butie_day_fen{{day="today", kind="{kind}"}}[1d] offset -1d)))'
         for kind in ("grant", "refund")
     }
-    return f"{parts['grant']} - {parts['refund']}"
+    return f"{kinds['grant']} - {kinds['refund']}"

@@ -1,4 +1,4 @@
-"""The three dashboards in both languages, as the files that Grafana is given."""
+"""The three dashboards in both languages, as the JSON files that Grafana loads."""
 
 from pathlib import Path
 from types import ModuleType
@@ -12,7 +12,7 @@ from deploy.grafana.source.panels import built, places
 from deploy.grafana.source.words import Language, Words
 
 FOLDER = Path(__file__).parents[1] / "dashboards"
-# name: what is on it, how far it looks back, how often it looks again
+# name: (module, default time range, refresh interval)
 BOARDS: dict[str, tuple[ModuleType, str, str]] = {
     "budget": (budget, "now-30d", "30s"),
     "service": (service, "now-3h", "15s"),

@@ -1,4 +1,4 @@
-"""Finance: granted, refunded, net by day, and what cannot be settled yet."""
+"""Finance: granted, refunded and net by day, and claims that cannot be settled yet."""
 
 from deploy.grafana.source.budget import day_net
 from deploy.grafana.source.money import wan, wan_unit, yuan, yuan_unit
@@ -8,7 +8,7 @@ from deploy.grafana.source.words import Language, Words
 TITLE = Words("资金结算（财政局）", "Finance")
 ABOUT = Words(
     "发放、退回、净额与未开票。对账请以导出文件及其合计为准。",
-    "Granted, refunded, net and not yet invoiced. Reconcile by the export and its totals.",
+    "Granted, refunded, net and not yet invoiced. Reconcile with the export and its totals.",
 )
 
 AGES = ("week", "month", "older")
@@ -19,7 +19,7 @@ def day(kind: str, when: str) -> str:
 
 
 def day_gross(kind: str) -> str:
-    """Of all pools together, on each business day; asked as `day_net` is."""
+    """The sum of all pools on each business day, in fen; evaluated like `day_net`."""
     return (
         f"sum(max by (pool) (last_over_time("
         f'butie_day_fen{{day="yesterday", kind="{kind}"}}[1d] offset -2d))) or '
@@ -50,7 +50,10 @@ def panels(language: Language) -> list[Panel]:
         Panel(
             "stat",
             Words("今天（营业日）", "Today (business day)"),
-            Words("已记账，精确到分；零时半关账。", "Booked, to the fen; the day closes at 00:30."),
+            Words(
+                "已记账，精确到分；零时半关账。",
+                "Booked, exact to the fen. The day closes at 00:30.",
+            ),
             [
                 Query(yuan(day("grant", "today")), granted),
                 Query(yuan(day("refund", "today")), refunded),
@@ -64,7 +67,7 @@ def panels(language: Language) -> list[Panel]:
             "stat",
             Words(
                 "昨天（营业日）：应与导出合计一致",
-                "Yesterday (business day): equals the export's totals",
+                "Yesterday (business day): must equal the export's totals",
             ),
             Words(
                 "不一致请运行 butie journal verify。", "If it does not, run butie journal verify."
@@ -81,7 +84,7 @@ def panels(language: Language) -> list[Panel]:
         Panel(
             "columns",
             Words("每天发放与退回（营业日）", "Granted and refunded a day (business days)"),
-            Words("退回画在零线以下。", "Refunds stand below the line."),
+            Words("退回画在零线以下。", "Refunds are below the zero line."),
             [
                 Query(wan(day_gross("grant"), language), granted),
                 Query(f"-1 * {wan(day_gross('refund'), language)}", refunded),
@@ -105,7 +108,7 @@ def panels(language: Language) -> list[Panel]:
         Panel(
             "stat",
             Words("累计：发放、退回、净额", "In all: granted, refunded, net"),
-            Words("自启用以来，取自分录。", "Since the first entry."),
+            Words("自启用以来，取自分录。", "All entries since the first day."),
             [
                 Query(wan(total("grant"), language), granted),
                 Query(wan(f"{total('refund')} or vector(0)", language), refunded),
@@ -118,7 +121,10 @@ def panels(language: Language) -> list[Panel]:
         Panel(
             "stat",
             Words("分录数与退货笔数", "Entries and refunds"),
-            Words("累计发放分录；退货为最近 24 小时。", "Grants in all; refunds of 24 hours."),
+            Words(
+                "累计发放分录；退货为最近 24 小时。",
+                "All entries of grants; refunds of the last 24 hours.",
+            ),
             [
                 Query(total("grant", "butie_journal_entries_total"), word("发放分录", "grants")),
                 Query(
@@ -135,7 +141,7 @@ def panels(language: Language) -> list[Panel]:
                 "未开票金额，按天数：超过 30 天请催企业",
                 "Not invoiced, by age: over 30 days call the retailer",
             ),
-            Words("没有发票的补贴不能结算。", "What has no invoice cannot be settled."),
+            Words("没有发票的补贴不能结算。", "A claim without an invoice cannot be settled."),
             [Query(wan(by_age("butie_uninvoiced_fen", age), language), "{{age}}") for age in AGES],
             wan_unit(language),
             12,
@@ -146,7 +152,10 @@ def panels(language: Language) -> list[Panel]:
         Panel(
             "bars",
             Words("未开票笔数，按天数", "Claims not invoiced, by age"),
-            Words("已确认、未全退、没有发票。", "Confirmed, not all refunded, without an invoice."),
+            Words(
+                "已确认、未全退、没有发票。",
+                "Confirmed claims that are not fully refunded and have no invoice.",
+            ),
             [Query(by_age("butie_uninvoiced_claims", age), "{{age}}") for age in AGES],
             Words("suffix: 笔", "short").of(language),
             12,
@@ -160,7 +169,7 @@ def panels(language: Language) -> list[Panel]:
                 "最近 24 小时新批金额，按品类（前 12）",
                 "Newly granted or held, 24 hours, by category (top 12)",
             ),
-            Words("含尚未确认的预留。", "Holds that wait to be confirmed included."),
+            Words("含尚未确认的预留。", "With holds that are not confirmed yet."),
             [
                 Query(
                     wan(
@@ -178,10 +187,8 @@ def panels(language: Language) -> list[Panel]:
         ),
         Panel(
             "bars",
-            Words(
-                "最近 24 小时导出：失败请重做", "Exports, 24 hours: a failed one is to be repeated"
-            ),
-            Words("断开的导出可从断点继续。", "One that broke off can go on from there."),
+            Words("最近 24 小时导出：失败请重做", "Exports, 24 hours: repeat those that failed"),
+            Words("断开的导出可从断点继续。", "An interrupted export can be continued."),
             [Query("sum by (outcome) (increase(butie_exports_total[1d]))", "{{outcome}}")],
             Words("suffix: 次", "short").of(language),
             12,

@@ -1,4 +1,4 @@
-"""Amounts as each language reads them: 万元 where a district's budget is counted, 元 for a sum."""
+"""Units of amounts by language: 万元 for budgets, 元 for exact sums."""
 
 from deploy.grafana.source.words import Language
 

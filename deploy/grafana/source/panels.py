@@ -1,4 +1,4 @@
-"""Panels as data, and how they become Grafana's own models."""
+"""Panels as data, and their translation into Grafana's own models."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -25,7 +25,7 @@ SOURCE = models.DataSourceRef(type_val="prometheus", uid="${source}")
 LABEL = r"\{\{\w+\}\}"
 POOL = Words("资金池", "Pool")
 SCREEN_WIDE = 24
-# Numbers that are read across a room are half as high as a chart.
+# A panel of numbers is about half as high as a chart; both can be read across a room.
 STAT_HIGH, CHART_HIGH = 5, 9
 
 
@@ -39,7 +39,8 @@ class Query:
 
 @dataclass(frozen=True)
 class Panel:
-    """`about` says what to do when it looks wrong. `steps`: from which value on which colour."""
+    """`about` says what the panel shows, or what to do when it looks wrong. `steps` are pairs of a
+    lowest value and its colour."""
 
     kind: Kind
     title: Words
@@ -57,7 +58,7 @@ class Panel:
 
 
 def built(panel: Panel, language: Language) -> Any:
-    """The panel's builder, in one language."""
+    """Grafana's builder of the panel, in one language."""
     make: dict[Kind, Callable[[], Any]] = {
         "stat": _stat,
         "bars": _bars,
@@ -65,48 +66,48 @@ def built(panel: Panel, language: Language) -> Any:
         "columns": lambda: _series(kinds.GraphDrawStyle.BARS, panel.stacked),
         "table": _table,
     }
-    one = make[panel.kind]()
-    one.title(panel.title.of(language)).description(panel.about.of(language))
-    one.datasource(SOURCE).unit(panel.unit)
-    one.thresholds(_steps(panel.steps))
+    builder = make[panel.kind]()
+    builder.title(panel.title.of(language)).description(panel.about.of(language))
+    builder.datasource(SOURCE).unit(panel.unit)
+    builder.thresholds(_steps(panel.steps))
     for setter, value in (
-        (one.decimals, panel.decimals),
-        (one.min, panel.low),
-        (one.max, panel.high),
-        (one.interval, panel.interval),
+        (builder.decimals, panel.decimals),
+        (builder.min, panel.low),
+        (builder.max, panel.high),
+        (builder.interval, panel.interval),
     ):
         if value is not None:
             setter(value)
-    _say(one, panel, language)
+    _add_texts(builder, panel, language)
     for ref, query in zip("ABCDEFGH", panel.queries, strict=False):
-        one.with_target(_target(panel, query, ref))
+        builder.with_target(_target(panel, query, ref))
     if panel.kind == "table":
-        _as_columns(one, panel, language)
-    for shown, called in _called(panel, language).items():
-        one.override_by_name(shown, [models.DynamicConfigValue("displayName", called)])
-    return one
+        _as_columns(builder, panel, language)
+    for value, name in _display_names(panel, language).items():
+        builder.override_by_name(value, [models.DynamicConfigValue("displayName", name)])
+    return builder
 
 
 def places(panels: Sequence[Panel]) -> list[models.GridPos]:
-    """Row by row; whoever shares a row is as high as its highest."""
+    """The positions of the panels, row by row. All panels of a row get the same height."""
     rows: list[list[Panel]] = [[]]
     for panel in panels:
-        if sum(one.width for one in rows[-1]) + panel.width > SCREEN_WIDE:
+        if sum(other.width for other in rows[-1]) + panel.width > SCREEN_WIDE:
             rows.append([])
         rows[-1].append(panel)
-    found, y = [], 0
+    positions, y = [], 0
     for row in rows:
         high = max(STAT_HIGH if panel.kind == "stat" else CHART_HIGH for panel in row)
         x = 0
         for panel in row:
-            found.append(models.GridPos(h=high, w=panel.width, x=x, y=y))
+            positions.append(models.GridPos(h=high, w=panel.width, x=x, y=y))
             x += panel.width
         y += high
-    return found
+    return positions
 
 
-def _called(panel: Panel, language: Language) -> dict[str, str]:
-    """By what a legend would show: what it is called instead."""
+def _display_names(panel: Panel, language: Language) -> dict[str, str]:
+    """The name to show for each value of the labels in the legends."""
     labels = {query.legend[2:-2] for query in panel.queries if re.fullmatch(LABEL, query.legend)}
     return {
         value: name for label in sorted(labels) for value, name in names(language, label).items()
@@ -114,11 +115,11 @@ def _called(panel: Panel, language: Language) -> dict[str, str]:
 
 
 def _target(panel: Panel, query: Query, ref: str) -> Any:
-    made = prometheus.Dataquery().expr(query.expr).legend_format(query.legend).ref_id(ref)
-    made.datasource(SOURCE)
+    target = prometheus.Dataquery().expr(query.expr).legend_format(query.legend).ref_id(ref)
+    target.datasource(SOURCE)
     if panel.kind == "table":
-        return made.instant().format(PromQueryFormat.TABLE)
-    return made.instant() if panel.kind == "bars" else made.range()
+        return target.instant().format(PromQueryFormat.TABLE)
+    return target.instant() if panel.kind == "bars" else target.range()
 
 
 def _stat() -> Any:
@@ -144,7 +145,7 @@ def _bars() -> Any:
 
 
 def _series(style: kinds.GraphDrawStyle, stacked: bool) -> Any:
-    one = (
+    builder = (
         timeseries.Panel()
         .draw_style(style)
         .line_width(3 if style is kinds.GraphDrawStyle.LINE else 1)
@@ -162,18 +163,18 @@ def _series(style: kinds.GraphDrawStyle, stacked: bool) -> Any:
         .color_scheme(dashboard.FieldColor().mode(models.FieldColorModeId.PALETTE_CLASSIC))
     )
     if stacked:
-        one.stacking(common.StackingConfig().mode(kinds.StackingMode.NORMAL))
-    return one
+        builder.stacking(common.StackingConfig().mode(kinds.StackingMode.NORMAL))
+    return builder
 
 
 def _table() -> Any:
     return table.Panel().cell_height(kinds.TableCellHeight.LG)
 
 
-def _as_columns(one: Any, panel: Panel, language: Language) -> None:
-    """Each query's value becomes a column beside the pool."""
+def _as_columns(builder: Any, panel: Panel, language: Language) -> None:
+    """Show a row per pool, with a column per query."""
     refs = "ABCDEFGH"[: len(panel.queries)]
-    one.with_transformation(
+    builder.with_transformation(
         models.DataTransformerConfig(
             id_val="joinByField", options={"byField": "pool", "mode": "outer"}
         )
@@ -183,7 +184,7 @@ def _as_columns(one: Any, panel: Panel, language: Language) -> None:
         f"Value #{ref}": query.legend for ref, query in zip(refs, panel.queries, strict=True)
     }
     headings["pool"] = POOL.of(language)
-    one.with_transformation(
+    builder.with_transformation(
         models.DataTransformerConfig(
             id_val="organize", options={"excludeByName": times, "renameByName": headings}
         )
@@ -198,13 +199,13 @@ def _steps(steps: Sequence[tuple[float | None, str]]) -> Any:
     )
 
 
-def _say(one: Any, panel: Panel, language: Language) -> None:
-    """What stands in place of a number."""
+def _add_texts(builder: Any, panel: Panel, language: Language) -> None:
+    """Add the texts that replace a number, and the names of pools in a table."""
     mappings: list[Any] = []
     for when, words in panel.texts:
         text = models.ValueMappingResult(text=words.of(language))
         if when == "empty":
-            one.no_value(words.of(language))
+            builder.no_value(words.of(language))
         elif when == "nan":
             nan = models.DashboardSpecialValueMapOptions(models.SpecialValueMatch.NA_N, text)
             mappings.append(models.SpecialValueMap(nan))
@@ -213,10 +214,10 @@ def _say(one: Any, panel: Panel, language: Language) -> None:
             between = models.DashboardRangeMapOptions(float(low), float(high), text)
             mappings.append(models.RangeMap(between))
     if panel.kind == "table":
-        shown = {
+        pool_names = {
             label: models.ValueMappingResult(text=name)
             for label, name in names(language, "pool").items()
         }
-        mappings.append(models.ValueMap(shown))
+        mappings.append(models.ValueMap(pool_names))
     if mappings:
-        one.mappings(mappings)
+        builder.mappings(mappings)

@@ -1,4 +1,4 @@
-"""Service, for the operator: rates, errors, latency against its targets, gate and ledger."""
+"""Service, for the operator: rates, errors, latency and its targets, gate and ledger."""
 
 from deploy.grafana.source.panels import Panel, Query
 from deploy.grafana.source.words import Language, Words
@@ -9,7 +9,7 @@ ABOUT = Words(
     "Rates, errors, latency against its targets, gate (Redis) and ledger (PostgreSQL).",
 )
 
-# Machines that look after us say nothing about the tills.
+# Requests of monitoring and wall screens are left out: they say nothing about the tills.
 ASKED = 'butie_http_request_seconds_count{route!~"/healthz|/readyz|/metrics|/board.*"}'
 FAILED = (
     'butie_http_request_seconds_count{route!~"/healthz|/readyz|/metrics|/board.*", status=~"5.."}'
@@ -24,7 +24,7 @@ def quantile(q: float, metric: str, by: str, where: str = "") -> str:
 
 
 def average(metric: str) -> str:
-    """Of what a histogram counted; nothing while nothing was."""
+    """The mean of a histogram's observations; no value while there are none."""
     return f"sum(rate({metric}_sum[{RATE}])) / (sum(rate({metric}_count[{RATE}])) > 0)"
 
 
@@ -41,7 +41,7 @@ def _state(language: Language) -> list[Panel]:
         Panel(
             "stat",
             Words(
-                "账本与闸口：断开请按手册处理", "Ledger and gate: when one is away see the runbook"
+                "账本与闸口：断开请按手册处理", "Ledger and gate: if one is away, see the runbook"
             ),
             Words("账本是 PostgreSQL，闸口是 Redis。", "PostgreSQL and Redis."),
             [
@@ -58,7 +58,7 @@ def _state(language: Language) -> list[Panel]:
             Words("闸口工作方式", "How claims are decided"),
             Words(
                 "只应显示“正常”。绕过时慢一些，账目仍然正确。",
-                "Only guarding should be here. Bypassed is slower and as right.",
+                "This should show only guarding. While bypassed, claims are slower but correct.",
             ),
             [Query("max by (mode) (butie_gate_mode) > 0", "{{mode}}")],
             "bool_on_off",
@@ -69,9 +69,9 @@ def _state(language: Language) -> list[Panel]:
             "stat",
             Words(
                 "成功率：低于目标请看错误图",
-                "Answers without a 5xx: below the target see the errors",
+                "Answers without a 5xx: below the target, see the errors",
             ),
-            Words("最近一小时；目标写在旁边。", "The last hour, beside its target."),
+            Words("最近一小时；目标写在旁边。", "The last hour, with its target."),
             [
                 Query(
                     f"1 - (sum(rate({FAILED}[1h])) or vector(0)) / sum(rate({ASKED}[1h]))",
@@ -87,9 +87,11 @@ def _state(language: Language) -> list[Panel]:
         Panel(
             "stat",
             Words(
-                "账目核对：不是 0 请立即停发排查", "Audit breaches: not 0, stop and look at once"
+                "账目核对：不是 0 请立即停发排查", "Audit breaches: if not 0, stop granting at once"
             ),
-            Words("最近一次 butie audit 发现的问题数。", "What the newest butie audit found."),
+            Words(
+                "最近一次 butie audit 发现的问题数。", "The breaches that the newest audit found."
+            ),
             [
                 Query("sum(max by (invariant) (butie_audit_breaches))", word("问题", "breaches")),
             ],
@@ -101,8 +103,8 @@ def _state(language: Language) -> list[Panel]:
         ),
         Panel(
             "stat",
-            Words("距上次核对：每天一次", "Last audit: one a day"),
-            Words("butie audit 每天至少一次。", "Run butie audit once a day."),
+            Words("距上次核对：每天一次", "Last audit: run one a day"),
+            Words("butie audit 每天至少一次。", "Run butie audit at least once a day."),
             [
                 Query(
                     "max(butie_business_time_seconds)"
@@ -136,7 +138,7 @@ def _tills(language: Language) -> list[Panel]:
             Words("每秒请求，按状态码", "Requests a second, by status"),
             Words(
                 "5xx 上升看下一行；4xx 上升多为门店软件问题。",
-                "5xx: see the row below; 4xx: mostly a till's software.",
+                "If 5xx rise, see the next row. 4xx mostly come from the tills' software.",
             ),
             [Query(f"sum by (status) (rate({ASKED}[{RATE}]))", "{{status}}")],
             "reqps",
@@ -148,10 +150,11 @@ def _tills(language: Language) -> list[Panel]:
             "lines",
             Words(
                 "申领时延与目标线：99 % 应在线下",
-                "Latency of a claim: 99 % belong below the target",
+                "Latency of a claim: 99 % must be below the target",
             ),
             Words(
-                "单笔申领从请求头到应答结束。", "From a request's head to the end of its answer."
+                "单笔申领从请求头到应答结束。",
+                "From the head of the request to the end of the answer.",
             ),
             [
                 Query(quantile(0.5, "butie_http_request_seconds", "route", claims), "50 %"),
@@ -168,7 +171,9 @@ def _tills(language: Language) -> list[Panel]:
         Panel(
             "bars",
             Words("按时应答的比例：99 % 以下为红", "Answered in time: red below 99 %"),
-            Words("最近一小时，各接口自己的时限。", "The last hour, each route by its own target."),
+            Words(
+                "最近一小时，各接口自己的时限。", "The last hour; each route has its own target."
+            ),
             [
                 Query(
                     f"({in_time}) / (sum by (method, route) "
@@ -187,11 +192,11 @@ def _tills(language: Language) -> list[Panel]:
             "lines",
             Words(
                 "时延预算消耗倍数：14 倍一小时内要处理",
-                "How fast the latency budget burns: at 14 act within the hour",
+                "Burn rate of the latency budget: at 14 act within the hour",
             ),
             Words(
                 "允许不按时的比例为 1 倍；持续 1 倍刚好用完。",
-                "1 uses up just what is allowed.",
+                "A burn rate of 1 uses up exactly the allowed share of slow answers.",
             ),
             [
                 Query(
@@ -211,7 +216,8 @@ def _tills(language: Language) -> list[Panel]:
             "lines",
             Words("每秒申领，按结果", "Claims a second, by outcome"),
             Words(
-                "拒绝突增看预算看板的原因。", "When refusals jump see their reasons on Budget burn."
+                "拒绝突增看预算看板的原因。",
+                "When refusals jump, see their reasons on the dashboard Budget burn.",
             ),
             [Query(f"sum by (outcome) (rate(butie_claims_total[{RATE}]))", "{{outcome}}")],
             "reqps",
@@ -222,7 +228,10 @@ def _tills(language: Language) -> list[Panel]:
         Panel(
             "lines",
             Words("每分钟商品行，按结果", "Lines a minute, by outcome"),
-            Words("“因无预算被拒”大于 0：资金池空了。", "Refused for no money: a pool is empty."),
+            Words(
+                "“因无预算被拒”大于 0：资金池空了。",
+                "Lines refused for want of money mean that a pool is empty.",
+            ),
             [
                 Query(
                     f"sum by (outcome) (rate(butie_claim_lines_total[{RATE}])) * 60", "{{outcome}}"
@@ -244,9 +253,9 @@ def _gate_and_ledger(language: Language) -> list[Panel]:
             "lines",
             Words(
                 "闸口调用 99 %：超过 50 毫秒请查 Redis",
-                "Gate calls, 99 %: over 50 ms look at Redis",
+                "Gate calls, 99 %: above 50 ms check Redis",
             ),
-            Words("一次调用带许多申领。", "One call carries many claims."),
+            Words("一次调用带许多申领。", "A call carries many claims."),
             [Query(quantile(0.99, "butie_gate_seconds", "call"), "{{call}}")],
             "s",
             12,
@@ -256,9 +265,9 @@ def _gate_and_ledger(language: Language) -> list[Panel]:
             "lines",
             Words(
                 "账本调用 99 %：超过 100 毫秒请查磁盘",
-                "Ledger calls, 99 %: over 100 ms look at the disk",
+                "Ledger calls, 99 %: above 100 ms check the disk",
             ),
-            Words("到落盘为止。", "Until it is durable."),
+            Words("到落盘为止。", "The time until the commit is durable."),
             [Query(quantile(0.99, "butie_ledger_seconds", "call"), "{{call}}")],
             "s",
             12,
@@ -266,7 +275,7 @@ def _gate_and_ledger(language: Language) -> list[Panel]:
         ),
         Panel(
             "lines",
-            Words("每批多少单：接近 64 说明已满载", "Claims a trip: near 64 it is at its limit"),
+            Words("每批多少单：接近 64 说明已满载", "Claims per batch: 64 is the limit"),
             Words("忙时自动成批。", "Batches grow with the load."),
             [
                 Query(average("butie_gate_batch_claims"), word("闸口", "gate")),
@@ -278,8 +287,8 @@ def _gate_and_ledger(language: Language) -> list[Panel]:
         ),
         Panel(
             "lines",
-            Words("排队：持续不为 0 请加工作进程", "Queues: not 0 for long, add workers"),
-            Words("等下一趟的请求数。", "What waits for the next trip."),
+            Words("排队：持续不为 0 请加工作进程", "Queues: if long not 0, add workers"),
+            Words("等下一趟的请求数。", "Items that wait for the next batch."),
             [Query("sum by (queue) (butie_queue_items)", "{{queue}}")],
             Words("suffix: 个", "short").of(language),
             12,
@@ -287,10 +296,10 @@ def _gate_and_ledger(language: Language) -> list[Panel]:
         ),
         Panel(
             "lines",
-            Words("闸口与账本差额：不为 0 请核对", "Gate less ledger: not 0, audit it"),
+            Words("闸口与账本差额：不为 0 请核对", "Gate minus ledger: if not 0, run an audit"),
             Words(
                 "只在两边都静止时比较；账目以账本为准。",
-                "Compared when nothing is on its way; the ledger is right.",
+                "Compared while no claim is in flight. The ledger's balance is the right one.",
             ),
             [Query("max by (pool) (butie_gate_drift_fen) / 100", "{{pool}}")],
             Words("suffix: 元", "suffix: yuan").of(language),
@@ -300,9 +309,9 @@ def _gate_and_ledger(language: Language) -> list[Panel]:
             "lines",
             Words(
                 "在途与过期准入：过期应马上回到 0",
-                "Admissions in flight and overdue: overdue goes back to 0 at once",
+                "Admissions in flight and overdue: overdue must return to 0 at once",
             ),
-            Words("过期由清扫任务处理。", "The sweeper ends what is overdue."),
+            Words("过期由清扫任务处理。", "The sweeper resolves overdue admissions."),
             [
                 Query("max(butie_admissions_in_flight)", word("在途", "in flight")),
                 Query("max(butie_admissions_overdue)", word("过期", "overdue")),
@@ -327,9 +336,9 @@ def _care(language: Language) -> list[Panel]:
             "stat",
             Words(
                 "一小时内绕过闸口的申领：大于 0 请查 Redis",
-                "Claims past the gate, 1 h: over 0 look at Redis",
+                "Claims past the gate, 1 h: above 0 check Redis",
             ),
-            Words("账目不受影响，只是慢。", "Slower and as right."),
+            Words("账目不受影响，只是慢。", "Such claims are slower but correct."),
             [Query("sum(increase(butie_gate_bypassed_total[1h]))", word("绕过", "bypassed"))],
             Words("suffix: 单", "short").of(language),
             6,
@@ -340,11 +349,14 @@ def _care(language: Language) -> list[Panel]:
             "stat",
             Words(
                 "一小时内限流：大于 0 请联系该企业",
-                "Held back for their rate, 1 h: over 0 call the retailer",
+                "Refused by the rate limit, 1 h: above 0 call the retailer",
             ),
-            Words("“未计数”表示 Redis 当时不可用。", "Uncounted: Redis was away."),
+            Words(
+                "“未计数”表示 Redis 当时不可用。",
+                "Uncounted requests passed while Redis was away.",
+            ),
             [
-                Query("sum(increase(butie_rate_limited_total[1h]))", word("限流", "held back")),
+                Query("sum(increase(butie_rate_limited_total[1h]))", word("限流", "refused")),
                 Query("sum(increase(butie_rate_uncounted_total[1h]))", word("未计数", "uncounted")),
             ],
             Words("suffix: 次", "short").of(language),
@@ -354,10 +366,10 @@ def _care(language: Language) -> list[Panel]:
         ),
         Panel(
             "stat",
-            Words("预留：现有与一小时内结束", "Holds: standing, and ended within the hour"),
-            Words("过期多说明收银没有确认。", "Many expired: tills do not confirm."),
+            Words("预留：现有与一小时内结束", "Holds: open, and ended in the last hour"),
+            Words("过期多说明收银没有确认。", "If many expire, tills do not confirm."),
             [
-                Query("max(butie_holds)", word("现有", "standing")),
+                Query("max(butie_holds)", word("现有", "open")),
                 Query("sum by (how) (increase(butie_holds_ended_total[1h]))", "{{how}}"),
             ],
             Words("suffix: 单", "short").of(language),
@@ -368,7 +380,7 @@ def _care(language: Language) -> list[Panel]:
             "stat",
             Words(
                 "看板还没合计的分录：持续增长请查账本",
-                "Entries the sums lack: growing, look at the ledger",
+                "Entries that the sums lack: if growing, check the ledger",
             ),
             Words("看板的累计数取自合计表。", "The dashboards' totals come from running sums."),
             [Query("max(butie_journal_unsummed_entries)", word("分录", "entries"))],

@@ -1,4 +1,4 @@
-"""Every word on the dashboards, in both languages. Names of goods are those of the policies."""
+"""The words that all dashboards share, in both languages. The policies have the names of goods."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -17,7 +17,7 @@ class Words:
         return self.zh if language == "zh" else self.en
 
 
-# Short, to be read across a room; the policies' own names are longer.
+# Short, so that they can be read across a room. The policies' own names are longer.
 POOLS = {
     "appliances": Words("家电", "Appliances"),
     "digital": Words("数码", "Digital"),
@@ -87,13 +87,13 @@ UNKNOWN = Words("未知品类", "unknown category")
 
 
 def names(language: Language, label: str) -> dict[str, str]:
-    """What each value of a label is called; none where the value speaks for itself."""
-    found = _categories() if label == "category" else NAMES.get(label, {})
-    return {value: words.of(language) for value, words in found.items()}
+    """The name of each value of a label; empty when the values need no name."""
+    named = _categories() if label == "category" else NAMES.get(label, {})
+    return {value: words.of(language) for value, words in named.items()}
 
 
 def _categories() -> dict[str, Words]:
-    """Of all policies; a newer one's name prevails."""
+    """The categories of all policies. Where names differ, the newest policy's is used."""
     return {"unknown": UNKNOWN} | {
         category.id: Words(category.zh, category.en)
         for policy in read_book("330402", None).policies
