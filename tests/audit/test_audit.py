@@ -47,7 +47,7 @@ async def test_books_that_tie_pass(house: House) -> None:
     assert 'butie_audit_breaches{invariant="pools tie"} 0.0' in metrics
 
 
-# The books are changed past their guards: constraints are dropped, triggers are off.
+# Each change breaks the books. Constraints are dropped and triggers disabled to make it possible.
 PLANTED = {
     "UPDATE pool SET confirmed_fen = confirmed_fen + 1": "pools tie",
     "UPDATE pool SET reserved_fen = reserved_fen + 1": "pools tie",
@@ -105,7 +105,7 @@ async def test_what_cannot_be_checked_is_no_success(house: House) -> None:
 
 
 async def test_an_audit_among_claims_finds_nothing_wrong(house: House) -> None:
-    """One snapshot: what is half done elsewhere is not seen by halves."""
+    """An audit reads one snapshot, so it never sees half of a claim."""
     enough = asyncio.Event()
 
     async def sell(till: int) -> int:
@@ -121,7 +121,7 @@ async def test_an_audit_among_claims_finds_nothing_wrong(house: House) -> None:
     selling = [asyncio.create_task(sell(till)) for till in range(6)]
     answers = [await audit(house) for _ in range(3)]
     enough.set()
-    assert sum([await one for one in selling]) > 0
+    assert sum(await asyncio.gather(*selling)) > 0
     for answer in answers:
         assert "broken" not in answer.output
         assert answer.exit_code in (0, 2)

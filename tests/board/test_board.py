@@ -1,4 +1,4 @@
-"""The budget page: who sees what of it, in which language, and that it costs next to nothing."""
+"""The budget page: its text in both languages, who may see it, and its cost."""
 
 import re
 from base64 import b64encode
@@ -62,7 +62,7 @@ def text(html: str) -> str:
     return " ".join(unescape(re.sub(r"<[^>]*>", " ", html)).split())
 
 
-# --- what it says -----------------------------------------------------------------------
+# --- the text ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -108,12 +108,12 @@ def test_the_page_has_no_script_or_style_within_and_no_other_host() -> None:
     assert '<noscript><meta http-equiv="refresh"' in html
 
 
-def test_the_public_view_tells_shares_and_states_and_no_amount() -> None:
+def test_the_public_view_has_shares_and_states_and_no_amount() -> None:
     public = pool(next_opens_at=datetime(2025, 7, 1, tzinfo=SHANGHAI), next_fen=5)
-    said = text(page(public, view="public"))
-    assert "62 %" in said and "可申领" in said and "7月1日 开放下一批" in said
+    shown = text(page(public, view="public"))
+    assert "62 %" in shown and "可申领" in shown and "7月1日 开放下一批" in shown
     for hidden in ("元", "6月23日", "62.3", "每分钟", "今日支出"):
-        assert hidden not in said.replace("工作人员入口", "")
+        assert hidden not in shown.replace("工作人员入口", "")
     html = page(public, view="public")
     assert "62345678" not in html and "<svg" not in html
 
@@ -123,10 +123,12 @@ def test_the_public_view_tells_shares_and_states_and_no_amount() -> None:
     [(0, "0 %", "已用完"), (1, "不足 1 %", "即将用完"), (4_999_999, "4 %", "即将用完"),
      (5_000_000, "5 %", "可申领")],
 )  # fmt: skip
-def test_the_public_is_told_when_little_is_left(remaining_fen: int, share: str, state: str) -> None:
+def test_the_public_view_warns_when_little_is_left(
+    remaining_fen: int, share: str, state: str
+) -> None:
     outlook: Outlook = "lasts" if remaining_fen else "empty"
-    said = text(page(pool(outlook, remaining_fen=remaining_fen), view="public"))
-    assert share in said and state in said
+    shown = text(page(pool(outlook, remaining_fen=remaining_fen), view="public"))
+    assert share in shown and state in shown
 
 
 def test_the_line_begins_at_six_and_ends_now() -> None:
@@ -139,7 +141,7 @@ def test_the_line_begins_at_six_and_ends_now() -> None:
     assert chart.draw([(midnight, -5), (AT, -9)], None) is not None
 
 
-# --- who sees it ------------------------------------------------------------------------
+# --- access -----------------------------------------------------------------------------
 
 
 def basic(key: str) -> dict[str, str]:
@@ -153,7 +155,7 @@ async def visit(app: Any, path: str = "/board", **headers: str) -> httpx.Respons
 
 
 def watch_of(app: Any) -> BudgetWatch:
-    """A watch that only the page looks through: the worker's own also reads when it is time to."""
+    """A watch that only the page uses. The worker's own watch reads in the background as well."""
     service = app.state.service
     watch = BudgetWatch(service.engine, service.reports, service.book, service.clock)
     object.__setattr__(service.pools, "watch", watch)
@@ -163,7 +165,7 @@ def watch_of(app: Any) -> BudgetWatch:
 @pytest.mark.anyio
 async def test_who_sees_what_is_a_setting(house: House) -> None:
     views = {"": "full", "?view=full": "full", "?view=public": "public"}
-    found: dict[str, list[str]] = {}
+    answers: dict[str, list[str]] = {}
     for mode in ("open", "private", "public", "off"):
         app = await house.open_worker(board=mode)
         await app.state.service.pools.watch.run_once()
@@ -171,21 +173,21 @@ async def test_who_sees_what_is_a_setting(house: House) -> None:
             for query in views:
                 for path in ("/board", "/board/figures"):
                     answer = await visit(app, path + query, **(basic(key) if key else {}))
-                    seen = str(answer.status_code)
+                    view = str(answer.status_code)
                     if answer.status_code == 200:
-                        seen = "full" if "<data" in answer.text else "public"
-                    found.setdefault(mode, []).append(seen)
-    twice = [seen for seen in ("full", "full", "public") for _ in range(2)]
+                        view = "full" if "<data" in answer.text else "public"
+                    answers.setdefault(mode, []).append(view)
+    twice = [view for view in ("full", "full", "public") for _ in range(2)]
     denied = ["401"] * 6
-    assert found["open"] == twice * 3
-    assert found["private"] == denied + twice + denied
+    assert answers["open"] == twice * 3
+    assert answers["private"] == denied + twice + denied
     half = ["public"] * 2 + ["401"] * 2 + ["public"] * 2
-    assert found["public"] == half + ["public"] * 2 + ["full"] * 2 + ["public"] * 2 + half
-    assert found["off"] == ["404"] * 18
+    assert answers["public"] == half + ["public"] * 2 + ["full"] * 2 + ["public"] * 2 + half
+    assert answers["off"] == ["404"] * 18
 
 
 @pytest.mark.anyio
-async def test_outside_the_sandbox_the_board_is_private_unless_told_otherwise(house: House) -> None:
+async def test_outside_the_sandbox_the_board_is_private_by_default(house: House) -> None:
     production = house.settings.model_copy(update={"sandbox_offset_s": None})
     assert (house.settings.board_mode, production.board_mode) == ("open", "private")
     assert production.model_copy(update={"board": "public"}).board_mode == "public"
@@ -204,7 +206,7 @@ async def test_a_browser_is_asked_for_a_key(house: House) -> None:
 
 
 @pytest.mark.anyio
-async def test_the_page_lets_in_nothing_but_its_own_files(house: House) -> None:
+async def test_the_page_loads_only_its_own_files(house: House) -> None:
     answer = await visit(house.app)
     policy = answer.headers.get_list("content-security-policy")
     assert len(policy) == 1 and "unsafe" not in policy[0] and "default-src 'none'" in policy[0]
@@ -226,7 +228,7 @@ async def test_the_language_is_asked_for_or_the_browsers(house: House) -> None:
     assert (await visit(house.app, "/board?lang=xx")).status_code == 422
 
 
-# --- and what it costs ------------------------------------------------------------------
+# --- the cost ---------------------------------------------------------------------------
 
 
 @pytest.mark.anyio

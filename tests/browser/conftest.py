@@ -1,4 +1,4 @@
-"""A sandbox with a past, and a headless Chromium that looks at it."""
+"""A sandbox with past days, and a headless Chromium that opens its page."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from tests.browser.seed import fill
 from tests.serve.sandbox import read, served
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("chrome")
-# No look-ups of its own, and no sandbox where the tests run as root.
+# Chromium must send no requests of its own. Its sandbox does not work for root.
 SWITCHES = [
     *("--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync"),
@@ -30,7 +30,7 @@ class Site:
     """A sandbox that is running."""
 
     folder: Path
-    said: Path
+    output: Path
     base_url: str
     key: str
     process: Any
@@ -42,26 +42,26 @@ class Site:
 def wait_for(what: Callable[[], bool]) -> None:
     deadline = time.monotonic() + PATIENCE_S
     while not what():
-        assert time.monotonic() < deadline, "it did not come"
+        assert time.monotonic() < deadline, "the condition did not become true"
         time.sleep(0.25)
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """Its past days are closed, and it has a forecast."""
+    """A sandbox with closed days and a forecast."""
     folder = tmp_path_factory.mktemp("board")
     with served(folder):
         fill(folder / "data")
-    with served(folder, BUTIE_BOARD="private") as (process, said):
-        known = json.loads((folder / "data" / "sandbox.json").read_text())
-        site = Site(folder, said, known["base_url"], known["keys"]["bureau"], process)
+    with served(folder, BUTIE_BOARD="private") as (process, output):
+        access = json.loads((folder / "data" / "sandbox.json").read_text())
+        site = Site(folder, output, access["base_url"], access["keys"]["bureau"], process)
         wait_for(lambda: site.read("/v1/budgets/cars/forecast")["days"] == 28)
         yield site
 
 
 @pytest.fixture(scope="module")
 def chromium(site: Site) -> Iterator[Any]:
-    """After the site: Playwright keeps an event loop in this thread from here on."""
+    """Started after the site, because Playwright keeps an event loop in this thread."""
     playwright = pytest.importorskip("playwright.sync_api", reason="make test-browser installs it")
     if CHROMIUM is None:
         pytest.skip("there is no chromium")
@@ -72,7 +72,7 @@ def chromium(site: Site) -> Iterator[Any]:
 
 
 class Visitor:
-    """A browser window, and all that it complained of or asked others for."""
+    """A browser window, with its errors and its requests to other hosts."""
 
     def __init__(self, context: Any, base_url: str) -> None:
         self.context = context
@@ -80,7 +80,7 @@ class Visitor:
         self.page = context.new_page()
         self.complaints: list[str] = []
         self.strangers: list[str] = []
-        self.page.on("console", lambda said: self.complaints.append(said.text))
+        self.page.on("console", lambda message: self.complaints.append(message.text))
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("request", self._note)
 
@@ -96,7 +96,7 @@ class Visitor:
 
 @pytest.fixture
 def visit(chromium: Any, site: Site) -> Iterator[Any]:
-    """Opens windows; at the end none may have complained, or asked another host for anything."""
+    """Opens windows. Fails at the end if one had an error, or sent a request to another host."""
     visitors: list[Visitor] = []
 
     @contextmanager
@@ -112,5 +112,5 @@ def visit(chromium: Any, site: Site) -> Iterator[Any]:
             visitors.append(visitor)
 
     yield open_window
-    assert [one.complaints for one in visitors if one.complaints] == []
-    assert [one.strangers for one in visitors if one.strangers] == []
+    assert [visitor.complaints for visitor in visitors if visitor.complaints] == []
+    assert [visitor.strangers for visitor in visitors if visitor.strangers] == []

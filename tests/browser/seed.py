@@ -1,4 +1,4 @@
-"""Four weeks of burn for a sandbox that runs, so that there is something to foretell."""
+"""Books four weeks of burn in a running sandbox, so that it has a forecast."""
 
 import asyncio
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from service.embedded.postgres import running_url
 
 TODAY = date(2025, 6, 18)
 DAYS = 28
-# A day's burn in fen; the weekday's part of it, Monday first.
+# A day's burn in fen, and each weekday's per cent of it, Monday first.
 LEVELS = {"appliances": 40_000_000, "cars": 30_000_000, "digital": 13_000_000, "home": 2_300_000}
 WEEK = (75, 75, 80, 90, 100, 150, 130)
 
@@ -34,19 +34,19 @@ WHERE pool.pool = burnt.pool
 
 
 def past_burn() -> Iterator[tuple[date, str, int]]:
-    """The same one every time, with a little unrest."""
+    """(day, pool, fen); the same every time, with some noise."""
     for pool, level_fen in LEVELS.items():
         for before in range(DAYS, 0, -1):
             day = TODAY - timedelta(days=before)
-            unrest = 90 + (before * 7 + len(pool) * 5) % 21
-            yield day, pool, level_fen * WEEK[day.weekday()] * unrest // 10_000
+            noise = 90 + (before * 7 + len(pool) * 5) % 21
+            yield day, pool, level_fen * WEEK[day.weekday()] * noise // 10_000
 
 
 async def _fill(url: str) -> None:
     connection = await asyncpg.connect(url)
     days, pools, fens = zip(*past_burn(), strict=True)
     await connection.execute(BOOK, days, pools, fens)
-    await connection.execute("DELETE FROM pool_reading")  # they do not know of this past
+    await connection.execute("DELETE FROM pool_reading")  # readings from before this burn
     await connection.close()
 
 

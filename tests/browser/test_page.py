@@ -1,4 +1,4 @@
-"""The budget page as people see it, in a real Chromium."""
+"""The budget page in a real Chromium."""
 
 from pathlib import Path
 from typing import Any
@@ -40,12 +40,12 @@ def test_what_it_shows_is_what_the_api_says(site: Site, visit: Any, language: An
             left = left_fen * 1000 // budget["allocated_fen"]
             assert page.locator(f"{row} .percent").inner_text() == f"{left // 10}.{left % 10} %"
             assert number(page, f"{row} progress") == left
-            told = site.read(f"/v1/budgets/{budget['pool']}/forecast")
+            forecast = site.read(f"/v1/budgets/{budget['pool']}/forecast")
             dates = page.locator(f"{row} .day time")
-            assert dates.count() == (told["outlook"] == "runs_out")
-            if told["outlook"] == "runs_out":
-                assert dates.get_attribute("datetime") == told["median_on"]
-                for on in (told["earliest_on"], told["median_on"], told["latest_on"]):
+            assert dates.count() == (forecast["outlook"] == "runs_out")
+            if forecast["outlook"] == "runs_out":
+                assert dates.get_attribute("datetime") == forecast["median_on"]
+                for on in (forecast["earliest_on"], forecast["median_on"], forecast["latest_on"]):
                     assert (
                         day(type(TODAY).fromisoformat(on), TODAY, language)
                         in page.locator(f"{row} .day").inner_text()
@@ -54,12 +54,12 @@ def test_what_it_shows_is_what_the_api_says(site: Site, visit: Any, language: An
         assert page.locator(".day time").count() >= 3
 
 
-def test_a_claim_shows_without_anybody_loading_anew(site: Site, visit: Any) -> None:
+def test_a_claim_shows_without_a_reload(site: Site, visit: Any) -> None:
     with visit() as window:
         page = window.go()
         before_fen = number(page, "#sum-left")
         page.evaluate("window.same = true")
-        claim = paste(site.said)
+        claim = paste(site.output)
         wait_for(lambda: number(page, "#sum-left") != before_fen)
         assert number(page, "#sum-left") == before_fen - claim["subsidy_fen"]
         assert number(page, "#sum-today") == claim["subsidy_fen"]
@@ -69,7 +69,7 @@ def test_a_claim_shows_without_anybody_loading_anew(site: Site, visit: Any) -> N
         )
 
 
-def test_without_javascript_it_is_whole_and_loads_anew_by_itself(site: Site, visit: Any) -> None:
+def test_without_javascript_the_page_is_whole_and_reloads_by_itself(site: Site, visit: Any) -> None:
     with visit(java_script_enabled=False) as window:
         page = window.go()
         assert page.locator("tbody tr").count() == 6
@@ -80,7 +80,7 @@ def test_without_javascript_it_is_whole_and_loads_anew_by_itself(site: Site, vis
 
 @pytest.mark.parametrize(("scheme", "language"), LOOKS)
 @pytest.mark.parametrize("view", ["full", "public"])
-def test_contrast_labels_and_roles_stand_up_to_axe(
+def test_axe_finds_no_fault_in_contrast_labels_and_roles(
     visit: Any, scheme: str, language: str, view: str
 ) -> None:
     if not AXE.exists():
@@ -90,12 +90,13 @@ def test_contrast_labels_and_roles_stand_up_to_axe(
         with visit(color_scheme=scheme, viewport=size) as window:
             page = window.go(f"?lang={language}&view={view}")
             page.evaluate(AXE.read_text(encoding="utf-8"))
-            found = page.evaluate("axe.run()")
-            told = [
-                (one["id"], [node["html"] for node in one["nodes"]]) for one in found["violations"]
+            report = page.evaluate("axe.run()")
+            violations = [
+                (rule["id"], [node["html"] for node in rule["nodes"]])
+                for rule in report["violations"]
             ]
-            assert told == []
-            passed = {one["id"] for one in found["passes"]}
+            assert violations == []
+            passed = {rule["id"] for rule in report["passes"]}
             assert {"color-contrast", "document-title", "html-has-lang"} <= passed
 
 
@@ -122,20 +123,19 @@ def test_pictures_of_it_fit_their_screens(visit: Any, size: str, tmp_path: Path)
                 assert cut == []
 
 
-def test_a_lost_connection_is_said_once_and_taken_back(visit: Any) -> None:
+def test_a_notice_appears_when_the_connection_is_lost_and_goes_when_it_is_back(visit: Any) -> None:
     with visit(quiet=False) as window:
         page = window.go()
         assert page.locator("#notice").get_attribute("aria-live") == "polite"
         window.context.set_offline(True)
-        said = BOARD_WORDS["lost"].zh
-        wait_for(lambda: notice(page) == said)
+        wait_for(lambda: notice(page) == BOARD_WORDS["lost"].zh)
         assert page.locator("tbody tr").count() == 6
         window.context.set_offline(False)
         wait_for(lambda: notice(page) == "")
 
 
-def test_with_postgres_stopped_the_last_figures_stay_and_it_says_so(site: Site, visit: Any) -> None:
-    engine = [one for one in family(site.process) if one.name() == "postgres"]
+def test_with_postgres_stopped_the_last_figures_stay_with_a_notice(site: Site, visit: Any) -> None:
+    engine = [process for process in family(site.process) if process.name() == "postgres"]
     assert engine
     with visit() as window:
         page = window.go()
@@ -143,8 +143,8 @@ def test_with_postgres_stopped_the_last_figures_stay_and_it_says_so(site: Site, 
         for process in engine:
             process.suspend()
         try:
-            said = BOARD_WORDS["stale"].zh.partition("{")[0]
-            wait_for(lambda: notice(page).startswith(said))
+            sentence = BOARD_WORDS["stale"].zh.partition("{")[0]
+            wait_for(lambda: notice(page).startswith(sentence))
             assert number(page, "#sum-left") == left_fen
         finally:
             for process in engine:

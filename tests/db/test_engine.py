@@ -1,4 +1,4 @@
-"""A connection that cannot be used in time is cut, told as away, and replaced."""
+"""A connection that cannot be used in time is cut, counts as away, and is replaced."""
 
 import asyncio
 import time
@@ -18,7 +18,7 @@ from tests.faults.proxy import proxied
 pytestmark = pytest.mark.anyio
 
 
-async def test_a_statement_that_takes_too_long_is_told_as_away(house: House) -> None:
+async def test_a_statement_that_takes_too_long_counts_as_away(house: House) -> None:
     engine = make_engine(str(house.settings.database_url), connections_max=1)
     for _ in range(3):
         with pytest.raises(LedgerAway):
@@ -32,8 +32,8 @@ async def test_a_statement_that_takes_too_long_is_told_as_away(house: House) -> 
     await engine.dispose()
 
 
-async def test_a_connection_that_hears_nothing_is_not_bidden_farewell(house: House) -> None:
-    """Whoever waits for it is answered in time, which the driver's patience of 2 s is not."""
+async def test_a_connection_without_answers_is_aborted_not_closed(house: House) -> None:
+    """The caller gets its error in time. An orderly close by the driver would take 2 s."""
     async with proxied(str(house.settings.database_url)) as (proxy, url):
         engine = make_engine(url, connections_max=1)
         async with connect(engine, within_s=10):
@@ -49,20 +49,21 @@ async def test_a_connection_that_hears_nothing_is_not_bidden_farewell(house: Hou
 
 
 async def test_dead_connections_are_not_handed_out(house: House) -> None:
-    """As after a restart of the server: every pooled connection is gone."""
+    """After a restart of the server every pooled connection is dead."""
     engine = make_engine(str(house.settings.database_url), connections_max=3, pre_ping=False)
-    async with driver(engine) as one, driver(engine) as two, driver(engine) as three:
-        pids = [await raw.fetchval("SELECT pg_backend_pid()") for raw in (one, two, three)]
+    async with AsyncExitStack() as stack:
+        raws = [await stack.enter_async_context(driver(engine)) for _ in range(3)]
+        pids = [await raw.fetchval("SELECT pg_backend_pid()") for raw in raws]
     await house.sql("SELECT pg_terminate_backend(pid) FROM unnest($1::int[]) AS pid", pids)
-    await asyncio.sleep(0.2)  # until the news is here
+    await asyncio.sleep(0.2)  # until the client has noticed
     for _ in range(5):
         async with driver(engine) as raw:
             assert await raw.fetchval("SELECT pg_backend_pid()") not in pids
     await engine.dispose()
 
 
-async def test_after_a_failover_no_connection_of_before_is_used_again(house: House) -> None:
-    """They look alive and hear nothing: one that is found so speaks for all."""
+async def test_after_a_failover_no_older_connection_is_used_again(house: House) -> None:
+    """Older connections look alive and get no answer. Once one has failed, none of them is used."""
     async with proxied(str(house.settings.database_url)) as (proxy, url):
         engine = make_engine(url, connections_max=5, pre_ping=False)
         async with AsyncExitStack() as stack:
@@ -79,7 +80,7 @@ async def test_after_a_failover_no_connection_of_before_is_used_again(house: Hou
         await engine.dispose()
 
 
-async def test_no_server_is_told_as_never_sent() -> None:
+async def test_without_a_server_nothing_was_sent() -> None:
     engine = make_engine("postgresql://x:y@127.0.0.1:1/z")
     with pytest.raises(NeverSent):
         async with driver(engine):
@@ -90,7 +91,7 @@ async def test_no_server_is_told_as_never_sent() -> None:
     await engine.dispose()
 
 
-async def test_a_standby_that_may_only_be_read_is_told_as_away(house: House) -> None:
+async def test_a_read_only_standby_counts_as_away(house: House) -> None:
     async def write(connection: sa.ext.asyncio.AsyncConnection) -> None:
         await connection.execute(sa.text("SET TRANSACTION READ ONLY"))
         await connection.execute(sa.text("UPDATE pool SET version = version + 1"))
@@ -100,7 +101,7 @@ async def test_a_standby_that_may_only_be_read_is_told_as_away(house: House) -> 
             await write(connection)
 
 
-async def test_what_a_url_says_of_tls_is_heeded(house: House, tmp_path: Path) -> None:
+async def test_the_tls_options_of_a_url_are_used(house: House, tmp_path: Path) -> None:
     authority = trustme.CA()
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     trustme.CA().cert_pem.write_to_path(tmp_path / "other.pem")

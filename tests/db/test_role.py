@@ -1,4 +1,4 @@
-"""The service's own role does all of its work, and cannot rewrite the books by any means."""
+"""The service's own role can do all of its work, and cannot rewrite the books."""
 
 import os
 import re
@@ -18,19 +18,19 @@ from tests.finance.books import PERIOD, close, invoiced
 
 pytestmark = pytest.mark.anyio
 
-# `butie pii` replaces the digests as the tables' owner, as `butie migrate` does.
-THE_OWNERS = {"role.py", "rotation.py", "rotate.sql", "drop_former_digests.sql"}
-assert all(any(Path("service").rglob(name)) for name in THE_OWNERS)
+# `butie pii` and `butie migrate` run as the tables' owner.
+OWNER_FILES = {"role.py", "rotation.py", "rotate.sql", "drop_former_digests.sql"}
+assert all(any(Path("service").rglob(name)) for name in OWNER_FILES)
 SOURCES = [
     path.read_text()
     for path in Path("service").rglob("*.*")
-    if path.suffix in (".py", ".sql") and path.name not in THE_OWNERS
+    if path.suffix in (".py", ".sql") and path.name not in OWNER_FILES
 ]
 
 
 @pytest.fixture
 async def service_url(database_url: str) -> AsyncIterator[str]:
-    """The test's database as a role of the service's sees it."""
+    """The URL of the test's database for a new role of the service."""
     role = f"service_{os.urandom(6).hex()}"
     owner = await asyncpg.connect(database_url)
     await owner.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'service'")
@@ -76,14 +76,14 @@ async def test_the_role_sells_holds_refunds_closes_and_exports(limited_house: Ho
 async def _settles_and_voids(house: House) -> None:
     await invoiced(house, 1, start=9)
     async with house.client("finance") as finance:
-        made = await finance.post("/v1/settlements", json={"retailer_id": "sandbox", **PERIOD})
-        assert made.status_code == 201, made.text
-        path = f"/v1/settlements/{made.json()['settlement_id']}/void"
+        draft = await finance.post("/v1/settlements", json={"retailer_id": "sandbox", **PERIOD})
+        assert draft.status_code == 201, draft.text
+        path = f"/v1/settlements/{draft.json()['settlement_id']}/void"
         voided = await finance.post(path, json={"reason": "wrong period"})
     assert voided.status_code == 200, voided.text
 
 
-async def test_the_role_spends_through_parts_of_a_pool(
+async def test_the_role_spends_through_slices_of_a_pool(
     service_url: str, engine_urls: Engines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(slices, "SHARE_MIN_FEN", 1)
@@ -128,7 +128,7 @@ async def test_the_role_cannot_rewrite_the_books(service_url: str, act: str) -> 
 
 
 def touched(verb: str) -> set[str]:
-    """The tables that any statement of ours does this to."""
+    """The tables that a statement of the service does this to."""
     written = {name for text in SOURCES for name in re.findall(rf"\b{verb} ([a-z_]+)", text)}
     built = {
         name
@@ -139,8 +139,8 @@ def touched(verb: str) -> set[str]:
 
 
 def test_what_is_granted_is_what_the_statements_do() -> None:
-    """A new UPDATE or DELETE in the code names its table in service/db/role.py, or is refused
-    in production and nowhere else."""
+    """A table with a new UPDATE or DELETE must be named in service/db/role.py. Otherwise the
+    statement would fail in production only."""
     assert touched("DELETE FROM") <= MAY_DELETE
     assert not touched("UPDATE") & (APPEND_ONLY | READ_ONLY)
     assert set(metadata.tables) >= (APPEND_ONLY | MAY_DELETE)

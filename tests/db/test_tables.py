@@ -1,4 +1,4 @@
-"""The schema as migrated is the schema as declared, and the books cannot be rewritten."""
+"""The migrations make the declared schema, and the books cannot be rewritten."""
 
 import asyncio
 
@@ -26,8 +26,8 @@ def differences(connection: sa.Connection) -> list[object]:
 
 async def test_migrations_make_the_declared_tables(house: House) -> None:
     async with connect(house.service.engine, within_s=20) as connection:
-        found = await connection.run_sync(differences)
-    assert [one for one in found if "alembic_version" not in str(one)] == []
+        diffs = await connection.run_sync(differences)
+    assert [diff for diff in diffs if "alembic_version" not in str(diff)] == []
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ async def test_the_database_alone_refuses_to_break_the_books(house: House, chang
         await house.sql(change)
 
 
-async def test_an_older_schema_is_named_and_a_newer_one_will_do(house: House) -> None:
+async def test_an_older_schema_is_a_fault_and_a_newer_one_is_not(house: House) -> None:
     await house.sql("UPDATE alembic_version SET version_num = '0001'")
     assert "butie migrate" in await ledger_fault(house.service.engine)
     await house.sql("UPDATE alembic_version SET version_num = '9999'")
@@ -60,7 +60,7 @@ async def test_an_older_schema_is_named_and_a_newer_one_will_do(house: House) ->
     assert "butie migrate" in await ledger_fault(house.service.engine)
 
 
-async def test_a_migration_asks_again_for_a_table_that_is_locked(database_url: str) -> None:
+async def test_a_migration_retries_a_locked_table(database_url: str) -> None:
     other = await asyncpg.connect(database_url)
     holding = other.transaction()
     await holding.start()
@@ -75,7 +75,7 @@ async def test_a_migration_asks_again_for_a_table_that_is_locked(database_url: s
     await migrating
 
 
-async def test_a_newer_releases_ledger_is_told_in_one_sentence(house: House) -> None:
+async def test_a_newer_releases_ledger_is_refused_in_one_sentence(house: House) -> None:
     await house.sql("UPDATE alembic_version SET version_num = 'newer'")
     with pytest.raises(Misconfigured, match="newer release"):
         await asyncio.to_thread(migrate, str(house.settings.database_url))

@@ -1,4 +1,4 @@
-"""`make faults FAULTS=1000 SEED=7`: a storm of its own length, and its verdict."""
+"""`make faults FAULTS=1000 SEED=7`: a storm of any length, and its breaches."""
 
 import os
 import sys
@@ -15,10 +15,10 @@ def main() -> int:
         with storm.up():
             report = storm.run(faults, tell=lambda line: print(line, file=sys.stderr, flush=True))
         print(report.table())
-        found = report.breaches()
-        for breach in found[:50]:
+        breaches = report.breaches()
+        for breach in breaches[:50]:
             print(breach)
-    return 1 if found else 0
+    return 1 if breaches else 0
 
 
 if __name__ == "__main__":

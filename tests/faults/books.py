@@ -1,4 +1,4 @@
-"""The ledger and the gate as they stand at rest, as plain values for the checker."""
+"""Reads the ledger and the gate at rest, as plain values for the checker."""
 
 import json
 from dataclasses import dataclass, field
@@ -10,15 +10,15 @@ import redis
 
 @dataclass
 class Books:
-    """Rows as dictionaries; `gate` is by pool: allocated, spent, version, flying."""
+    """Rows as dictionaries. `gate` has by pool: allocated, spent, version, flying."""
 
     claims: list[dict[str, Any]] = field(default_factory=list)
     lines: list[dict[str, Any]] = field(default_factory=list)
     pools: list[dict[str, Any]] = field(default_factory=list)
-    parts: list[dict[str, Any]] = field(default_factory=list)
+    slices: list[dict[str, Any]] = field(default_factory=list)
     journal: list[dict[str, Any]] = field(default_factory=list)
     serials: list[dict[str, Any]] = field(default_factory=list)
-    rights: list[dict[str, Any]] = field(default_factory=list)
+    quota_uses: list[dict[str, Any]] = field(default_factory=list)
     gate: dict[str, dict[str, int]] = field(default_factory=dict)
     admissions: int = 0
 
@@ -31,10 +31,10 @@ async def read_books(database_url: str, gate: "redis.Redis[bytes]") -> Books:
             ("claims", "claim"),
             ("lines", "claim_line"),
             ("pools", "pool_total"),
-            ("parts", "pool_part"),
+            ("slices", "pool_part"),
             ("journal", "journal"),
             ("serials", "serial_claimed"),
-            ("rights", "quota_use"),
+            ("quota_uses", "quota_use"),
         ):
             rows = await connection.fetch(f"SELECT * FROM {table}")
             setattr(books, name, [dict(row) for row in rows])

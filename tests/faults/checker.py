@@ -1,4 +1,4 @@
-"""Proves the invariants against the history: each breach is named in a sentence."""
+"""Checks the invariants against the books and the history. A breach is a sentence."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -11,20 +11,20 @@ LIVE = ("reserved", "confirmed")
 
 
 def breaches(history: History, books: Books) -> list[str]:
-    """Every breach; none is what we want."""
+    """Every breach of an invariant; empty when all hold."""
     return [
         *history.strange,
         *_answers(history, books),
         *_once(books),
-        *_rights(books),
+        *_quotas(books),
         *_money(books),
         *drift(books),
     ]
 
 
-def count_lost(found: list[str]) -> int:
-    """How many of these breaches are answered claims that are gone."""
-    return sum(breach.startswith("lost") for breach in found)
+def count_lost(sentences: list[str]) -> int:
+    """The number of these breaches that are lost claims."""
+    return sum(sentence.startswith("lost") for sentence in sentences)
 
 
 def _answers(history: History, books: Books) -> Iterator[str]:
@@ -70,21 +70,22 @@ def _once(books: Books) -> Iterator[str]:
         yield f"serials held and serials live differ: {sorted(held ^ live.keys())[:5]}"
 
 
-def _rights(books: Books) -> Iterator[str]:
+def _quotas(books: Books) -> Iterator[str]:
     taken: Counter[tuple[str, str, str]] = Counter()
     for line in books.lines:
-        for right in line["quotas"]:
-            kept = line["state"] == "refunded" and not right["restored"]
+        for use in line["quotas"]:
+            kept = line["state"] == "refunded" and not use["restored"]
             if line["state"] in LIVE or kept:
-                taken[right["subject"], right["quota"], right["period"]] += right["amount"]
-    for row in books.rights:
+                taken[use["subject"], use["quota"], use["period"]] += use["amount"]
+    for row in books.quota_uses:
         key = (row["subject"].hex(), row["quota"], row["period"])
-        if row["used"] != taken.pop(key, 0):
-            yield f"right {key} is booked as {row['used']} and was taken otherwise"
+        lines = taken.pop(key, 0)
+        if row["used"] != lines:
+            yield f"quota {key} is booked as {row['used']}; the lines took {lines}"
         if row["used"] > row["used_max"]:
-            yield f"right {key} was passed"
+            yield f"quota {key} was exceeded"
     if any(taken.values()):
-        yield f"{len(taken)} rights were taken and are not booked"
+        yield f"{len(taken)} quotas were taken and are not booked"
 
 
 def _money(books: Books) -> Iterator[str]:
@@ -116,7 +117,7 @@ def _money(books: Books) -> Iterator[str]:
 
 
 def drift(books: Books) -> Iterator[str]:
-    """What the gate says otherwise than the ledger, at rest."""
+    """The differences between the gate and the ledger at rest."""
     if books.admissions:
         yield f"drift: {books.admissions} admissions are still in flight at rest"
     for pool in books.pools:

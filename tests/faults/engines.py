@@ -1,4 +1,4 @@
-"""PostgreSQL and Valkey that can be killed, stopped and brought back, behind proxies."""
+"""PostgreSQL and Valkey that a test can kill, stop and start again."""
 
 import os
 import shutil
@@ -17,13 +17,13 @@ from service.embedded.engine import wheel_file
 from service.embedded.fault import EmbeddedError
 from service.embedded.folder import sole_owner
 
-# A minute in all: the machine may be slow, or busy with a recovery.
+# A minute in all: the machine may be slow, or the server busy with its recovery.
 TRIES_MAX = 200
 TRY_AGAIN_S = 0.3
 
 
 class Postgres:
-    """The real server on a folder that outlives it."""
+    """The real server. Its folder outlives it."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -37,7 +37,7 @@ class Postgres:
             try:
                 url = self._stack.enter_context(postgres.running(self._home))
                 break
-            except EmbeddedError:  # the backends of the one that was killed are still ending
+            except EmbeddedError:  # backends of the killed server are still ending
                 if attempt == TRIES_MAX - 1:
                     raise
                 time.sleep(TRY_AGAIN_S)
@@ -54,7 +54,7 @@ class Postgres:
         return [server, *server.children()]
 
     def kill(self) -> None:
-        """As a power cut would: nothing is flushed, no one is told."""
+        """Kill all processes, as a power cut would: nothing is flushed."""
         for process in self.family():
             with suppress(psutil.NoSuchProcess):
                 process.kill()
@@ -70,7 +70,7 @@ class Postgres:
 
 
 class Valkey:
-    """The real server, which keeps what it was told to save."""
+    """The real server. It saves its data only on `save`."""
 
     def __init__(self, folder: Path, *options: str, password: str = "") -> None:
         self._folder = folder
@@ -94,7 +94,7 @@ class Valkey:
 
     def start(self) -> None:
         for _ in range(TRIES_MAX):
-            if self._process is None or self._process.poll() is not None:  # or its port was taken
+            if self._process is None or self._process.poll() is not None:  # the port may be taken
                 self._launch()
             try:
                 self.client.ping()
@@ -126,12 +126,12 @@ class Valkey:
         self.client.save()
 
     def keep_copy(self) -> None:
-        """What `restart_older` goes back to."""
+        """Save the state that `restart(data="older")` restores."""
         self.save()
         shutil.copy(self._dump, self._older)
 
     def restart(self, *, data: str) -> None:
-        """`data`: "kept" (as of this moment), "none", or "older" (as of `keep_copy`)."""
+        """`data`: "kept" (the present state), "none", or "older" (the state of `keep_copy`)."""
         if data == "kept":
             self.save()
         self.kill()

@@ -1,4 +1,4 @@
-"""What the tills sent and were told: the checker's one witness beside the books."""
+"""The requests of the tills and their answers, which the checker compares with the books."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -6,19 +6,19 @@ from typing import Any
 
 @dataclass
 class Sale:
-    """One Idempotency-Key: every answer that came to it, and what was done to its claim."""
+    """A sale under one Idempotency-Key, with every answer to it."""
 
     key: str
     checkout: dict[str, Any]
     granted: list[dict[str, Any]] = field(default_factory=list)  # the claims answered with 201
-    refused: bool = False  # the last word was 409
+    refused: bool = False  # the last answer was 409
     ended: str = ""  # "confirmed" or "cancelled", when a hold's end was answered with 200
     refunded: bool = False  # answered with 201
 
 
 @dataclass
 class Counts:
-    """How the requests went."""
+    """Requests by their outcome."""
 
     answered: int = 0
     granted: int = 0
@@ -30,4 +30,4 @@ class Counts:
 class History:
     sales: list[Sale] = field(default_factory=list)
     counts: Counts = field(default_factory=Counts)
-    strange: list[str] = field(default_factory=list)  # answers that no till should get
+    strange: list[str] = field(default_factory=list)  # answers that are never right

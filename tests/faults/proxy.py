@@ -7,7 +7,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 
 class Proxy:
-    """Listens on a port of its own until it is closed; what is behind it may come and go."""
+    """Listens on a port of its own until it is closed. The server behind it may come and go."""
 
     def __init__(self) -> None:
         self.port = 0
@@ -25,18 +25,18 @@ class Proxy:
         self.port = self._server.sockets[0].getsockname()[1]
 
     def close(self) -> None:
-        """Break every connection, and listen no more."""
+        """Break every connection, and stop listening."""
         self.cut()
         if self._server:
             self._server.close()
 
     def cut(self) -> None:
-        """Break every connection, in the middle of whatever it carries."""
+        """Break every connection, also in the middle of a message."""
         for writer in list(self._writers):
             writer.transport.abort()
 
     def strand(self) -> None:
-        """What is connected now hears nothing any more, as after a failover; new ones are fine."""
+        """From now on present connections carry nothing, as after a failover. New ones work."""
         self._stranded_before = self._made
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -69,7 +69,7 @@ class Proxy:
             while data := await reader.read(65536):
                 if self.delay_s:
                     await asyncio.sleep(self.delay_s)
-                # What is held comes late, even from a sender who is gone by then.
+                # Data that is held arrives late, also when its sender has gone.
                 while held() and not writer.is_closing():
                     await asyncio.sleep(0.02)
                 writer.write(data)

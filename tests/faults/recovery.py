@@ -1,7 +1,7 @@
-"""`make recovery`: how fast the service notices that an engine is away, and that it is back.
+"""`make recovery`: measures how fast the service notices that an engine is away, and back.
 
-Two workers under load, one fault after another, and a table. It asserts nothing about time: that
-is the machine's. It fails when a claim is answered otherwise than by its fault's own rules.
+Two workers under load meet one fault after another. The result is a table. Times depend on the
+machine, so none is asserted. It fails when a claim gets an answer that its fault does not allow.
 """
 
 import asyncio
@@ -23,13 +23,13 @@ from tests.faults.storm import Storm, checkout_of
 
 TILLS = 16
 SETTLE_S = 3.0
-# A till's own; the service answers within a second.
+# The tills' time limit. The service answers within a second.
 PATIENCE_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`status` is 0 where none came. Times in seconds, of one monotonic clock."""
+    """`status` is 0 if there was no answer. Times are seconds of the monotonic clock."""
 
     sent_at: float
     took: float
@@ -43,7 +43,7 @@ class Answer:
 
 @dataclass
 class Load:
-    """Tills that sell as fast as they are answered, each sale once."""
+    """Tills that sell as fast as they get answers. They retry nothing."""
 
     storm: Storm
     answers: list[Answer] = field(default_factory=list)
@@ -60,17 +60,17 @@ class Load:
         while not self._enough:
             key = f"load-{next(self._numbers)}"
             sale = checkout_of(key)
-            sale["items"][0]["price_fen"] = 5_000  # the budget outlasts it
-            sent_at, status, told = time.monotonic(), 0, False
+            sale["items"][0]["price_fen"] = 5_000  # so that the budget is enough
+            sent_at, status, retry_after = time.monotonic(), 0, False
             try:
                 answer = await client.post(
                     "/v1/claims", json=sale, headers={"Idempotency-Key": key}
                 )
-                status, told = answer.status_code, "retry-after" in answer.headers
+                status, retry_after = answer.status_code, "retry-after" in answer.headers
             except httpx.HTTPError:
                 pass
             took = time.monotonic() - sent_at
-            self.answers.append(Answer(sent_at, took, status, told))
+            self.answers.append(Answer(sent_at, took, status, retry_after))
             await asyncio.sleep(0.01)
 
     def stop(self) -> None:
@@ -79,7 +79,7 @@ class Load:
 
 @dataclass(frozen=True)
 class Trial:
-    """A fault, and its end. While it lasts a claim gets `meanwhile`, or is cut off by it."""
+    """A fault and its end. While it lasts a claim may get a status of `meanwhile`."""
 
     name: str
     begin: Callable[[Storm], object]
@@ -92,7 +92,7 @@ GRANTED, AWAY = frozenset({201}), frozenset({201, 503})
 
 
 def nothing(storm: Storm) -> None:
-    """It is over by itself."""
+    """For faults that end by themselves."""
 
 
 def _swallow(storm: Storm, yes: bool) -> None:
@@ -159,7 +159,7 @@ def trials(stopped_s: float, without_gate: frozenset[int]) -> list[Trial]:
 
 
 def try_out(storm: Storm, load: Load, trial: Trial) -> tuple[list[str], list[str]]:
-    """(the table's row, what was answered against the rules)."""
+    """(the row of the table, the answers that the fault does not allow)."""
     storm.valkey.keep_copy()
     time.sleep(1)
     began_at = time.monotonic()
@@ -170,33 +170,27 @@ def try_out(storm: Storm, load: Load, trial: Trial) -> tuple[list[str], list[str
     trial.end(storm)
     over_at = time.monotonic()
     bypassed_at = storm.in_loop(_bypassed_last(storm))
-    sold = [one for one in load.answers if one.at >= began_at]
-    struck = [one for one in sold if one.sent_at >= struck_at]
-    during = [one for one in struck if one.sent_at < over_at]
-    bad_at = max((one.at for one in sold if one.status != 201), default=0.0)
+    sold = [answer for answer in load.answers if answer.at >= began_at]
+    struck = [answer for answer in sold if answer.sent_at >= struck_at]
+    during = Counter(answer.status for answer in struck if answer.sent_at < over_at)
+    failed = [answer.at for answer in struck if answer.status == 503]
+    granted_after = [a.at for a in sold if a.status == 201 and a.sent_at >= over_at]
+    bad_at = max((answer.at for answer in sold if answer.status != 201), default=0.0)
     row = [
         trial.name,
-        _seconds(min((one.at for one in struck), default=None), struck_at),
-        _seconds(min((one.at for one in struck if one.status == 503), default=None), struck_at),
-        f"{max((one.took for one in sold), default=0.0):.2f}",
-        _seconds(
-            min(
-                (one.at for one in sold if one.status == 201 and one.sent_at >= over_at),
-                default=None,
-            ),
-            over_at,
-        ),
+        _seconds(min((answer.at for answer in struck), default=None), struck_at),
+        _seconds(min(failed, default=None), struck_at),
+        f"{max((answer.took for answer in sold), default=0.0):.2f}",
+        _seconds(min(granted_after, default=None), over_at),
         _seconds(bad_at, over_at) if bad_at > over_at else "-",
         _seconds(bypassed_at or None, over_at),
-        " ".join(
-            f"{n}×{status}" for status, n in sorted(Counter(o.status for o in during).items())
-        ),
+        " ".join(f"{number}×{status}" for status, number in sorted(during.items())),
         "; ".join(ready.get("faults", [])),
     ]
     wrong = [
-        f"{trial.name}: {one.status} after {one.took:.2f} s"
-        for one in sold
-        if one.status not in trial.meanwhile or (one.status == 503 and not one.retry_after)
+        f"{trial.name}: {answer.status} after {answer.took:.2f} s"
+        for answer in sold
+        if answer.status not in trial.meanwhile or (answer.status == 503 and not answer.retry_after)
     ]
     return row, wrong
 
@@ -211,15 +205,15 @@ def readiness(storm: Storm) -> dict[str, Any]:
 
 
 async def _bypassed_last(storm: Storm) -> float:
-    """When, within `SETTLE_S`, the ledger took its last claim past the gate; 0 if it took none."""
+    """When the ledger took its last claim past the gate in the next SETTLE_S; 0 if it took none."""
     connection = await asyncpg.connect(storm.database_url)
-    known, changed_at = None, 0.0
+    before, changed_at = None, 0.0
     until = time.monotonic() + SETTLE_S
     while (now := time.monotonic()) < until:
         bypasses = await connection.fetchval("SELECT sum(bypasses) FROM pool")
-        if known is not None and bypasses != known:
+        if before is not None and bypasses != before:
             changed_at = now
-        known = bypasses
+        before = bypasses
         await asyncio.sleep(0.02)
     await connection.close()
     return changed_at
@@ -239,7 +233,7 @@ HEADINGS = (
 
 
 def play(mode: str, stopped_s: float) -> list[str]:
-    """One service in this gate mode through all trials; returns what was wrong."""
+    """Run all trials with a service in this gate mode; returns the wrong answers."""
     wrong: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
         storm = Storm(Path(folder), seed=1, BUTIE_GATE_MODE=mode)
@@ -248,9 +242,9 @@ def play(mode: str, stopped_s: float) -> list[str]:
             selling = asyncio.run_coroutine_threadsafe(load.run(), storm.loop)
             print(f"\nwithout the gate: {mode}\n" + " | ".join(HEADINGS), flush=True)
             for trial in trials(stopped_s, GRANTED if mode == "ledger" else AWAY):
-                row, found = try_out(storm, load, trial)
+                row, wrong_answers = try_out(storm, load, trial)
                 print(" | ".join(row), flush=True)
-                wrong += found
+                wrong += wrong_answers
             load.stop()
             selling.result(PATIENCE_S)
             audit = storm.audit()
@@ -262,7 +256,7 @@ def play(mode: str, stopped_s: float) -> list[str]:
 
 def main() -> int:
     stopped_s = float(os.environ.get("STOPPED", "10"))
-    print("Seconds: from the fault's beginning, or from its end for what comes again.")
+    print("Seconds from the beginning of the fault; for recoveries, from its end.")
     wrong = [*play("ledger", stopped_s), *play("refuse", stopped_s)]
     for line in wrong[:50]:
         print(line)

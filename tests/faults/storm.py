@@ -1,7 +1,7 @@
-"""A real service of two workers under load, while its parts are killed, stopped and cut off.
+"""A real service of two workers under load, while processes and connections are killed or stopped.
 
-The driver runs in the main thread, since the kernel ends the engines with the thread that started
-them; the proxies and the tills have a loop in a thread of their own.
+The driver runs in the main thread, because the kernel ends the engines together with the thread
+that started them. The proxies and the tills have an event loop in a thread of their own.
 """
 
 import asyncio
@@ -48,19 +48,17 @@ from tests.faults.weather import Fault, schedule
 TILLS = 24
 PII_KEY = "storm-key-for-made-up-people-only-0000"
 WORKERS = 2
-# Small enough to run out and be refunded again and again; half of the time there is enough left
-# for its parts, else it is spent from its own row.
-BUDGET_FEN, PARTS = 150_000_000, 3
-# A slow machine is no fault.
+# So small that it runs out and is refunded again and again. About half of the time enough is left
+# for its slices; otherwise its own row spends it.
+BUDGET_FEN, SLICES = 150_000_000, 3
+# Long, because a slow machine is no fault.
 QUIET_S = 240
-
-
-# `make_engine`'s default.
+# The default of `make_engine`.
 ENGINE_CONNECTIONS = 10
 
 
 def checkout_of(key: str) -> dict[str, Any]:
-    """A checkout of now that no other key shares anything with."""
+    """A checkout with a present instant. No other key has the same person or serial number."""
     return {
         "store_id": "S1",
         "order_no": key,
@@ -72,7 +70,8 @@ def checkout_of(key: str) -> dict[str, Any]:
 
 @dataclass
 class Report:
-    """What the storm was, and what it left behind. `audit`: what `butie audit` found broken."""
+    """The faults of a storm, the tills' history, and the books at rest. `audit` is the output of
+    `butie audit` if it found a breach."""
 
     seed: int
     faults: Counter[str]
@@ -82,14 +81,14 @@ class Report:
     seconds: float
 
     def breaches(self) -> list[str]:
-        found = breaches(self.history, self.books)
-        return [*found, f"butie audit: {self.audit}"] if self.audit else found
+        sentences = breaches(self.history, self.books)
+        return [*sentences, f"butie audit: {self.audit}"] if self.audit else sentences
 
-    def through_parts_fen(self) -> int:
-        return sum(int(part["spent_fen"]) for part in self.books.parts)
+    def through_slices_fen(self) -> int:
+        return sum(int(row["spent_fen"]) for row in self.books.slices)
 
     def table(self) -> str:
-        counts, found = self.history.counts, self.breaches()
+        counts, sentences = self.history.counts, self.breaches()
         rows = {
             **dict(sorted(self.faults.items())),
             "faults": self.faults.total(),
@@ -97,16 +96,16 @@ class Report:
             "requests retried": counts.retried,
             "claims granted": counts.granted,
             "claims refused": counts.refused,
-            "yuan through parts": self.through_parts_fen() // 100,
-            "lost": count_lost(found),
-            "other breaches": len(found) - count_lost(found),
+            "yuan through slices": self.through_slices_fen() // 100,
+            "lost": count_lost(sentences),
+            "other breaches": len(sentences) - count_lost(sentences),
         }
         title = f"seed {self.seed}, {self.seconds:.0f} s"
         return "\n".join([title, *(f"{name:<28}{count:>7}" for name, count in rows.items())])
 
 
 class Storm:
-    """Brings everything up in `folder`, and takes it down."""
+    """Engines, proxies, a service and tills, with their data in `folder`."""
 
     def __init__(self, folder: Path, seed: int, **settings: str) -> None:
         self._folder = folder
@@ -144,7 +143,7 @@ class Storm:
         return f"postgresql://butie:{self.postgres.password}@127.0.0.1:{self.postgres.port}/butie"
 
     def gate_url(self, port: int) -> str:
-        """By which the service, or who looks past the proxy, reaches Valkey."""
+        """Valkey's URL through this port: the proxy's, or Valkey's own."""
         return f"redis://:{self.valkey.password}@127.0.0.1:{port}/0"
 
     def start_postgres(self) -> None:
@@ -179,7 +178,7 @@ class Storm:
             "BUTIE_PII_KEY": PII_KEY,
             "BUTIE_PORT": str(self.port),
             "BUTIE_WORKERS": str(WORKERS),
-            "BUTIE_POOL_PARTS": str(PARTS),
+            "BUTIE_POOL_PARTS": str(SLICES),
             **self._settings,
         }
         self.service = subprocess.Popen(
@@ -192,11 +191,11 @@ class Storm:
         self._until_ready()
 
     def serve_again(self) -> None:
-        """After it has ended by itself."""
+        """Start a service after the first one has ended."""
         self._serve(self._stack)
 
     def sell_one(self, key: str, *, body: bytes | None = None) -> httpx.Response:
-        """One claim of a fresh serial; the key names it."""
+        """Send a claim whose serial number is `key`, or this body."""
         return httpx.post(
             f"http://127.0.0.1:{self.port}/v1/claims",
             content=body or json.dumps(checkout_of(key)).encode(),
@@ -205,7 +204,7 @@ class Storm:
         )
 
     def sell_many(self, count: int) -> Callable[[], list[httpx.Response | None]]:
-        """Claims all at once; call the answer for what came of them, None for no answer."""
+        """Send claims all at once. Call the result for their answers; None for no answer."""
 
         def sell(n: int) -> httpx.Response | None:
             try:
@@ -218,15 +217,15 @@ class Storm:
         return lambda: [answer.result() for answer in answers]
 
     def connections(self) -> int:
-        """How many the service has to PostgreSQL."""
+        """The number of the service's connections to PostgreSQL."""
 
         async def count() -> int:
             connection = await asyncpg.connect(self.database_url)
-            found = await connection.fetchval(
+            number = await connection.fetchval(
                 "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'butie'"
             )
             await connection.close()
-            return int(found)
+            return int(number)
 
         return asyncio.run(count())
 
@@ -253,12 +252,12 @@ class Storm:
         raise TimeoutError("the service does not get ready")
 
     def workers(self) -> list[psutil.Process]:
-        found = []
+        workers = []
         for process in psutil.Process(self.service.pid).children():
-            with suppress(psutil.Error):  # it ends just now
+            with suppress(psutil.Error):  # it may be ending
                 if "spawn_main" in " ".join(process.cmdline()):
-                    found.append(process)
-        return found
+                    workers.append(process)
+        return workers
 
     def in_loop(self, work: object) -> object:
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(QUIET_S)  # type: ignore[arg-type]
@@ -266,7 +265,7 @@ class Storm:
     # --- the faults ---------------------------------------------------------------------
 
     def strike(self, fault: Fault) -> None:
-        """Let it happen; whatever was stopped goes on again."""
+        """Cause the fault, and end it."""
         ways = {
             "worker killed": lambda: self._worker(fault, "kill"),
             "worker stopped": lambda: self._worker_stopped(fault),
@@ -334,8 +333,8 @@ class Storm:
     # --- the run ------------------------------------------------------------------------
 
     def run(self, faults: int, tell: Callable[[str], None] = lambda line: None) -> Report:
-        """Sell while `faults` faults happen, heal, and read the books at rest. `tell` gets a line
-        for each."""
+        """Sell while `faults` faults happen, then wait until the service is at rest and read the
+        books. `tell` gets a line for each fault."""
         started = time.monotonic()
         selling = asyncio.run_coroutine_threadsafe(self._sell(), self.loop)
         for n, fault in enumerate(schedule(self._seed, faults)):
@@ -365,7 +364,7 @@ class Storm:
             await asyncio.gather(*(till.work(self._enough) for till in tills))
 
     def _books_at_rest(self) -> Books:
-        """Once nothing is in flight any more; or as they are when that takes too long."""
+        """The books once the gate equals the ledger, or after QUIET_S."""
         deadline = time.monotonic() + QUIET_S
         while True:
             books = asyncio.run(read_books(self.database_url, self.valkey.client))
@@ -374,7 +373,7 @@ class Storm:
             time.sleep(0.5)
 
     def audit(self) -> str:
-        """What `butie audit` says against the books; nothing, when all holds."""
+        """The output of `butie audit`; empty when every invariant holds."""
         environment = {**os.environ, "BUTIE_DATABASE_URL": self.database_url}
         environment["BUTIE_REDIS_URL"] = self.gate_url(self.valkey.port)
         answer = subprocess.run(
@@ -387,11 +386,11 @@ class Storm:
         return "" if answer.returncode == 0 else answer.stdout + answer.stderr
 
     def log(self) -> str:
-        """What the service has said."""
+        """The log of the service."""
         return (self._folder / "service.log").read_text()
 
     def bugs(self) -> list[str]:
-        """What the service itself has called a bug."""
+        """The log lines in which the service reports a bug of its own."""
         log = self.log()
         events = ('"event": "bug"', '"event": "sweep_failed"')
         return [line for line in log.splitlines() if any(event in line for event in events)]

@@ -1,4 +1,4 @@
-"""The checker names each breach that is planted in books that tie."""
+"""The checker finds each breach that is planted in good books."""
 
 import copy
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from tests.faults.history import History, Sale
 
 CLAIM = UUID("019780c3-c9da-76f1-8a29-36f05201f175")
 OTHER = UUID("019780c3-c9da-76f1-8a29-36f05201f176")
-RIGHT = {"subject": "ab", "quota": "tv", "period": "2026", "amount": 1, "restored": True}
+QUOTA = {"subject": "ab", "quota": "tv", "period": "2026", "amount": 1, "restored": True}
 
 
 def good() -> tuple[History, Books]:
@@ -37,7 +37,7 @@ def good() -> tuple[History, Books]:
                 "pool": "appliances",
                 "state": "confirmed",
                 "subsidy_fen": 500,
-                "quotas": [RIGHT],
+                "quotas": [QUOTA],
             }
         ],
         pools=[
@@ -58,7 +58,9 @@ def good() -> tuple[History, Books]:
             }
         ],
         serials=[{"serial_no": "S1"}],
-        rights=[{"subject": b"\xab", "quota": "tv", "period": "2026", "used": 1, "used_max": 1}],
+        quota_uses=[
+            {"subject": b"\xab", "quota": "tv", "period": "2026", "used": 1, "used_max": 1}
+        ],
         gate={"appliances": {"allocated": 900, "spent": 500, "version": 3, "flying": 0}},
     )
     return History([sale]), books
@@ -106,12 +108,12 @@ def booked_twice(history: History, books: Books) -> None:
     books.journal.append(dict(books.journal[0]))
 
 
-def right_unbooked(history: History, books: Books) -> None:
-    books.rights.clear()
+def quota_unbooked(history: History, books: Books) -> None:
+    books.quota_uses.clear()
 
 
-def right_passed(history: History, books: Books) -> None:
-    books.rights[0]["used_max"] = 0
+def quota_exceeded(history: History, books: Books) -> None:
+    books.quota_uses[0]["used_max"] = 0
 
 
 def overspent(history: History, books: Books) -> None:
@@ -145,8 +147,8 @@ PLANTED: dict[Callable[[History, Books], None], str] = {
     double_serial: "double grant: serial",
     serial_free: "serials held",
     booked_twice: "booked twice",
-    right_unbooked: "not booked",
-    right_passed: "was passed",
+    quota_unbooked: "not booked",
+    quota_exceeded: "was exceeded",
     overspent: "overspend",
     pool_off: "reserved is 1",
     gate_off: "drift: the gate has",

@@ -1,4 +1,4 @@
-"""The gate on a server in cluster mode: every script names its keys, and one slot has them all."""
+"""The gate works in cluster mode: each script declares its keys, and all are in one slot."""
 
 import asyncio
 import threading
@@ -21,7 +21,7 @@ LAST = "butie-test-last"
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Valkey]:
-    """A node that has all slots."""
+    """One node with all slots."""
     server = Valkey(tmp_path / "valkey", "--cluster-enabled", "yes")
     server.start()
     server.client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
@@ -36,32 +36,33 @@ def cluster(tmp_path: Path) -> Iterator[Valkey]:
 
 
 class Monitor(threading.Thread):
-    """Every command that the server runs, those of scripts apart."""
+    """Records the commands that the server runs: scripts, their keys, and undeclared keys."""
 
     def __init__(self, client: "redis.Redis[bytes]") -> None:
         super().__init__(daemon=True)
         self.undeclared: list[str] = []
         self.scripts: set[str] = set()
         self.keys: set[str] = set()
-        self._client = client  # or it closes the connection
+        self._client = client  # a reference, or the connection would be closed
         self._monitor = client.monitor()
         self._monitor.__enter__()
 
     def run(self) -> None:
         declared: set[str] = set()
-        for told in self._monitor.listen():
-            name, *words = told["command"].split(" ")
+        for entry in self._monitor.listen():
+            name, *words = entry["command"].split(" ")
             if LAST in words:
                 return
-            if told["client_type"] == "lua":
+            if entry["client_type"] == "lua":
                 if name.upper() != "TIME" and words[0] not in declared:
-                    self.undeclared.append(told["command"])
+                    self.undeclared.append(entry["command"])
             elif name.upper() in ("EVAL", "EVALSHA"):
-                declared = self._declared(told["command"])
+                declared = self._declared(entry["command"])
                 self.keys |= declared
 
     def _declared(self, command: str) -> set[str]:
-        # A script's own text may have words that look like the count of keys; a hash has none.
+        # EVALSHA has a hash and the count of keys. EVAL has the text of the script instead, whose
+        # words cannot be told from its arguments.
         _, script, count, *words = command.split(" ")
         if not count.isdigit():
             return {word for word in command.split(" ") if word.startswith("butie:")}
@@ -87,7 +88,7 @@ async def test_scripts_declare_their_keys_and_run_on_a_cluster(
 
 
 async def until_at_rest(house: House, cluster: Valkey) -> None:
-    """The gate has what the ledger has, and nothing is on its way."""
+    """Wait until the gate's balance is the ledger's and no admission is in flight."""
     left = "SELECT allocated_fen - spent_fen FROM pool WHERE pool = 'appliances'"
     deadline = time.monotonic() + UP_WITHIN_S
     while True:
@@ -102,7 +103,8 @@ async def until_at_rest(house: House, cluster: Valkey) -> None:
 
 
 async def exercise(house: House) -> None:
-    """Claims, a hold that is cancelled, a refund, a refusal, and a memory that is out of date."""
+    """Send claims, a hold that is cancelled, a refund, a refusal, and a serial number that the gate
+    holds by mistake."""
     stale = house.service.claims.gate._client
     await stale.set(f"butie:{{330402}}:serial:{serial(9)}", "0" * 36)
     for n in (1, 2, 3, 9, 1):

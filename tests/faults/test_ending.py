@@ -1,4 +1,4 @@
-"""SIGTERM ends the service, whatever hangs at that moment; how long it took is printed."""
+"""SIGTERM ends the service, whatever hangs at that moment. The time it took is printed."""
 
 import signal
 import socket
@@ -10,7 +10,7 @@ import pytest
 
 from tests.faults.storm import Storm
 
-# The orchestrator's patience: what takes longer is killed.
+# An orchestrator kills a service that takes longer.
 PATIENCE_S = 30
 
 
@@ -41,15 +41,16 @@ def test_sigterm_ends_it_whatever_hangs(tmp_path: Path) -> None:
                 storm.sell_one(f"{n}-{name.replace(' ', '-')}")
             kept = hang(storm, True)
             answers = storm.sell_many(20)
-            time.sleep(0.3)  # until some are on their way
+            time.sleep(0.3)  # until some are in flight
             started = time.monotonic()
             storm.service.send_signal(signal.SIGTERM)
             storm.service.wait(PATIENCE_S)
             print(f"{name} hangs: ended after {time.monotonic() - started:.1f} s")
             assert storm.service.returncode == 0
-            assert {one.status_code for one in answers() if one is not None} <= {201, 422, 503}
+            statuses = {answer.status_code for answer in answers() if answer is not None}
+            assert statuses <= {201, 422, 503}
             hang(storm, False)
-            if name == "a worker":  # it was woken, and has ended by itself
+            if name == "a worker":  # it was resumed and has ended by itself
                 assert "worker_killed" not in storm.log()
             del kept
             storm.serve_again()

@@ -1,4 +1,4 @@
-"""PostgreSQL fails over: for a while what answers may only be read."""
+"""While PostgreSQL fails over, a read-only server answers for some time."""
 
 import asyncio
 from urllib.parse import urlsplit
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def may_write(admin: asyncpg.Connection, name: str, yes: bool) -> None:
-    """The database is another server's from now on, as the service sees it."""
+    """Make the database writable or read-only, and cut the service's connections to it."""
     await admin.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = {not yes}")
     await admin.execute(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
@@ -22,13 +22,13 @@ async def may_write(admin: asyncpg.Connection, name: str, yes: bool) -> None:
     )
 
 
-async def test_a_server_that_may_only_be_read_is_a_503_until_another_takes_over(
+async def test_a_read_only_server_means_503_until_another_takes_over(
     house: House, database_url: str
 ) -> None:
-    parts = urlsplit(database_url)
-    admin = await asyncpg.connect(parts._replace(path="/postgres").geturl())
+    url = urlsplit(database_url)
+    admin = await asyncpg.connect(url._replace(path="/postgres").geturl())
     assert (await house.claim("k1")).status_code == 201
-    await may_write(admin, parts.path[1:], False)
+    await may_write(admin, url.path[1:], False)
     person = {"id_type": "resident_id", "id_number": resident_id(2)}
     answer = await house.claim("k2", consumer=person, items=[item_json(serial_no=serial(2))])
     assert (answer.status_code, answer.json()["code"]) == (503, "ledger_unavailable")
@@ -39,7 +39,7 @@ async def test_a_server_that_may_only_be_read_is_a_503_until_another_takes_over(
         assert "only be read" in ready.json()["faults"][0]
         again = await client.get("/v1/claims/by-key/k1")
     assert again.status_code in (200, 503)
-    await may_write(admin, parts.path[1:], True)
+    await may_write(admin, url.path[1:], True)
     while (answer := await house.claim("k1")).status_code == 503:
         assert answer.json()["retryable"]
     assert answer.headers["idempotency-replayed"] == "true"
@@ -49,16 +49,16 @@ async def test_a_server_that_may_only_be_read_is_a_503_until_another_takes_over(
 
 
 @pytest.mark.parametrize("call", ["quote", "confirm", "refund", "read", "by-key"])
-async def test_who_queues_behind_a_trip_that_hangs_is_answered_in_time_all_the_same(
+async def test_a_call_that_queues_behind_a_batch_that_hangs_is_answered_in_time(
     house: House, call: str
 ) -> None:
-    """Not after that trip and then one of its own."""
+    """The time limit includes the wait for the batch before."""
     app = await house.open_worker(answer_within_ms=200)
     service, hangs = app.state.service, asyncio.Event()
 
     async def hang(*args: object, **how: object) -> None:
         await hangs.wait()
-        raise AssertionError("nobody waits for this")
+        raise AssertionError("no caller waits for this any more")
 
     batchers = {
         "quote": service.claims.path._standing_batcher,
@@ -85,6 +85,6 @@ async def test_who_queues_behind_a_trip_that_hangs_is_answered_in_time_all_the_s
                 for _ in range(3)
             )
         )
-    assert {one.status_code for one in answers} == {503}
-    assert all(one.headers["retry-after"] for one in answers)
+    assert {answer.status_code for answer in answers} == {503}
+    assert all(answer.headers["retry-after"] for answer in answers)
     hangs.set()

@@ -1,4 +1,4 @@
-"""Two hundred faults of every kind, and every answer still stands in the books."""
+"""After two hundred faults of every kind, every answered claim is in the books."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ def test_nothing_is_lost_or_paid_twice_in_a_storm(tmp_path: Path) -> None:
     assert report.faults.total() == FAULTS
     assert report.faults.keys() == set(KINDS)
     assert report.history.counts.granted > 0
-    assert report.through_parts_fen() > 0
+    assert report.through_slices_fen() > 0
 
 
 def test_a_seed_replays_its_schedule() -> None:

@@ -1,7 +1,7 @@
-"""A commit whose outcome nobody saw: late, cut off, timed out, deadlocked or not serializable.
+"""Commits with an unknown outcome: late, cut off, timed out, deadlocked or not serializable.
 
-All of it on the real PostgreSQL. Whatever happens, the till gets its claim or a 503 that is safe
-to retry, and in the end there is one claim.
+All tests use the real PostgreSQL. In each the till gets its claim, or a 503 that is safe to retry,
+and in the end there is one claim.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from tests.faults.proxy import Proxy, proxied
 
 pytestmark = pytest.mark.anyio
 
-# Far beyond any retry: what has not come by then does not.
+# Much longer than any retry.
 PATIENCE_S = 40
 
 
@@ -31,7 +31,7 @@ PATIENCE_S = 40
 async def far(
     hurried: None, database_url: str, engine_urls: Engines, tmp_path: Path
 ) -> AsyncIterator[tuple[House, Proxy]]:
-    """A house whose way to PostgreSQL leads through a proxy."""
+    """A house that reaches PostgreSQL through a proxy."""
     async with (
         proxied(database_url) as (proxy, url),
         open_house(url, engine_urls.redis_url, tmp_path) as house,
@@ -42,12 +42,12 @@ async def far(
 async def until(happened: Callable[[], Awaitable[bool]]) -> None:
     deadline = time.monotonic() + PATIENCE_S
     while not await happened():
-        assert time.monotonic() < deadline, "it does not happen"
+        assert time.monotonic() < deadline, "the condition does not become true"
         await asyncio.sleep(0.02)
 
 
 async def until_definite(house: House, n: int, app: Any = None) -> httpx.Response:
-    """The answer in the end; all before it said that a retry is safe."""
+    """The first answer that is no 503. Every 503 before it must say that a retry is safe."""
     while True:
         answer = await claim(house, n, app)
         if answer.status_code != 503:
@@ -63,7 +63,7 @@ def claim(house: House, n: int, app: Any = None) -> Any:
 
 
 async def one_claim_each(house: House, count: int) -> None:
-    """In the ledger, and as much as that in the gate."""
+    """The ledger has `count` claims, one per key, and the pool has spent on no more."""
     await house.quiet()
     rows = await house.sql("SELECT count(*), count(DISTINCT idempotency_key) FROM claim")
     assert tuple(rows[0]) == (count, count)
@@ -85,7 +85,8 @@ async def test_a_commit_held_back_past_its_deadline_cannot_commit_any_more(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """One worker's statement is stuck on the way; another sweeps its admission; then it arrives."""
+    """A worker's statement is stuck in the network. Another worker sweeps its admission. Then the
+    statement arrives."""
     house, proxy = far
     monkeypatch.setattr(gate, "ADMISSION_S", -1)  # overdue at once
     assert (await until_definite(house, 1)).status_code == 201
@@ -118,7 +119,7 @@ async def test_a_commit_held_back_past_its_deadline_cannot_commit_any_more(
 async def test_a_connection_that_dies_after_the_commit_does_not_lose_the_claim(
     far: tuple[House, Proxy], database_url: str
 ) -> None:
-    """PostgreSQL has committed; its answer is cut off."""
+    """PostgreSQL has committed, and its answer is lost."""
     house, proxy = far
     assert (await until_definite(house, 1)).status_code == 201
     connection = await asyncpg.connect(database_url)
@@ -145,7 +146,7 @@ async def has_row(connection: asyncpg.Connection, query: str) -> bool:
 async def test_a_connection_that_dies_before_the_commit_leaves_nothing_half_done(
     far: tuple[House, Proxy], database_url: str
 ) -> None:
-    """The backend is ended while it waits within the statement."""
+    """The backend is terminated while its statement waits for a lock."""
     house, _ = far
     assert (await until_definite(house, 1)).status_code == 201
     blocker = await asyncpg.connect(database_url)
@@ -167,7 +168,7 @@ async def test_a_connection_that_dies_before_the_commit_leaves_nothing_half_done
 async def test_a_commit_that_times_out_is_resolved_by_asking(
     far: tuple[House, Proxy], database_url: str
 ) -> None:
-    """Somebody holds the pool's row for longer than any commit may take."""
+    """Another transaction locks the pool's row for longer than any commit may take."""
     house, _ = far
     hurried = await house.open_worker(answer_within_ms=3000)
     assert (await until_definite(house, 1)).status_code == 201
@@ -181,12 +182,12 @@ async def test_a_commit_that_times_out_is_resolved_by_asking(
     await blocker.close()
 
 
-async def test_a_deadlock_is_tried_again(house: House, database_url: str) -> None:
-    """Somebody takes locks in another order than Butie does; PostgreSQL ends our statement."""
+async def test_a_deadlock_is_retried(house: House, database_url: str) -> None:
+    """Another transaction takes locks in another order, and PostgreSQL aborts our statement."""
     assert (await until_definite(house, 1)).status_code == 201
     blocker = await asyncpg.connect(database_url)
     async with blocker.transaction():
-        await blocker.execute("SET LOCAL deadlock_timeout = '1min'")  # the victim is never it
+        await blocker.execute("SET LOCAL deadlock_timeout = '1min'")  # so it is not the victim
         await blocker.execute("SELECT 1 FROM pool FOR UPDATE")
         answer = asyncio.create_task(claim(house, 2))
         await until(lambda: waits_for_a_lock(blocker))
@@ -200,7 +201,7 @@ async def test_a_deadlock_is_tried_again(house: House, database_url: str) -> Non
     await blocker.close()
 
 
-ASKS_TO_TRY_AGAIN = """
+FAILS_TO_SERIALIZE = """
 CREATE SEQUENCE tries;
 CREATE FUNCTION try_again() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -211,16 +212,16 @@ CREATE TRIGGER try_again BEFORE INSERT ON claim FOR EACH ROW EXECUTE FUNCTION tr
 """
 
 
-async def test_a_serialization_failure_is_tried_again(house: House) -> None:
-    """PostgreSQL raises it itself; at READ COMMITTED only a trigger makes it do so."""
-    for statement in split(ASKS_TO_TRY_AGAIN.format(tries=2)):
+async def test_a_serialization_failure_is_retried(house: House) -> None:
+    """The error is PostgreSQL's own. At READ COMMITTED only a trigger can cause it."""
+    for statement in split(FAILS_TO_SERIALIZE.format(tries=2)):
         await house.sql(statement)
     assert (await until_definite(house, 1)).status_code == 201
     await one_claim_each(house, 1)
 
 
-async def test_one_that_does_not_end_is_a_503_that_is_safe_to_retry(house: House) -> None:
-    for statement in split(ASKS_TO_TRY_AGAIN.format(tries=1_000_000)):
+async def test_serialization_failures_without_end_mean_503_and_a_safe_retry(house: House) -> None:
+    for statement in split(FAILS_TO_SERIALIZE.format(tries=1_000_000)):
         await house.sql(statement)
     answer = await claim(house, 1)
     assert (answer.status_code, answer.json()["retryable"]) == (503, True), answer.text
@@ -231,14 +232,15 @@ async def test_one_that_does_not_end_is_a_503_that_is_safe_to_retry(house: House
 
 
 def split(statements: str) -> list[str]:
-    """asyncpg prepares one statement at a time; a body within $$ has semicolons of its own."""
+    """Single statements, because asyncpg prepares one at a time. A body in $$ has semicolons of its
+    own."""
     head, body, tail = statements.split("$$")
     *before, begun = head.split(";\n")
     ended, *after = tail.split(";\n")
     return [*before, f"{begun}$${body}$${ended}", *after]
 
 
-async def test_a_database_that_isolates_more_by_default_is_served_all_the_same(
+async def test_a_database_with_a_stricter_default_isolation_works_as_well(
     database_url: str, engine_urls: Engines, tmp_path: Path
 ) -> None:
     admin = await asyncpg.connect(database_url)
@@ -249,6 +251,6 @@ async def test_a_database_that_isolates_more_by_default_is_served_all_the_same(
         answers = await asyncio.gather(
             *(until_definite(house, n, apps[n % len(apps)]) for n in range(20))
         )
-        assert {one.status_code for one in answers} == {201}
+        assert {answer.status_code for answer in answers} == {201}
         await one_claim_each(house, 20)
     await admin.close()

@@ -1,4 +1,4 @@
-"""Tills that sell, retry until they have a definite answer, and write down what they were told."""
+"""Tills that sell, retry until they have a definite answer, and record the answers."""
 
 import asyncio
 import random
@@ -11,16 +11,16 @@ import httpx
 from tests.builders import item_json, resident_id
 from tests.faults.history import History, Sale
 
-# A till gives up on an answer after this, and sends the same again.
+# A till waits this long for an answer, then sends the same request again.
 PATIENCE_S = 3.0
 RETRY_S = 0.15
-# Few enough people for rights to run out.
+# So few people that quotas run out.
 PEOPLE = 4000
 CATEGORIES = ("air_conditioner", "refrigerator", "television", "washing_machine")
 
 
 class Till:
-    """One cashier. `again` yields serials, mostly fresh, now and then one of somebody's."""
+    """One cashier. `serials` yields serial numbers, mostly new ones."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class Till:
         claim = answer.json()
         sale.granted.append(claim)
         path = f"/v1/claims/{claim['claim_id']}"
-        if self._random.random() < 0.1:  # the answer was lost on the way: ask once more
+        if self._random.random() < 0.1:  # as if the answer had been lost
             again = await self._until_definite("/v1/claims", sale.checkout, sale.key)
             if self._expected(again, 201):
                 sale.granted.append(again.json())
@@ -101,7 +101,7 @@ class Till:
                 if answer.status_code not in (429, 503):
                     return answer
             except httpx.HTTPError:
-                pass  # no answer: nobody knows what came of it
+                pass  # the outcome is unknown
             self._history.counts.retried += 1
             await asyncio.sleep(RETRY_S * self._random.uniform(0.5, 1.5))
 
@@ -115,7 +115,7 @@ class Till:
 
 
 def serials(seed: int) -> Iterator[str]:
-    """Fresh ones, and one in twelve that was used before."""
+    """New serial numbers; one in twelve was used before."""
     chance = random.Random(seed)
     used: list[str] = []
     while True:

@@ -1,4 +1,4 @@
-"""What a storm is made of: kinds of faults, and a schedule that a seed replays."""
+"""The kinds of faults of a storm, and a schedule that is the same for the same seed."""
 
 import random
 from dataclasses import dataclass
@@ -24,15 +24,15 @@ KINDS = (
     "gate swallowed",
     "gate stranded",
 )
-# Long enough for timeouts to pass, short enough for the next fault to meet what this one left.
+# Long enough for timeouts to expire, short enough for faults to overlap in their effects.
 LASTS_S = (0.1, 1.0)
 THEN_S = (0.2, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """`lasts_s`, where it lasts; then calm for `then_s`. `chance`, from 0 to 1, says which worker
-    it hits, and how slow."""
+    """A fault that lasts `lasts_s`, if it lasts at all; `then_s` is the pause after it. `chance`,
+    from 0 to 1, chooses the worker or the delay."""
 
     kind: str
     lasts_s: float
@@ -41,7 +41,7 @@ class Fault:
 
 
 def schedule(seed: int, faults: int) -> list[Fault]:
-    """The same for the same seed; every kind comes once before any comes twice."""
+    """`faults` faults. Every kind comes once before any comes twice."""
     dice = random.Random(seed)
     first = dice.sample(KINDS, len(KINDS))
     kinds = [*first, *dice.choices(KINDS, k=max(0, faults - len(first)))][:faults]

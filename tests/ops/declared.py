@@ -15,16 +15,16 @@ class Declared:
 
 
 def declared() -> dict[str, Declared]:
-    """By name, as it is scraped (a histogram without `_bucket`)."""
-    found = {}
-    for one in vars(metrics).values():
-        if isinstance(one, Counter):
-            found[f"{one._name}_total"] = Declared(one._labelnames, "counter")
-        elif isinstance(one, Gauge | Histogram):
-            found[one._name] = Declared(one._labelnames, one._type)
-        elif isinstance(one, metrics.AtScrape):
-            found[one.name] = Declared(one.labels, one.kind)
-    return found
+    """The declared metrics by their scraped name; a histogram's is without `_bucket`."""
+    metrics_by_name = {}
+    for metric in vars(metrics).values():
+        if isinstance(metric, Counter):
+            metrics_by_name[f"{metric._name}_total"] = Declared(metric._labelnames, "counter")
+        elif isinstance(metric, Gauge | Histogram):
+            metrics_by_name[metric._name] = Declared(metric._labelnames, metric._type)
+        elif isinstance(metric, metrics.AtScrape):
+            metrics_by_name[metric.name] = Declared(metric.labels, metric.kind)
+    return metrics_by_name
 
 
 def names_in(query: str) -> set[str]:

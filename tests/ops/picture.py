@@ -1,6 +1,6 @@
-"""Draws a dashboard from its JSON and the series that its queries gave: to look at, not to serve.
+"""Draws a dashboard from its JSON and the results of its queries, so that people can check it.
 
-What Grafana does in its own way (scaling of units, folding of long legends) is only hinted at.
+It only imitates Grafana: units are scaled and long legends folded in a simpler way.
 """
 
 import math
@@ -29,8 +29,7 @@ Series = list[dict[str, Any]]
 def draw(board: dict[str, Any], shown: list[list[Series]], path: Path) -> None:
     mpl.rcParams["font.family"] = ["Noto Sans CJK SC", "WenQuanYi Micro Hei", "DejaVu Sans"]
     mpl.rcParams["axes.unicode_minus"] = False
-    places = [panel["gridPos"] for panel in board["panels"]]
-    high = max(place["y"] + place["h"] for place in places)
+    high = max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in board["panels"])
     figure = Figure(figsize=(24 * CELL_WIDE, high * CELL_HIGH + 0.6), facecolor="#181b1f")
     top = high * CELL_HIGH / (high * CELL_HIGH + 0.6)
     figure.text(0.01, 1 - (1 - top) / 2, board["title"], color="white", fontsize=20, va="center")
@@ -73,19 +72,19 @@ def _panel(figure: Figure, panel: dict[str, Any], answers: list[Series], high: i
 
 
 def _named(panel: dict[str, Any], answers: list[Series]) -> list[tuple[str, Series | Any]]:
-    called = {
-        one["matcher"]["options"]: prop["value"]
-        for one in panel["fieldConfig"]["overrides"]
-        for prop in one["properties"]
+    display_names = {
+        override["matcher"]["options"]: prop["value"]
+        for override in panel["fieldConfig"]["overrides"]
+        for prop in override["properties"]
         if prop["id"] == "displayName"
     }
     named = []
-    for target, series in zip(panel["targets"], answers, strict=True):
-        for one in series:
+    for target, answer in zip(panel["targets"], answers, strict=True):
+        for series in answer:
             name = target["legendFormat"]
-            for label, value in one["metric"].items():
+            for label, value in series["metric"].items():
                 name = name.replace("{{" + label + "}}", value)
-            named.append((called.get(name, name), one["values"]))
+            named.append((display_names.get(name, name), series["values"]))
     return named
 
 
@@ -206,18 +205,19 @@ def _lines(axes: Axes, panel: dict[str, Any], answers: list[Series]) -> None:
 
 
 def _table(axes: Axes, panel: dict[str, Any], answers: list[Series]) -> None:
-    shown: dict[str, str] = {}
+    pool_names: dict[str, str] = {}
     for mapping in panel["fieldConfig"]["defaults"]["mappings"]:
         if mapping["type"] == "value":
-            shown = {key: result["text"] for key, result in mapping["options"].items()}
+            pool_names = {key: result["text"] for key, result in mapping["options"].items()}
     columns = [target["legendFormat"] for target in panel["targets"]]
     rows: dict[str, list[str]] = {}
-    for n, series in enumerate(answers):
-        for one in series:
-            row = rows.setdefault(one["metric"]["pool"], [""] * len(columns))
-            row[n] = _text(panel, float(one["values"][-1][1]))
+    for n, answer in enumerate(answers):
+        for series in answer:
+            row = rows.setdefault(series["metric"]["pool"], [""] * len(columns))
+            row[n] = _text(panel, float(series["values"][-1][1]))
     heading = panel["transformations"][1]["options"]["renameByName"]["pool"]
-    lines = [[heading, *columns]] + [[shown.get(pool, pool), *row] for pool, row in rows.items()]
+    lines = [[heading, *columns]]
+    lines += [[pool_names.get(pool, pool), *row] for pool, row in rows.items()]
     for n, line in enumerate(lines):
         for at, text in enumerate(line):
             axes.text(

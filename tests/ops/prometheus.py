@@ -1,4 +1,4 @@
-"""A real Prometheus of a test's own, and what it answers."""
+"""A real Prometheus for a test, and queries to it."""
 
 import json
 import os
@@ -26,22 +26,22 @@ class Prometheus:
     base_url: str
 
     def get(self, path: str, **query: Any) -> Any:
-        """The data of an answer. Raises AssertionError with Prometheus' own words."""
+        """The data of an answer. Raises AssertionError with Prometheus's own message."""
         url = f"{self.base_url}/api/v1/{path}?{urllib.parse.urlencode(query)}"
         try:
-            with urllib.request.urlopen(url, timeout=60) as answer:
-                told = json.load(answer)
+            with urllib.request.urlopen(url, timeout=60) as response:
+                answer = json.load(response)
         except urllib.error.HTTPError as error:
             raise AssertionError(f"{query}: {error.read().decode()}") from None
-        assert told["status"] == "success", told
-        return told["data"]
+        assert answer["status"] == "success", answer
+        return answer["data"]
 
     def panel(self, panel: dict[str, Any], target: dict[str, Any]) -> list[dict[str, Any]]:
-        """The series of one of a panel's queries, asked as Grafana asks, of the last minutes."""
+        """The series of a panel's query over the last minutes, sent as Grafana sends it."""
         expr = target["expr"].replace("$__rate_interval", "10s")
         if target["instant"]:
-            found = self.get("query", query=expr)["result"]
-            return [{**one, "values": [one["value"]]} for one in found]
+            instant = self.get("query", query=expr)["result"]
+            return [{**series, "values": [series["value"]]} for series in instant]
         now = time.time()
         start, step = now - 180, 2.0
         if panel.get("interval") == "1d":  # the dashboard's days begin at Shanghai's midnight
@@ -53,14 +53,14 @@ class Prometheus:
 
 @contextmanager
 def scraping(folder: Path, target: str) -> Iterator[Prometheus]:
-    """The configuration and the rules of `deploy/`, once a second, of this one service."""
+    """A Prometheus with the rules of `deploy/` that scrapes this one service every second."""
     config = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())
     config["global"] |= {"scrape_interval": "1s", "evaluation_interval": "2s"}
     config["rule_files"] = [str(PROMETHEUS / "rules" / "*.yml")]
     config["scrape_configs"][0]["static_configs"] = [{"targets": [target]}]
     (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
     port = free_port()
-    with (folder / "prometheus.txt").open("w") as said:
+    with (folder / "prometheus.txt").open("w") as output:
         process = subprocess.Popen(
             [
                 "prometheus",
@@ -68,8 +68,8 @@ def scraping(folder: Path, target: str) -> Iterator[Prometheus]:
                 f"--storage.tsdb.path={folder / 'tsdb'}",
                 f"--web.listen-address=127.0.0.1:{port}",
             ],
-            stdout=said,
-            stderr=said,
+            stdout=output,
+            stderr=output,
             env={"PATH": os.environ["PATH"]},
         )
     try:

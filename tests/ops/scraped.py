@@ -1,4 +1,4 @@
-"""What /metrics says, as numbers."""
+"""Reads `/metrics` as numbers."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ Scraped = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 async def scrape(house: House, app: Any = None) -> Scraped:
     worker = (app or house.app).state.service
-    worker.figures._read_at = -1e9  # what was read a moment ago will not do here
+    worker.figures._read_at = -1e9  # read the ledger again, also just after another scrape
     worker.figures._uninvoiced._ask_at = 0.0
     async with house.client(app=app) as anyone:
         answer = await anyone.get("/metrics")

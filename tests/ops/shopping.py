@@ -1,4 +1,4 @@
-"""A morning at the tills, small: sales, refusals, holds, refunds, invoices, an export."""
+"""A small morning at the tills: sales, refusals, holds, refunds, invoices, an export."""
 
 import json
 import urllib.error
@@ -24,7 +24,7 @@ GOODS: tuple[dict[str, Any], ...] = (
 
 @dataclass
 class Tills:
-    """The sandbox's retailer. Nobody is served twice."""
+    """The tills of the sandbox's retailer. Each sale has another person."""
 
     base_url: str
     keys: dict[str, str]
@@ -67,7 +67,7 @@ class Tills:
         )
 
     def round(self) -> None:
-        """Of everything a little."""
+        """Every kind of request, some of each."""
         for _ in GOODS:
             self.call("POST", "/v1/claims", self.checkout(), key=f"shop-{self.sales}")
         self.call("POST", "/v1/quotes", self.checkout())
@@ -76,7 +76,7 @@ class Tills:
             for n in range(9)
         ]
         results = self.call("POST", "/v1/claims/batch", {"claims": batch})["results"]
-        granted = [one["claim"] for one in results if one["status"] == 201]
+        granted = [result["claim"] for result in results if result["status"] == 201]
         self._after(granted)
         for what in ("confirm", "cancel"):
             self._held(what)

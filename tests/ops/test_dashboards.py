@@ -1,4 +1,4 @@
-"""The dashboards are what their source makes, can be read, and ask for metrics that exist."""
+"""The dashboards are those that their source makes, and query only metrics that exist."""
 
 import json
 import re
@@ -39,24 +39,24 @@ def test_the_dashboards_are_what_their_source_makes() -> None:
     assert files == dashboards(), "run: python -m deploy.grafana.source"
 
 
-def test_every_metric_is_on_a_dashboard_or_in_an_alert_and_no_other_is_asked_for() -> None:
+def test_dashboards_and_alerts_query_every_metric_and_no_other() -> None:
     asked = {name for expr in queries() for name in names_in(expr)}
     asked |= {name for rule in rules() for name in names_in(rule["expr"])}
     assert asked == set(declared())
 
 
 @pytest.mark.parametrize("board", list(boards()), ids=lambda board: board["uid"])
-def test_a_panel_has_a_title_a_unit_words_of_advice_and_its_place(board: dict[str, Any]) -> None:
+def test_a_panel_has_a_title_a_unit_advice_and_a_place_of_its_own(board: dict[str, Any]) -> None:
     taken: set[tuple[int, int]] = set()
     for panel in board["panels"]:
         assert panel["title"] and panel["description"]
         assert panel["fieldConfig"]["defaults"]["unit"], panel["title"]
-        place = panel["gridPos"]
-        assert place["x"] + place["w"] <= SCREEN_WIDE, panel["title"]
+        grid = panel["gridPos"]
+        assert grid["x"] + grid["w"] <= SCREEN_WIDE, panel["title"]
         cells = {
             (x, y)
-            for x in range(place["x"], place["x"] + place["w"])
-            for y in range(place["y"], place["y"] + place["h"])
+            for x in range(grid["x"], grid["x"] + grid["w"])
+            for y in range(grid["y"], grid["y"] + grid["h"])
         }
         assert not cells & taken, panel["title"]
         taken |= cells
@@ -64,16 +64,16 @@ def test_a_panel_has_a_title_a_unit_words_of_advice_and_its_place(board: dict[st
             assert target["datasource"]["uid"] == "${source}"
 
 
-def test_both_languages_ask_the_same() -> None:
+def test_both_languages_have_the_same_queries() -> None:
     for zh, en in zip(boards("zh"), boards("en"), strict=True):
         assert zh["uid"][:-2] == en["uid"][:-2]
         assert len(zh["panels"]) == len(en["panels"])
-        for one, other in zip(zh["panels"], en["panels"], strict=True):
-            assert re.search(r"[\u4e00-\u9fff]", one["title"])
-            assert other["title"].isascii()
+        for chinese, english in zip(zh["panels"], en["panels"], strict=True):
+            assert re.search(r"[\u4e00-\u9fff]", chinese["title"])
+            assert english["title"].isascii()
             asked = [
                 [re.sub(r" / (1e6|100)$", "", target["expr"]) for target in panel["targets"]]
-                for panel in (one, other)
+                for panel in (chinese, english)
             ]
             assert asked[0] == asked[1]
 
@@ -85,7 +85,7 @@ def test_every_reason_and_pool_has_a_name() -> None:
     }
 
 
-def test_grafana_is_given_the_source_and_the_folders_that_the_dashboards_need() -> None:
+def test_the_provisioning_has_the_data_source_and_the_folders_of_the_dashboards() -> None:
     provisioning = DEPLOY / "grafana" / "provisioning"
     (source,) = yaml.safe_load((provisioning / "datasources" / "prometheus.yaml").read_text())[
         "datasources"
@@ -98,7 +98,7 @@ def test_grafana_is_given_the_source_and_the_folders_that_the_dashboards_need() 
     providers = yaml.safe_load((provisioning / "dashboards" / "butie.yaml").read_text())[
         "providers"
     ]
-    folders = [Path(one["options"]["path"]).name for one in providers]
+    folders = [Path(provider["options"]["path"]).name for provider in providers]
     assert sorted(folders) == sorted(path.name for path in FOLDER.iterdir())
     uids = [board["uid"] for board in boards()]
     assert len(set(uids)) == len(uids) == 2 * len(BOARDS)

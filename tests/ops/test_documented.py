@@ -1,4 +1,4 @@
-"""Code and documents name the same metrics, with the same labels and types."""
+"""The code and `deploy/metrics.md` have the same metrics, labels and types."""
 
 import re
 from pathlib import Path
@@ -15,11 +15,11 @@ def test_every_metric_is_documented_and_every_documented_one_exists() -> None:
     documented = {
         name: (tuple(filter(None, labels.strip().split(", "))), kind) for name, labels, kind in rows
     }
-    code = {name: (one.labels, one.kind) for name, one in declared().items()}
+    code = {name: (metric.labels, metric.kind) for name, metric in declared().items()}
     assert documented == code
 
 
-def test_names_tell_what_is_counted_and_its_unit() -> None:
-    for name, one in declared().items():
+def test_names_begin_with_butie_and_only_those_of_counters_end_in_total() -> None:
+    for name, metric in declared().items():
         assert name.startswith("butie_")
-        assert name.endswith("_total") == (one.kind == "counter"), name
+        assert name.endswith("_total") == (metric.kind == "counter"), name

@@ -1,4 +1,4 @@
-"""The metrics say what the ledger says, and what the tills were told."""
+"""The metrics equal the ledger and the tills' answers."""
 
 from datetime import timedelta
 
@@ -38,8 +38,9 @@ async def test_the_pools_and_the_journal_are_shown_as_the_ledger_has_them(house:
     )
     scraped = await scrape(house)
     (pool,) = await house.sql("SELECT * FROM pool WHERE pool = 'appliances'")
-    for part in ("allocated", "confirmed", "reserved"):
-        assert value(scraped, "butie_pool_fen", pool="appliances", part=part) == pool[f"{part}_fen"]
+    for measure in ("allocated", "confirmed", "reserved"):
+        shown = value(scraped, "butie_pool_fen", pool="appliances", part=measure)
+        assert shown == pool[f"{measure}_fen"]
     left = pool["allocated_fen"] - pool["confirmed_fen"] - pool["reserved_fen"]
     assert value(scraped, "butie_pool_fen", pool="appliances", part="remaining") == left
     granted = 3 * 20_000 + sum(n * 2000 // 10_000 for n in (1, 2, 3))
@@ -60,17 +61,17 @@ async def test_the_pools_and_the_journal_are_shown_as_the_ledger_has_them(house:
 
 async def test_every_worker_and_every_start_shows_the_same_figures(house: House) -> None:
     await claim_some(house, 2)
-    one = await scrape(house)
+    before = await scrape(house)
     await claim_some(house, 1, start=5)
     other = await scrape(house, await house.open_worker())
     again = await scrape(house)
     for name in ("butie_pool_fen", "butie_journal_fen_total", "butie_day_fen"):
         of_other = {key: shown for key, shown in other.items() if key[0] == name}
         assert of_other == {key: shown for key, shown in again.items() if key[0] == name}
-        assert of_other != {key: shown for key, shown in one.items() if key[0] == name}
+        assert of_other != {key: shown for key, shown in before.items() if key[0] == name}
 
 
-async def test_a_long_journal_is_summed_bit_by_bit_and_nothing_twice(
+async def test_a_long_journal_is_summed_in_steps_and_nothing_twice(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await many_entries(house, 250)
@@ -86,7 +87,7 @@ async def test_a_long_journal_is_summed_bit_by_bit_and_nothing_twice(
         assert value(scraped, "butie_journal_fen_total", **labels) == expected
 
 
-async def test_an_entry_whose_number_comes_before_one_committed_already_is_not_missed(
+async def test_an_entry_that_commits_after_one_with_a_higher_number_is_not_missed(
     house: House,
 ) -> None:
     import asyncpg
@@ -190,5 +191,5 @@ async def test_exports_are_counted_by_how_they_end(house: House) -> None:
         await finance.get("/v1/exports/journal", params=period)
         after = await scrape(house)
     labels = {"format": "csv", "outcome": "whole"}
-    whole = [value(one, "butie_exports_total", **labels) for one in (before, after)]
+    whole = [value(scraped, "butie_exports_total", **labels) for scraped in (before, after)]
     assert whole[1] == whole[0] + 1

@@ -1,4 +1,4 @@
-"""A real Prometheus scrapes a real service under load, and every dashboard has something to show.
+"""A real Prometheus scrapes a real service under load, and every query of a dashboard has data.
 
 With BUTIE_PICTURES set to a folder the dashboards are drawn there.
 """
@@ -29,21 +29,21 @@ pytestmark = [
     needs("prometheus"),
 ]
 
-# The same on each of the 149 days before the sandbox begins, the last one too.
+# The same number on each of the 149 days before the sandbox begins, the last one included.
 PAST_CLAIMS = 149 * 40
 ROUNDS = 8
 
 
 @pytest.fixture(scope="module")
 def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
-    """It has seen the tills at work for some rounds of a morning, after months of claims."""
+    """A Prometheus that has scraped a sandbox with months of claims during some rounds of sales."""
     folder = tmp_path_factory.mktemp("eyes")
     seed_sandbox(folder / "data", PAST_CLAIMS)
     with served(folder, BUTIE_WORKERS="2"):
-        known = json.loads((folder / "data" / "sandbox.json").read_text())
-        tills = Tills(known["base_url"], known["keys"], datetime.fromisoformat(known["clock"]))
-        with scraping(folder, known["base_url"].removeprefix("http://")) as watching:
-            office(folder)
+        access = json.loads((folder / "data" / "sandbox.json").read_text())
+        tills = Tills(access["base_url"], access["keys"], datetime.fromisoformat(access["clock"]))
+        with scraping(folder, access["base_url"].removeprefix("http://")) as watching:
+            plan_and_audit(folder)
             for _ in range(ROUNDS):
                 tills.round()
                 time.sleep(1.5)  # a scrape or two between one round and the next
@@ -54,7 +54,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
             yield watching
 
 
-def office(folder: Path) -> None:
+def plan_and_audit(folder: Path) -> None:
     """The bureau plans a tranche and cuts two budgets so that they will run out; the operator
     audits."""
     for arguments in (
@@ -80,9 +80,7 @@ def boards() -> list[Path]:
 
 
 @pytest.mark.parametrize("path", boards(), ids=lambda path: f"{path.parent.name}-{path.stem}")
-def test_every_query_of_a_dashboard_has_something_to_show(
-    prometheus: Prometheus, path: Path
-) -> None:
+def test_every_query_of_a_dashboard_has_data(prometheus: Prometheus, path: Path) -> None:
     board = json.loads(path.read_text())
     silent = []
     shown: list[list[list[dict[str, Any]]]] = []
@@ -91,7 +89,7 @@ def test_every_query_of_a_dashboard_has_something_to_show(
         shown.append(answers)
         may_be_unknown = "special" in str(panel["fieldConfig"]["defaults"].get("mappings"))
         for target, series in zip(panel["targets"], answers, strict=True):
-            values = [float(value) for one in series for _, value in one["values"]]
+            values = [float(value) for line in series for _, value in line["values"]]
             if not values or (not may_be_unknown and all(map(math.isnan, values))):
                 silent.append((panel["title"], target["expr"]))
     if folder := os.environ.get("BUTIE_PICTURES"):
@@ -103,12 +101,12 @@ def test_every_query_of_a_dashboard_has_something_to_show(
 
 def test_every_metric_was_scraped(prometheus: Prometheus) -> None:
     names = set(prometheus.get("label/__name__/values"))
-    for name, one in declared().items():
-        wanted = f"{name}_count" if one.kind == "histogram" else name
-        assert wanted in names, name
+    for name, metric in declared().items():
+        series_name = f"{name}_count" if metric.kind == "histogram" else name
+        assert series_name in names, name
 
 
-def test_prometheus_works_out_every_rule(prometheus: Prometheus) -> None:
+def test_prometheus_evaluates_every_rule(prometheus: Prometheus) -> None:
     deadline = time.monotonic() + 60
     while True:
         groups = prometheus.get("rules")["groups"]
@@ -120,6 +118,6 @@ def test_prometheus_works_out_every_rule(prometheus: Prometheus) -> None:
     assert len(rules) == 30
 
 
-def test_a_sandbox_at_work_alarms_nobody(prometheus: Prometheus) -> None:
+def test_a_sandbox_at_work_fires_no_alert(prometheus: Prometheus) -> None:
     alerts = prometheus.get("alerts")["alerts"]
-    assert [one["labels"]["alertname"] for one in alerts if one["state"] == "firing"] == []
+    assert [alert["labels"]["alertname"] for alert in alerts if alert["state"] == "firing"] == []

@@ -1,4 +1,4 @@
-"""Every command of the runbook: run on real engines, or, where it needs a cluster, read."""
+"""Every command of the runbook is run on real engines. Those for a cluster are only checked."""
 
 import asyncio
 import os
@@ -27,7 +27,7 @@ RUNBOOK = (ROOT / "deploy" / "runbook.md").read_text()
 PAGES = ("deploy/runbook.md", "deploy/README.md", "README.md", "docs/finance.md")
 BLOCK = re.compile(r"^```(.*)\n((?:.*\n)*?)```$", re.M)
 CLAIMS = 300
-# A client that the wheels do not bring: the one command of it that the runbook has.
+# The wheels have no `valkey-cli`. This one runs the one command that the runbook has.
 VALKEY_CLI = f"""#!{sys.executable}
 import sys, redis
 assert sys.argv[1] == "-u"
@@ -40,10 +40,9 @@ def blocks(kind: str) -> list[str]:
 
 
 def butie_commands(page: str) -> Iterator[list[str]]:
-    """Each `butie …` of a page's text and blocks, as words; `…` and POOL stand for what one
-    fills in."""
-    parts = BLOCK.findall(page)
-    lines = "".join(text for _, text in parts).replace("\\\n", " ").splitlines()
+    """Each `butie …` command in a page's text and blocks, as words. The reader fills in `…` and
+    POOL."""
+    lines = "".join(text for _, text in BLOCK.findall(page)).replace("\\\n", " ").splitlines()
     shown = [line for line in lines if not line.startswith(("systemctl", "useradd", "docker"))]
     for command in (*re.findall(r"`(butie [^`]*)`", BLOCK.sub("", page)), *shown):
         for match in re.finditer(r"(?<!-[nc] )\bbutie (?![_.])[a-z][^|;&>)#]*", command):
@@ -59,19 +58,19 @@ def test_every_block_is_run_or_marked_as_a_clusters() -> None:
     [words for page in PAGES for words in butie_commands((ROOT / page).read_text())],
     ids=" ".join,
 )
-def test_every_command_named_is_there_with_its_options(words: list[str]) -> None:
+def test_every_named_command_exists_with_its_options(words: list[str]) -> None:
     command: Any = typer.main.get_command(app)
     for word in words:
         if not hasattr(command, "commands"):
             break
         assert word in command.commands, f"butie has no {word}"
         command = command.commands[word]
-    options = {name for one in command.params for name in one.opts}
+    options = {name for parameter in command.params for name in parameter.opts}
     assert {word for word in words if word.startswith("--")} <= options
 
 
 def compose_commands() -> Iterator[list[str]]:
-    """What the pages ask compose for, as words after its own options."""
+    """The compose commands of the pages, as words after compose's own options."""
     page = (ROOT / "deploy/README.md").read_text()
     for line in (*page.splitlines(), *"".join(blocks("sh cluster")).splitlines()):
         for match in re.finditer(r"(?:\bdc|-f deploy/compose\.yaml) ([a-z][^|&#`]*)", line):
@@ -114,8 +113,8 @@ def test_the_runbook_can_be_followed_from_top_to_bottom(tmp_path: Path) -> None:
             "PATH": os.pathsep.join([*ours, os.environ["PATH"]]),
             "BUTIE_PORT": str(free_port()),
         }
-        said = tmp_path / "said.txt"
-        with said.open("w") as output:
+        log = tmp_path / "output.txt"
+        with log.open("w") as output:
             done = subprocess.run(
                 ["bash", "-euxo", "pipefail", "-c", "\n".join(blocks("sh"))],
                 cwd=desk,
@@ -123,4 +122,4 @@ def test_the_runbook_can_be_followed_from_top_to_bottom(tmp_path: Path) -> None:
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
-    assert done.returncode == 0, said.read_text()[-4000:]
+    assert done.returncode == 0, log.read_text()[-4000:]

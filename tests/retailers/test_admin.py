@@ -18,7 +18,7 @@ USCC = uscc(1)
 
 @pytest.fixture(autouse=True)
 def forgetful(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is remembered of callers and stores is looked up anew at once."""
+    """Cached callers and stores are read again almost at once."""
     monkeypatch.setattr(directory, "REMEMBER_S", 0.05)
 
 
@@ -72,7 +72,7 @@ async def test_acts_say_who_and_what_and_never_a_secret(house: House) -> None:
     assert key["secret"] not in answer.text
     act = answer.json()["acts"][0]
     listed = (await call(house, "GET", "/v1/keys?limit=500")).json()["keys"]
-    assert act["actor"] in {one["key_id"] for one in listed if one["label"] == "sandbox admin"}
+    assert act["actor"] in {key["key_id"] for key in listed if key["label"] == "sandbox admin"}
     assert act["after"] == {"label": "till 1", "scopes": ["claims"], "retailer_id": "r1"}
     assert key["secret"] not in (await call(house, "GET", "/v1/keys")).text
 
@@ -85,7 +85,7 @@ async def test_the_record_cannot_be_rewritten(house: House, change: str) -> None
         await house.sql(change)
 
 
-async def test_what_is_enrolled_already_is_told(house: House) -> None:
+async def test_what_is_enrolled_already_is_a_conflict(house: House) -> None:
     await enrol(house)
     before = await acts(house)
     for again in (await enrol(house), await enrol(house, "r2")):
@@ -111,7 +111,7 @@ async def test_what_is_enrolled_already_is_told(house: House) -> None:
         ("stores/NH0001/suspend", {}, "reason"),
     ],
 )
-async def test_bad_input_is_told_by_field(
+async def test_a_refusal_of_bad_input_names_the_field(
     house: House, path: str, body: dict[str, Any], field: str
 ) -> None:
     before = await acts(house)
@@ -179,7 +179,7 @@ async def test_a_keys_last_use_is_noted(house: House) -> None:
     assert used[0][0] is not None
 
 
-async def test_the_list_of_keys_knows_a_use_of_just_now(house: House) -> None:
+async def test_the_list_of_keys_shows_a_use_that_is_not_written_yet(house: House) -> None:
     await house.claim("k1")
     keys = (await call(house, "GET", "/v1/keys")).json()["keys"]
     used = {key["label"] for key in keys if key["last_used_at"]}
@@ -190,16 +190,16 @@ async def test_lists_come_in_pages(house: House) -> None:
     await enrol(house)
     for n in range(5):
         await add_store(house, f"S{n}")
-    seen: list[str] = []
+    store_ids: list[str] = []
     cursor = ""
     while True:
         path = f"/v1/stores?retailer_id=r1&limit=2{cursor}"
         page = (await call(house, "GET", path)).json()
-        seen += [one["store_id"] for one in page["stores"]]
+        store_ids += [store["store_id"] for store in page["stores"]]
         if page["next_cursor"] is None:
             break
         cursor = f"&cursor={page['next_cursor']}"
-    assert seen == [f"S{n}" for n in range(5)]
+    assert store_ids == [f"S{n}" for n in range(5)]
 
 
 @pytest.mark.parametrize("bad", ["nobody", "%00", "%E4%B8%80", "a" * 5000])

@@ -53,7 +53,7 @@ async def test_a_retailer_with_three_thousand_stores_is_enrolled(
     assert listed.output.count("门店") == 3000
 
 
-async def test_every_bad_row_is_told_and_nothing_enrolled(house: House, tmp_path: Path) -> None:
+async def test_every_bad_row_is_listed_and_nothing_enrolled(house: House, tmp_path: Path) -> None:
     before = await counts(house)
     file = stores_csv(
         tmp_path, "NH0001,taken,", "A B,x,", "Q1,,", "Q2,x", "Q3,good,", "Q3,twice,", 'Q4,"a\tb",'
@@ -61,28 +61,28 @@ async def test_every_bad_row_is_told_and_nothing_enrolled(house: House, tmp_path
     for more in ((), ("--dry-run",)):
         answer = await butie(house, *ADD, file, *more)
         assert answer.exit_code == 1
-        told = [line.strip()[:7] for line in answer.output.splitlines() if "  line" in line]
-        assert told == ["line 2:", "line 3:", "line 4:", "line 5:", "line 7:", "line 8:"]
+        lines = [line.strip()[:7] for line in answer.output.splitlines() if "  line" in line]
+        assert lines == ["line 2:", "line 3:", "line 4:", "line 5:", "line 7:", "line 8:"]
     assert await counts(house) == before
 
 
 @pytest.mark.parametrize(
-    ("encoding", "lines", "said"),
+    ("encoding", "lines", "sentence"),
     [("gbk", ["Q1,门店,"], "not UTF-8"), ("utf-8", ['Q1,"open,'], "line 2")],
 )
-async def test_a_file_that_cannot_be_read_is_told_plainly(
-    house: House, tmp_path: Path, encoding: str, lines: list[str], said: str
+async def test_a_file_that_cannot_be_read_gets_one_sentence(
+    house: House, tmp_path: Path, encoding: str, lines: list[str], sentence: str
 ) -> None:
     before = await counts(house)
     answer = await butie(house, *ADD, stores_csv(tmp_path, *lines, encoding=encoding))
     assert answer.exit_code == 1
-    assert said in answer.output
+    assert sentence in answer.output
     assert await counts(house) == before
 
 
 async def test_a_key_is_made_rotated_and_revoked(house: House) -> None:
-    made = await butie(house, "key", "create", "--role", "bureau", "--label", "screen")
-    key_id, secret = made.output.split(";")[0], made.output.split()[-1]
+    created = await butie(house, "key", "create", "--role", "bureau", "--label", "screen")
+    key_id, secret = created.output.split(";")[0], created.output.split()[-1]
     house.keys["screen"] = secret
     async with house.client("screen") as client:
         assert (await client.get("/v1/budgets")).status_code == 200

@@ -1,17 +1,17 @@
-"""The release before this one, from the project's history, as a folder to run.
+"""The release before this one, unpacked from the project's history.
 
-With each release: put the released commit here, and let what it ran on be the past.
+With each release, set FORMER to its commit and FORMER_REVISION to its newest migration.
 """
 
 import shutil
 import subprocess
 from pathlib import Path
 
-# The newest commit that others may run: an upgrade from it must lose nothing.
+# The newest commit that others may run. An upgrade from it must lose nothing.
 FORMER = "5e1d5654f407ffea3254cb487a1d33b1de6c7479"
 # Its newest migration.
 FORMER_REVISION = "0013"
-# Migrations up to this one ran on empty tables; every later one must let claims go on.
+# Migrations up to this one ran on empty tables. Every later one must let claims go on.
 EMPTY_REVISION = "0005"
 
 ROOT = Path(__file__).parents[2]

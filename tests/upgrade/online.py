@@ -1,7 +1,7 @@
-"""What a migration may do to tables that are full and in use: the rules, as checks of its SQL.
+"""Checks the SQL of a migration: may it run on large tables while claims go on?
 
-A statement that rewrites, scans or locks a large table for long, or that the former release's
-code cannot live with, is named with what to do instead.
+A fault is a statement that rewrites, scans or locks a large table for long, or that breaks the
+former release's code. Its sentence says what to do instead.
 """
 
 import re
@@ -10,7 +10,7 @@ from typing import Any
 from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
 
-# Those that grow with every claim.
+# The tables that grow with the claims.
 LARGE = (
     *("claim", "claim_line", "journal", "journal_seal", "settled_entry", "invoice", "refund"),
     *("idempotency_key", "serial_claimed", "quota_use", "admin_act"),
@@ -19,7 +19,7 @@ _TABLE = r'(?:ONLY )?(?:IF (?:NOT )?EXISTS )?"?(?:public"?\.)?"?(?P<table>\w+)"?
 _ALTER = rf"ALTER TABLE {_TABLE} (?:.*, ?)?"
 _ADD = rf"{_ALTER}ADD (?:COLUMN )?(?:IF NOT EXISTS )?(?!CONSTRAINT)\w+ "
 
-# Each pattern with what is wrong with it on a large table, and what to do instead.
+# (pattern, what is wrong with it on a large table, and what to do instead).
 BLOCKING = (
     (
         rf"CREATE (?:UNIQUE )?INDEX (?!CONCURRENTLY)(?:IF NOT EXISTS )?\w* ?ON {_TABLE}",
@@ -35,7 +35,7 @@ BLOCKING = (
     (rf"{_ALTER}(?:SET (?:TABLESPACE|LOGGED|UNLOGGED)|ATTACH|INHERIT)", "locks it for minutes"),
     (
         rf"(?:UPDATE|DELETE FROM|TRUNCATE|CLUSTER|VACUUM FULL|LOCK|REINDEX)(?: TABLE)? {_TABLE}",
-        "holds its rows for minutes: fill it in small parts, by a command",
+        "locks its rows for minutes: fill it in small steps, by a command",
     ),
 )
 _LOCKING = re.compile(rf"(?:ALTER TABLE|CREATE TRIGGER .* ON|CREATE .*INDEX .* ON) {_TABLE}", re.I)
@@ -47,34 +47,34 @@ CONTRACTING = re.compile(
 
 
 def statements(migration: Any) -> list[str]:
-    """The SQL of a migration's upgrade, a line each, without comments."""
+    """The SQL statements of a migration's upgrade, each in one line, without comments."""
     context = MigrationContext.configure(dialect_name="postgresql", opts={"as_sql": True})
     recorded: list[str] = []
     context.impl._exec = lambda sql, *_, **__: recorded.append(str(sql))  # type: ignore[method-assign]
     with Operations.context(context):
         migration.upgrade()
-    return [" ".join(re.sub(r"--[^\n]*", "", one).split()) for one in recorded]
+    return [" ".join(re.sub(r"--[^\n]*", "", sql).split()) for sql in recorded]
 
 
 def faults(migration: Any) -> list[str]:
-    """What must not run while claims go on, each in a sentence."""
-    found = []
-    made: set[str] = set()
+    """The faults of a migration, a sentence each; empty when it may run while claims go on."""
+    sentences = []
+    created_tables: set[str] = set()
     patient = False
     for statement in statements(migration):
         patient = patient or "lock_timeout" in statement
         if created := re.match(rf"CREATE TABLE {_TABLE}", statement, re.I):
-            made.add(created["table"])
+            created_tables.add(created["table"])
         for pattern, why in BLOCKING:
             match = re.match(pattern, statement, re.I)
-            if match and match["table"] in LARGE and match["table"] not in made:
-                found.append(f"{statement[:90]}: {why}")
+            if match and match["table"] in LARGE and match["table"] not in created_tables:
+                sentences.append(f"{statement[:90]}: {why}")
         locking = _LOCKING.match(statement)
-        if patient and locking and locking["table"] not in made:
-            found.append(f"{statement[:90]}: leave the lock_timeout to migrations/env.py")
+        if patient and locking and locking["table"] not in created_tables:
+            sentences.append(f"{statement[:90]}: leave the lock_timeout to migrations/env.py")
         if CONTRACTING.match(statement) and not getattr(migration, "unused_since", ""):
-            found.append(
+            sentences.append(
                 f"{statement[:90]}: the former release may use it; drop it a release later, and "
-                "say with `unused_since` since which release nothing does"
+                "set `unused_since` to the first release that does not use it"
             )
-    return found
+    return sentences

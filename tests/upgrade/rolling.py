@@ -1,5 +1,5 @@
-"""Two releases on one PostgreSQL and one Valkey: their processes, and a way that spreads what
-the tills send over those that are up, as a load balancer does."""
+"""Two releases on one PostgreSQL and one Valkey: their processes, and a transport that spreads the
+tills' requests over those that are up, as a load balancer does."""
 
 import asyncio
 import os
@@ -29,7 +29,7 @@ PII_KEY = "upgrade-key-for-made-up-people-only-0000"
 
 @dataclass
 class Release:
-    """One release's code in `tree`, and the engines that it runs on."""
+    """The code of a release in `tree`, and the engines that it runs on."""
 
     name: str
     tree: Path
@@ -45,13 +45,13 @@ class Release:
             "BUTIE_DATABASE_URL": self.database_url,
             "BUTIE_REDIS_URL": self.redis_url,
             "BUTIE_PII_KEY": PII_KEY,
-            # A busy machine is no fault of the release's.
+            # A busy machine is no fault of the release.
             "BUTIE_ANSWER_WITHIN_MS": "30000",
         }
         return clean | ours | self.settings
 
     def butie(self, *words: str) -> str:
-        """Run a command of this release; returns what it prints."""
+        """Run a command of this release; returns its output. Raises AssertionError if it fails."""
         done = subprocess.run(
             [sys.executable, "-m", "service", *words],
             cwd=self.tree,
@@ -64,7 +64,7 @@ class Release:
 
     @contextmanager
     def serve(self, folder: Path) -> Iterator["Served"]:
-        """A service of this release, ready; its log is in `folder`."""
+        """A service of this release that is ready. Its log is in `folder`."""
         with socket.create_server(("127.0.0.1", 0)) as listener:
             port = int(listener.getsockname()[1])
         with (folder / f"{self.name}-{port}.log").open("wb") as log:
@@ -109,12 +109,12 @@ class Served:
 
 
 class Spread(httpx.AsyncBaseTransport):
-    """Sends each request to one of `ports` by chance, and counts what each has answered."""
+    """Sends each request to a random one of `ports`, and counts the answers of each."""
 
     def __init__(self, *ports: int) -> None:
         self.ports = list(ports)
         self.answered: Counter[int] = Counter()
-        self.moments: list[tuple[float, float]] = []  # of each answer: when, and after how long
+        self.moments: list[tuple[float, float]] = []  # (when answered, seconds it took)
         self._inner = httpx.AsyncHTTPTransport(limits=httpx.Limits(max_connections=64))
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -133,7 +133,7 @@ class Spread(httpx.AsyncBaseTransport):
 
 @contextmanager
 def engines(folder: Path) -> Iterator[tuple[Postgres, Valkey, str, str]]:
-    """(PostgreSQL, Valkey, their URLs); to be entered in the main thread."""
+    """(PostgreSQL, Valkey, their URLs). Enter it in the main thread."""
     postgres, valkey = Postgres(folder / "postgres-home"), Valkey(folder / "valkey-home")
     postgres.start()
     valkey.start()
@@ -146,7 +146,7 @@ def engines(folder: Path) -> Iterator[tuple[Postgres, Valkey, str, str]]:
 
 
 def enrol(release: Release, folder: Path, uscc: str) -> str:
-    """A retailer with the tills' store, money in every pool, and a key: its secret."""
+    """Enrol the tills' retailer and store, and fund the pools. Returns the secret of a key."""
     stores = folder / "stores.csv"
     stores.write_text("store_id,name,town\nS1,店,\n")
     release.butie(
@@ -155,12 +155,12 @@ def enrol(release: Release, folder: Path, uscc: str) -> str:
     for pool in ("appliances", "digital"):
         words = ("--fen", "150000000", "--document", "U", "--reason", "upgrade")
         release.butie("budget", "adjust", pool, *words)
-    said = release.butie("key", "create", "--role", "pos", "--retailer", "r1", "--label", "tills")
-    return next(word for word in said.split() if word.startswith("butie_"))
+    output = release.butie("key", "create", "--role", "pos", "--retailer", "r1", "--label", "tills")
+    return next(word for word in output.split() if word.startswith("butie_"))
 
 
 async def sell(spread: Spread, key: str, history: History, enough: asyncio.Event) -> None:
-    """Let tills sell until it is enough, and write down what they are told."""
+    """Let tills sell until `enough` is set, and record the answers in `history`."""
     numbers = serials(1)
     async with httpx.AsyncClient(
         base_url="http://127.0.0.1", transport=spread, headers={"Authorization": f"Bearer {key}"}
@@ -170,7 +170,7 @@ async def sell(spread: Spread, key: str, history: History, enough: asyncio.Event
 
 
 async def until(done: Callable[[], bool], selling: "asyncio.Task[None]") -> None:
-    """Wait for it while the tills go on."""
+    """Wait until `done` is true, while the tills go on."""
     while not done():
         assert not selling.done(), "the tills have stopped"
         await asyncio.sleep(0.05)

@@ -1,4 +1,4 @@
-"""A ledger with many claims of which each is in order, made by SQL in a minute or two."""
+"""Fills a ledger with many valid claims by SQL, in a minute or two."""
 
 import asyncpg
 
@@ -41,7 +41,7 @@ _STEPS = (
 
 
 async def seed(database_url: str, claims: int) -> None:
-    """Add that many confirmed claims of retailer r1, with the money for them; the books tie."""
+    """Add so many confirmed claims of retailer r1, and allocate their money. The books tie."""
     connection = await asyncpg.connect(database_url, server_settings={"statement_timeout": "0"})
     async with connection.transaction():
         await connection.execute(

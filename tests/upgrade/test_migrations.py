@@ -1,4 +1,4 @@
-"""Every migration since claims came to stand in the tables can run while claims go on."""
+"""Every migration of tables that have claims can run while claims go on."""
 
 import re
 from types import SimpleNamespace
@@ -13,13 +13,13 @@ from tests.upgrade.online import faults
 
 
 def test_migrations_have_four_digits_and_ascend() -> None:
-    numbers = [one.revision for one in chain()]
+    numbers = [script.revision for script in chain()]
     assert numbers == [f"{n:04d}" for n in range(1, len(numbers) + 1)]
 
 
 def test_every_new_migration_can_run_while_claims_go_on() -> None:
-    new = (one for one in chain() if one.revision > EMPTY_REVISION)
-    assert {one.revision: found for one in new if (found := faults(one.module))} == {}
+    new = (script for script in chain() if script.revision > EMPTY_REVISION)
+    assert {script.revision: wrong for script in new if (wrong := faults(script.module))} == {}
 
 
 BLOCKING = {
@@ -38,9 +38,9 @@ BLOCKING = {
     "ALTER TABLE claim DROP COLUMN delivery_region": "former release",
     "ALTER TABLE claim DROP delivery_region": "former release",
     "DROP TABLE refund": "former release",
-    "UPDATE claim SET channel = 'pos'": "small parts",
-    "DELETE FROM quota_use WHERE used = 0": "small parts",
-    "LOCK TABLE claim": "small parts",
+    "UPDATE claim SET channel = 'pos'": "small steps",
+    "DELETE FROM quota_use WHERE used = 0": "small steps",
+    "LOCK TABLE claim": "small steps",
 }
 
 PASSING = [
@@ -70,13 +70,13 @@ def migration(*statements: str, **more: Any) -> Any:
 
 
 @pytest.mark.parametrize("statement", BLOCKING)
-def test_what_would_stop_the_tills_is_named(statement: str) -> None:
-    found = faults(migration(statement))
-    assert found and re.search(BLOCKING[statement], found[0]), found
+def test_a_statement_that_would_stop_the_tills_is_a_fault(statement: str) -> None:
+    sentences = faults(migration(statement))
+    assert sentences and re.search(BLOCKING[statement], sentences[0]), sentences
 
 
 @pytest.mark.parametrize("statement", PASSING)
-def test_what_stops_nobody_passes(statement: str) -> None:
+def test_a_statement_that_stops_no_till_passes(statement: str) -> None:
     assert faults(migration(statement)) == []
 
 
@@ -84,12 +84,12 @@ def test_a_new_table_may_be_indexed_at_once() -> None:
     assert faults(migration("CREATE TABLE claim (a text)", "CREATE INDEX i ON claim (a)")) == []
 
 
-def test_a_contracting_migration_says_since_when_nothing_uses_it() -> None:
+def test_a_contracting_migration_says_since_when_the_dropped_column_is_unused() -> None:
     drop = "ALTER TABLE claim DROP COLUMN delivery_region"
     assert faults(migration(drop, unused_since="0.2.0")) == []
 
 
-def test_nobody_waits_longer_for_a_table_that_the_tills_use() -> None:
+def test_a_migration_of_a_table_in_use_sets_no_lock_timeout_of_its_own() -> None:
     patient = "SET LOCAL lock_timeout = '5s'"
     assert faults(migration(patient, "ALTER TABLE pool ADD COLUMN a text")) != []
     assert faults(migration(patient, "CREATE TABLE a (b text)", "CREATE INDEX i ON a (b)")) == []

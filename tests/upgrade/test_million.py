@@ -1,7 +1,7 @@
-"""Each migration since the former release on a million claims, while tills sell.
+"""Each migration since the former release runs on a million claims, while tills sell.
 
-`pytest -s` shows the longest time in which nobody was answered, and the slowest answer; a figure
-counts only from a quiet machine.
+`pytest -s` shows the longest time without an answer, and the slowest answer. The figures mean
+something only on a quiet machine.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ pytestmark = [
 CLAIMS = 1_000_000
 ENOUGH = 200
 
-# What the rules for migrations allow, so that the next one is known to be harmless too.
+# Statements that the rules for migrations allow. They are tried as well.
 ALLOWED = (
     "ALTER TABLE claim ADD COLUMN trial text NOT NULL DEFAULT ''",
     "ALTER TABLE journal ADD COLUMN trial text NOT NULL DEFAULT ''",
@@ -55,7 +55,7 @@ async def test_claims_go_on_while_a_million_of_them_are_migrated(tmp_path: Path)
         selling = asyncio.create_task(sell(spread, key, history, enough))
 
         async def trial(name: str, work: Callable[[], None]) -> None:
-            """Do the work among claims, and say how long they stood still at most."""
+            """Do the work while tills sell, and print the longest time without an answer."""
             await _more(spread, selling)
             first = len(spread.moments)
             started = time.monotonic()
@@ -87,7 +87,8 @@ def _stall(spread: Spread, first: int) -> str:
     gap = max(later - earlier for earlier, later in pairwise(answered))
     slowest = max(took for _, took in spread.moments[first:])
     return (
-        f"nobody answered for {gap * 1000:.0f} ms at most, slowest answer {slowest * 1000:.0f} ms"
+        f"longest time without an answer {gap * 1000:.0f} ms, "
+        f"slowest answer {slowest * 1000:.0f} ms"
     )
 
 

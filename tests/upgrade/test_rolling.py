@@ -1,4 +1,4 @@
-"""From the former release to this one, and back, while tills sell: nothing is lost."""
+"""An upgrade from the former release to this one and back, while tills sell, loses nothing."""
 
 import asyncio
 import subprocess
@@ -23,7 +23,7 @@ pytestmark = [
     pytest.mark.skipif(not in_history(), reason=NOT_HERE),
 ]
 
-# What every release that is up answers before the next step.
+# Answers of every running release before the next step.
 ENOUGH = 100
 AT_REST_WITHIN_S = 60
 
@@ -41,8 +41,8 @@ async def test_an_upgrade_under_load_and_the_way_back_lose_nothing(tmp_path: Pat
         selling = asyncio.create_task(sell(spread, key, history, enough))
 
         async def goes_on(*served: Served) -> None:
-            """Each of these, and nobody else, answers a while longer."""
-            spread.ports = [one.port for one in served]
+            """Send the tills' requests to these alone, until each has answered ENOUGH more."""
+            spread.ports = [service.port for service in served]
             aims = {port: spread.answered[port] + ENOUGH for port in spread.ports}
             await until(
                 lambda: all(spread.answered[port] >= aim for port, aim in aims.items()), selling
@@ -54,9 +54,10 @@ async def test_an_upgrade_under_load_and_the_way_back_lose_nothing(tmp_path: Pat
         await goes_on(first)
         second = stack.enter_context(new.serve(tmp_path))
         await goes_on(first, second)
-        await asyncio.to_thread(first.stop)  # the tills still try it, and turn to the other
+        await asyncio.to_thread(first.stop)  # tills that still try it retry with the other
         await goes_on(second)
-        # The way back: the former release comes beside, and alone, on the new schema.
+        # The way back: the former release runs on the new schema, first with the new one, then
+        # alone.
         third = stack.enter_context(old.serve(tmp_path))
         await goes_on(second, third)
         await asyncio.to_thread(second.stop)
@@ -81,10 +82,10 @@ def test_each_release_runs_its_own_code(tmp_path: Path) -> None:
     tree = unpack(tmp_path / "former")
     release = Release("old", tree, "postgresql://nowhere/butie", "redis://nowhere")
     where = "import service, service.claims.path as path; print(path.__file__)"
-    said = subprocess.check_output(
+    output = subprocess.check_output(
         [sys.executable, "-c", where], cwd=tree, env=release.environment, text=True
     )
-    assert Path(said.strip()).is_relative_to(tree)
+    assert Path(output.strip()).is_relative_to(tree)
 
 
 async def _at_rest(database_url: str, gate: Any) -> Any:
