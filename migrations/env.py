@@ -14,14 +14,14 @@ from service.db.tables import metadata
 
 dictConfig({"version": 1, "disable_existing_loggers": False})
 
-# Two deployments that start together must not migrate together.
+# Two deployments that start at the same time must not migrate at the same time.
 MIGRATION_LOCK = 0x42757469
 
 
 def _migrate(connection: sa.Connection) -> None:
-    # Waiting for another runner holds up nobody, so that has no limit.
+    # Waiting for another runner blocks no claim, so it has no limit.
     connection.execute(sa.text("SELECT pg_advisory_lock(:key)"), {"key": MIGRATION_LOCK})
-    # Waiting for a table queues every claim behind us: give up soon, and try again.
+    # While a migration waits for a table, every claim queues behind it: give up soon, and retry.
     connection.execute(sa.text(f"SET lock_timeout = '{LOCK_TIMEOUT_MS}ms'"))
     connection.commit()
     context.configure(

@@ -120,8 +120,8 @@ class Settings(BaseSettings):
     )
     board: Literal["open", "private", "public", "off"] | None = Field(
         None,
-        description="who sees /board: everybody all of it, keys with budgets:read, everybody the "
-        "public view, nobody; unset: private, and open in the sandbox",
+        description="/board: everything for everyone (open), with a budgets:read key (private), "
+        "the public view for everyone (public), or off; unset: private, and open in the sandbox",
     )
     log_format: Literal["json", "console"] | None = Field(
         None, description="one JSON object a line, or text for people (the sandbox's default)"

@@ -72,12 +72,12 @@ class Audit:
 def scattered(target: Target, numbers: Sequence[int]) -> list[bytes]:
     """Claims whose keys and serials fall anywhere in the indexes, as real ones do."""
     random = Random()
-    made = []
+    posts = []
     for n in numbers:
         body = claim_body(n, target.sold_at, serial_no=f"{random.getrandbits(32):08X}-B{n}")
         key = str(UUID(int=random.getrandbits(128)))
-        made.append(http_post("/v1/claims", target.key, key, json.dumps(body).encode()))
-    return made
+        posts.append(http_post("/v1/claims", target.key, key, json.dumps(body).encode()))
+    return posts
 
 
 @dataclass(slots=True)

@@ -7,8 +7,8 @@ down_revision = "0013"
 branch_labels = None
 depends_on = None
 
-# `new_line` stays for the former release, which works beside this one for a while. A type with one
-# more column is a type of its own (0011).
+# `new_line` stays for the former release, which runs together with this one for a while. A type
+# with one more column is a type of its own (0011).
 STATEMENTS = """
 ALTER TABLE claim_line ADD COLUMN facts jsonb;
 

@@ -33,7 +33,8 @@ FAULTS_WITH_SENTENCE = (
 # Sentences of faults that have none of their own.
 SENTENCE_OF_FAULT: dict[type[Exception], str] = {
     ReportsBusy: "PostgreSQL has no connection left: try again in a moment.",
-    BookersHang: "Somebody has been booking for very long: try again, or see pg_stat_activity.",
+    BookersHang: "A transaction that books entries does not end: try again, or see "
+    "pg_stat_activity.",
     StandbyBehind: "BUTIE_EXPORT_DATABASE_URL names a server that is too far behind the ledger, or "
     "is not its standby.",
     TooManyRows: "A sheet holds 1,048,575 rows: ask for a shorter period, or for csv, ndjson or "
