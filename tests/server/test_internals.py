@@ -52,7 +52,7 @@ METHODS: Mapping[str, Mapping[Callable[..., Any], str]] = {
         Process.join: "",
     },
     "service/server/run.py": {Server.run: "sockets"},
-    "service/claims/gate/gate.py": {
+    "service/claims/gate/connection.py": {
         AbstractConnection.pack_command: "args",
         AbstractConnection.on_connect: "",
         AbstractConnection.send_command: "args kwargs",
@@ -74,7 +74,7 @@ CALLS = {
 
 
 def gone(theirs: object, ours: str) -> str:
-    package = "redis" if ours.endswith("gate.py") else "uvicorn"
+    package = "redis" if "gate" in ours else "uvicorn"
     return f"{package} {version(package)} has changed {theirs}, which {ours} relies on"
 
 
@@ -98,7 +98,11 @@ def test_a_method_takes_what_we_give_it(
     [pytest.param(method, names, id=method.__qualname__) for method, names in CALLS.items()],
 )
 def test_a_method_calls_what_we_override(method: Any, names: str) -> None:
-    ours = "gate.py" if method.__qualname__.startswith("Abstract") else "service/server"
+    ours = (
+        "service/claims/gate/connection.py"
+        if method.__qualname__.startswith("Abstract")
+        else "service/server"
+    )
     assert set(names.split()) <= set(method.__code__.co_names), gone(method.__qualname__, ours)
 
 
@@ -108,7 +112,10 @@ async def test_a_connection_and_its_request_have_the_attributes_that_we_use() ->
 
     protocol = HttpToolsProtocol(uvicorn.Config(app, ws="none"), ServerState(), {})
     protocol.on_message_begin()
-    for name in ("cycle", "headers", "url", "loop", "tasks", "connections", "transport"):
+    for name in (
+        *("app", "scope", "cycle", "headers", "url"),
+        *("loop", "tasks", "connections", "transport"),
+    ):
         assert hasattr(protocol, name), gone(f"HttpToolsProtocol.{name}", "protocol.py")
     names = inspect.signature(RequestResponseCycle).parameters
     cycle = RequestResponseCycle(**dict.fromkeys(names))  # type: ignore[arg-type]
@@ -146,5 +153,5 @@ async def test_a_pool_makes_its_connections_of_the_class_that_we_set() -> None:
     pool = redis.ConnectionPool.from_url("redis://127.0.0.1:1/0", redis_connect_func=greet)
     pool.connection_class = type("Ours", (pool.connection_class,), {})
     connection = pool.make_connection()
-    assert type(connection) is pool.connection_class, gone("ConnectionPool", "gate.py")
-    assert connection.redis_connect_func is greet, gone("redis_connect_func", "gate.py")
+    assert type(connection) is pool.connection_class, gone("ConnectionPool", "service/claims/gate")
+    assert connection.redis_connect_func is greet, gone("redis_connect_func", "service/claims/gate")
