@@ -66,7 +66,9 @@ class Reports:
                 raise LedgerAway("PostgreSQL did not answer") from error
             raise
         finally:
-            await asyncio.shield(self._pool.release(connection))
+            # A connection that breaks only now has done its work, and the pool drops it.
+            with suppress(*_AWAY):
+                await asyncio.shield(self._pool.release(connection))
 
     def close(self) -> None:
         """Abort all connections, with their statements."""
