@@ -203,8 +203,11 @@ class ItemFacts(Strict):
 
     def facts(self) -> dict[str, int | str]:
         """Those that were given, by name."""
-        given = ((name, getattr(self, name)) for name in ItemFacts.model_fields)
-        return {name: fact for name, fact in given if fact is not None}
+        # Not model_fields, which is a property of pydantic's: this is asked for each line.
+        return {name: fact for name in FACTS if (fact := getattr(self, name)) is not None}
+
+
+FACTS = tuple(ItemFacts.model_fields)
 
 
 class Item(ItemFacts):
