@@ -1,4 +1,5 @@
-"""Finds claims: by key, by id, and in lists."""
+"""Finds claims. A retailer finds its own, by key, by id and in lists. The bureau's desk finds those
+of every retailer, by one mark."""
 
 import re
 from typing import Annotated, Any, Literal
@@ -6,26 +7,45 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
+from pydantic import BeforeValidator, TypeAdapter
+from pydantic_core import PydanticCustomError
 
-from service.api.auth import MayClaim, Refusal, ServiceOf, own_retailer
+from service.api.auth import MayClaim, MayFindClaims, Refusal, ServiceOf, own_retailer
 from service.api.idempotency import KEY_PATTERN
 from service.api.ids import ClaimId
 from service.api.models import ClaimPage, InFlight
 from service.api.problems import documented
-from service.api.query import End, Start, only
+from service.api.query import End, Name, Start, only
 from service.claims.claim import Claim
+from service.claims.ledger.desk import DeskPage, find_at_desk
 from service.claims.ledger.finding import PAGE_MAX, ClaimFilter, find_claims
 from service.claims.outcomes import GateAway
 from service.db.engine import driver
+from service.wiring import Service
 
 router = APIRouter(prefix="/v1/claims", tags=["claims"])
 
 ALWAYS = ("unauthorized", "missing_scope", "ledger_unavailable", "overloaded")
 
-FILTERS = ("order_no", "serial_no", "state", "from", "to", "cursor", "limit")
+# The desk finds by exactly one of these: a person asks about one sale, and each has an index.
+MARKS = ("claim_id", "order_no", "invoice_no", "serial_no")
+FILTERS = (*MARKS, "retailer", "state", "from", "to", "cursor", "limit")
 
 PLAIN = r"^[^\x00-\x1f\x7f-\x9f]{1,120}$"
+
+PAGE_JSON: TypeAdapter[ClaimPage | DeskPage] = TypeAdapter(ClaimPage | DeskPage)
+
+
+def _claim_id(text: object) -> UUID:
+    try:
+        return UUID(str(text))
+    except ValueError:
+        raise PydanticCustomError("claim_id", "no claim's id") from None
+
+
+Cursor = Annotated[UUID | None, Query(description="`next_cursor` of the page before")]
+PageLimit = Annotated[int, Query(ge=1, le=PAGE_MAX)]
 
 
 @router.get(
@@ -69,14 +89,17 @@ async def read_claim(service: ServiceOf, caller: MayClaim, claim_id: ClaimId) ->
     return claim
 
 
-@router.get("", response_model=ClaimPage, responses=documented(*ALWAYS, "invalid_field"))
+@router.get("", response_model=ClaimPage | DeskPage, responses=documented(*ALWAYS, "invalid_field"))
 async def list_claims(
     service: ServiceOf,
-    caller: MayClaim,
+    caller: MayFindClaims,
+    claim_id: Annotated[UUID | None, BeforeValidator(_claim_id), Query()] = None,
     order_no: Annotated[str | None, Query(pattern=PLAIN)] = None,
+    invoice_no: Annotated[str | None, Query(pattern=PLAIN)] = None,
     serial_no: Annotated[
         str | None, Query(pattern=r"^[!-~]{1,64}$", description="or an IMEI")
     ] = None,
+    retailer: Annotated[Name | None, Query(description="claims of this retailer only")] = None,
     state: Literal["reserved", "confirmed", "cancelled", "expired"] | None = None,
     from_: Annotated[
         Start | None, Query(alias="from", description="made from this day or instant on")
@@ -84,27 +107,55 @@ async def list_claims(
     to: Annotated[
         End | None, Query(description="made up to the end of this day, or before this instant")
     ] = None,
-    cursor: Annotated[UUID | None, Query(description="`next_cursor` of the page before")] = None,
-    limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = 50,
+    cursor: Cursor = None,
+    limit: PageLimit = 50,
     _: Annotated[None, Depends(only(*FILTERS))] = None,
-) -> ClaimPage:
-    """Your own claims, newest first."""
+) -> Response:
+    """With the scope `claims` your own claims, newest first. With `claims:read` those of every
+    retailer, found by exactly one of `claim_id`, `order_no`, `invoice_no` and `serial_no`, with the
+    retailer and each line's invoice. No answer names the buyer."""
     if from_ is not None and to is not None and from_ >= to:
         raise RequestValidationError([{"type": "days_reversed", "loc": ("query",)}])
     filters = ClaimFilter(
+        claim_id=claim_id,
         order_no=order_no,
+        invoice_no=invoice_no,
         serial_no=serial_no,
         state=state,
         from_at=from_,
         until_at=to,
     )
+    page: ClaimPage | DeskPage
+    if "claims" in caller.scopes:
+        page = await _own_page(service, own_retailer(caller), retailer, filters, cursor, limit)
+    elif [claim_id, order_no, invoice_no, serial_no].count(None) == len(MARKS) - 1:
+        page = await _desk_page(service, retailer, filters, cursor, limit)
+    else:
+        raise RequestValidationError([{"type": "one_mark", "loc": ("query",)}])
+    return Response(PAGE_JSON.dump_json(page), media_type="application/json")
+
+
+async def _own_page(
+    service: Service,
+    own: str,
+    retailer: str | None,
+    filters: ClaimFilter,
+    cursor: UUID | None,
+    limit: int,
+) -> ClaimPage:
+    if retailer not in (None, own):
+        return ClaimPage([], None)  # another's claims look as if there were none
+    jurisdiction = service.settings.jurisdiction
     async with driver(service.engine) as connection:
-        page = await find_claims(
-            connection,
-            service.settings.jurisdiction,
-            own_retailer(caller),
-            filters,
-            before=cursor,
-            limit=limit,
-        )
+        page = await find_claims(connection, jurisdiction, own, filters, before=cursor, limit=limit)
     return ClaimPage(page.claims, page.next_before)
+
+
+async def _desk_page(
+    service: Service, retailer: str | None, filters: ClaimFilter, cursor: UUID | None, limit: int
+) -> DeskPage:
+    jurisdiction = service.settings.jurisdiction
+    async with driver(service.engine) as connection:
+        return await find_at_desk(
+            connection, jurisdiction, retailer, filters, before=cursor, limit=limit
+        )

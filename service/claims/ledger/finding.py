@@ -23,7 +23,9 @@ class ClaimFilter:
     """Which claims to find: every given condition must hold. `from_at` is included, `until_at` is
     not."""
 
+    claim_id: UUID | None = None
     order_no: str | None = None
+    invoice_no: str | None = None
     serial_no: str | None = None
     state: str | None = None
     from_at: datetime | None = None
@@ -48,28 +50,62 @@ async def find_claims(
     limit: int,
 ) -> ClaimPage:
     """A page of the retailer's own claims. Raises asyncpg's errors."""
-    statement, arguments = page_query(jurisdiction, retailer_id, filters, before, limit + 1)
-    ids = [row["claim_id"] for row in await connection.fetch(statement, *arguments)]
-    page_ids = ids[:limit]
+    page_ids, next_before = await find_ids(
+        connection, jurisdiction, retailer_id, filters, before=before, limit=limit
+    )
     by_id = await claims_by_id(
         connection, jurisdiction, [(retailer_id, claim_id) for claim_id in page_ids]
     )
     claims = [by_id[retailer_id, claim_id] for claim_id in page_ids]
-    return ClaimPage(claims, page_ids[-1] if len(ids) > limit else None)
+    return ClaimPage(claims, next_before)
+
+
+async def find_ids(
+    connection: asyncpg.Connection,
+    jurisdiction: str,
+    retailer_id: str | None,
+    filters: ClaimFilter,
+    *,
+    before: UUID | None,
+    limit: int,
+) -> tuple[list[UUID], UUID | None]:
+    """(at most `limit` ids of claims, where the next page begins). Without `retailer_id` those
+    of every retailer. Raises asyncpg's errors."""
+    statement, arguments = page_query(jurisdiction, retailer_id, filters, before, limit + 1)
+    ids = [row["claim_id"] for row in await connection.fetch(statement, *arguments)]
+    return ids[:limit], ids[limit - 1] if len(ids) > limit else None
 
 
 def page_query(
-    jurisdiction: str, retailer_id: str, filters: ClaimFilter, before: UUID | None, rows_max: int
+    jurisdiction: str,
+    retailer_id: str | None,
+    filters: ClaimFilter,
+    before: UUID | None,
+    rows_max: int,
 ) -> tuple[str, Sequence[object]]:
     """The statement that finds the ids, and its arguments. It holds only the given conditions, so
     each combination has its own plan and index."""
-    conditions = ["c.jurisdiction = $1", "c.retailer_id = $2"]
-    arguments: list[object] = [jurisdiction, retailer_id]
+    conditions = ["c.jurisdiction = $1"]
+    arguments: list[object] = [jurisdiction]
 
     def add(condition: str, value: object) -> None:
         arguments.append(value)
         conditions.append(condition.format(f"${len(arguments)}"))
 
+    if retailer_id is not None:
+        add("c.retailer_id = {}", retailer_id)
+    elif filters.order_no is not None:
+        # The index of order numbers begins with the retailer: one look-up for each of them.
+        conditions.append(
+            "c.retailer_id IN (SELECT retailer_id FROM retailer WHERE jurisdiction = $1)"
+        )
+    if filters.claim_id is not None:
+        add("c.claim_id = {}", filters.claim_id)
+    if filters.invoice_no is not None:
+        add(
+            "c.claim_id IN (SELECT claim_id FROM invoice WHERE jurisdiction = $1 AND number = {})",
+            filters.invoice_no,
+        )
     if filters.order_no is not None:
         add("c.order_no = {}", filters.order_no)
     if filters.serial_no is not None:
