@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.builders import checkout_json, item_json, uscc
+from tests.builders import checkout_json, item_json, resident_id, uscc
 from tests.conftest import House
 
 pytestmark = pytest.mark.anyio
@@ -22,6 +22,8 @@ NEW_KEY = {"role": "bureau", "label": "nine"}
 ADJUSTMENT = {"delta_fen": 1, "reason": "matrix", "document_no": "D"}
 TRANCHE = {"opens_at": "2025-07-01T00:00:00+08:00", "amount_fen": 1, "document_no": "D"}
 INVOICE = {"number": "N9", "date": "2025-06-18", "buyer": "x", "total_fen": 599_900}
+
+PERSON = {"id_type": "resident_id", "id_number": resident_id(1)}
 
 TILL = {"pos": 200, "other": 200}
 OWN = {"pos": 200, "other": 404}
@@ -47,6 +49,7 @@ MATRIX: dict[tuple[str, str], tuple[Any, dict[str, int]]] = {
     ("POST", "/v1/claims/batch"): ("batch", TILL),
     ("GET", "/v1/claims"): (None, {**TILL, "finance": 422, "bureau": 422}),
     ("GET", "/v1/claims?claim_id={claim}"): (None, {**TILL, "finance": 200, "bureau": 200}),
+    ("POST", "/v1/claims/search"): (PERSON, {"finance": 200, "bureau": 200}),
     ("GET", "/v1/claims/by-key/{key}"): (None, OWN),
     ("GET", "/v1/claims/{claim}"): (None, OWN),
     ("POST", "/v1/claims/{hold}/confirm"): (None, OWN),

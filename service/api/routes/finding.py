@@ -11,7 +11,16 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import BeforeValidator, TypeAdapter
 from pydantic_core import PydanticCustomError
 
-from service.api.auth import MayClaim, MayFindClaims, Refusal, ServiceOf, own_retailer
+from service.api.act_context import act_context
+from service.api.auth import (
+    MayClaim,
+    MayFindClaims,
+    MayFindPersons,
+    Refusal,
+    ServiceOf,
+    own_retailer,
+)
+from service.api.bodies import json_body, takes
 from service.api.idempotency import KEY_PATTERN
 from service.api.ids import ClaimId
 from service.api.models import ClaimPage, InFlight
@@ -21,8 +30,11 @@ from service.claims.claim import Claim
 from service.claims.ledger.desk import DeskPage, find_at_desk
 from service.claims.ledger.finding import PAGE_MAX, ClaimFilter, find_claims
 from service.claims.outcomes import GateAway
+from service.core.checkout import Consumer
 from service.db.engine import driver
 from service.wiring import Service
+
+PERSON_FOUND = "person.search"  # in the record of acts
 
 router = APIRouter(prefix="/v1/claims", tags=["claims"])
 
@@ -132,6 +144,37 @@ async def list_claims(
         page = await _desk_page(service, retailer, filters, cursor, limit)
     else:
         raise RequestValidationError([{"type": "one_mark", "loc": ("query",)}])
+    return Response(PAGE_JSON.dump_json(page), media_type="application/json")
+
+
+class PersonBody(Consumer):
+    """Whose claims to find, by the document. It is digested here, and written nowhere."""
+
+
+@router.post(
+    "/search",
+    operation_id="search_claims",
+    dependencies=[Depends(only("cursor", "limit"))],
+    response_model=DeskPage,
+    responses=documented(*ALWAYS, "malformed_request", "body_too_large", "invalid_field"),
+    openapi_extra=takes(PersonBody),
+)
+async def search_claims(
+    service: ServiceOf,
+    caller: MayFindPersons,
+    body: Annotated[PersonBody, Depends(json_body(PersonBody))],
+    cursor: Cursor = None,
+    limit: PageLimit = 50,
+) -> Response:
+    """A person's claims at every retailer, newest first: who said "my right was used" learns where.
+    Each search goes into the record of acts: the key, the kind of document and how many claims
+    were found, nothing that leads back to the person."""
+    filters = ClaimFilter(consumer_digests=service.claims.digester.every_person(body))
+    page = await _desk_page(service, None, filters, cursor, limit)
+    # Before the answer: what is not on record was not shown.
+    async with act_context(service, caller) as context:
+        shown = {"claims": len(page.claims), "more": page.next_cursor is not None}
+        await context.record(PERSON_FOUND, "person", body.id_type, after=shown)
     return Response(PAGE_JSON.dump_json(page), media_type="application/json")
 
 

@@ -27,6 +27,7 @@ class ClaimFilter:
     order_no: str | None = None
     invoice_no: str | None = None
     serial_no: str | None = None
+    consumer_digests: tuple[bytes, ...] = ()  # a person's, one by each key
     state: str | None = None
     from_at: datetime | None = None
     until_at: datetime | None = None
@@ -115,6 +116,8 @@ def page_query(
             " UNION SELECT claim_id FROM claim_line WHERE imei = {0})",
             filters.serial_no.upper(),
         )
+    if filters.consumer_digests:
+        add("c.consumer_digest = ANY ({}::bytea[])", filters.consumer_digests)
     if filters.state is not None:
         # Text, not an argument: a partial index covers the claims that are not confirmed, and the
         # planner uses it only if it sees the state.
