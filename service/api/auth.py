@@ -72,12 +72,14 @@ may_claim = allowed("claims")
 may_finance = allowed("finance")
 may_find_claims = allowed("claims", "claims:read")
 may_find_persons = allowed("claims:read")
+may_read_settlements = allowed("finance", "claims")
 may_read_budgets = allowed("budgets:read")
 is_admin = allowed("admin")
 MayClaim = Annotated[Caller, Depends(may_claim)]
 MayFinance = Annotated[Caller, Depends(may_finance)]
 MayFindClaims = Annotated[Caller, Depends(may_find_claims)]
 MayFindPersons = Annotated[Caller, Depends(may_find_persons)]
+MayReadSettlements = Annotated[Caller, Depends(may_read_settlements)]
 IsAdmin = Annotated[Caller, Depends(is_admin)]
 
 
