@@ -1,6 +1,9 @@
 """The migrations make the declared schema, and the books cannot be rewritten."""
 
 import asyncio
+import os
+import sys
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -11,10 +14,14 @@ from alembic.migration import MigrationContext
 from service.config import Misconfigured
 from service.db.engine import LOCK_TIMEOUT_MS, connect, migrate
 from service.db.tables import metadata
+from service.embedded import Engines
 from service.ops.health import ledger_fault
-from tests.conftest import House
+from tests.conftest import House, cloned
 
 pytestmark = pytest.mark.anyio
+
+ROOT = Path(__file__).parents[2]
+BEFORE_THE_INDEX = "0015"
 
 
 def differences(connection: sa.Connection) -> list[object]:
@@ -73,6 +80,39 @@ async def test_a_migration_retries_a_locked_table(database_url: str) -> None:
         await holding.rollback()
         await other.close()
     await migrating
+
+
+async def test_an_index_that_waits_for_an_older_snapshot_is_built_in_the_end(
+    engine_urls: Engines, anyio_backend: str
+) -> None:
+    async with cloned(engine_urls, "template0") as url:
+        await asyncio.to_thread(migrate, url, BEFORE_THE_INDEX)
+        other = await asyncpg.connect(url)
+        holding = other.transaction(isolation="repeatable_read")
+        await holding.start()
+        await other.fetch("SELECT FROM claim")
+        # Two hosts at once: neither may keep the other's index waiting.
+        migrating = [
+            asyncio.ensure_future(_run(sys.executable, "-m", "service", "migrate", url=url))
+            for _ in range(2)
+        ]
+        try:
+            # Longer than one try.
+            assert not (await asyncio.wait(migrating, timeout=5))[0]
+        finally:
+            await holding.rollback()
+        assert await asyncio.gather(*migrating) == [0, 0]
+        valid = await other.fetch(
+            "SELECT indisvalid FROM pg_index WHERE indexrelid = 'claim_consumer_idx'::regclass"
+        )
+        assert [row["indisvalid"] for row in valid] == [True]
+        await other.close()
+
+
+async def _run(*command: str, url: str) -> int:
+    environment = {**os.environ, "BUTIE_DATABASE_URL": url}
+    process = await asyncio.create_subprocess_exec(*command, env=environment, cwd=ROOT)
+    return await process.wait()
 
 
 async def test_a_newer_releases_ledger_is_refused_in_one_sentence(house: House) -> None:

@@ -393,8 +393,8 @@ def _sales_panels(language: Language) -> list[Panel]:
 
 
 def net(metric: str, by: str) -> str:
-    """Granted less refunded so far, in fen, by the labels `by`. What has no refund yet has no series
-    of refunds."""
+    """Granted less refunded so far, in fen, by the labels `by`. Without a refund so far there is no
+    series of refunds."""
     granted, refunded = (
         f'max by ({by}) ({metric}{{kind="{kind}"}})' for kind in ("grant", "refund")
     )
