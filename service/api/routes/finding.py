@@ -8,8 +8,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
-from pydantic import BeforeValidator, TypeAdapter
-from pydantic_core import PydanticCustomError
+from pydantic import TypeAdapter
 
 from service.api.act_context import act_context
 from service.api.auth import (
@@ -25,7 +24,7 @@ from service.api.idempotency import KEY_PATTERN
 from service.api.ids import ClaimId
 from service.api.models import ClaimPage, InFlight
 from service.api.problems import documented
-from service.api.query import End, Name, Start, only
+from service.api.query import ClaimNo, End, Name, Start, only
 from service.claims.claim import Claim
 from service.claims.ledger.desk import DeskPage, find_at_desk
 from service.claims.ledger.finding import PAGE_MAX, ClaimFilter, find_claims
@@ -47,13 +46,6 @@ FILTERS = (*MARKS, "retailer", "state", "from", "to", "cursor", "limit")
 PLAIN = r"^[^\x00-\x1f\x7f-\x9f]{1,120}$"
 
 PAGE_JSON: TypeAdapter[ClaimPage | DeskPage] = TypeAdapter(ClaimPage | DeskPage)
-
-
-def _claim_id(text: object) -> UUID:
-    try:
-        return UUID(str(text))
-    except ValueError:
-        raise PydanticCustomError("claim_id", "no claim's id") from None
 
 
 Cursor = Annotated[UUID | None, Query(description="`next_cursor` of the page before")]
@@ -105,7 +97,7 @@ async def read_claim(service: ServiceOf, caller: MayClaim, claim_id: ClaimId) ->
 async def list_claims(
     service: ServiceOf,
     caller: MayFindClaims,
-    claim_id: Annotated[UUID | None, BeforeValidator(_claim_id), Query()] = None,
+    claim_id: Annotated[ClaimNo | None, Query()] = None,
     order_no: Annotated[str | None, Query(pattern=PLAIN)] = None,
     invoice_no: Annotated[str | None, Query(pattern=PLAIN)] = None,
     serial_no: Annotated[
