@@ -31,6 +31,8 @@ TAGS = {
     "admin": "Retailers, stores, API keys and the record of all acts.",
     "operations": "Health, metrics and the budget page.",
 }
+# No text can be an example of these.
+BINARY = {"application/ofd"}
 SCHEMAS = "#/components/schemas/"
 
 # Answers of the server itself, which no route declares.
@@ -83,7 +85,9 @@ def _make(app: FastAPI) -> dict[str, Any]:
 
 
 def _add_request_examples(operation: dict[str, Any]) -> None:
-    for body in operation.get("requestBody", {}).get("content", {}).values():
+    for media_type, body in operation.get("requestBody", {}).get("content", {}).items():
+        if media_type in BINARY:
+            continue
         model = body["schema"].get("$ref", "").removeprefix(SCHEMAS)
         body["examples"] = REQUESTS[model or operation["operationId"]]
 

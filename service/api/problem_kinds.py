@@ -129,10 +129,14 @@ KINDS: dict[str, ProblemKind] = {
     ),
     "invoice_taken": _kind(
         409,
-        ("发票已被使用", "该发票号码已用于另一笔申领，请核对号码；一张发票只能对应一笔申领。"),
+        (
+            "发票已被使用",
+            "该发票号码已用于另一笔申领，请核对号码；一张发票只能对应一笔申领，换票后亦同。",
+        ),
         (
             "Invoice already used",
-            "Another claim has this invoice: check its number, for one invoice serves one claim.",
+            "This invoice was filed for another claim: check its number. One invoice serves one "
+            "claim, even when another invoice has replaced it.",
         ),
     ),
     "nothing_to_settle": _kind(
