@@ -36,7 +36,13 @@ BINARY = {"application/ofd"}
 SCHEMAS = "#/components/schemas/"
 
 # Answers of the server itself, which no route declares.
-SERVER_PROBLEMS = ("not_http", "too_slow", "head_too_large", "internal_error")
+SERVER_PROBLEMS = (
+    "not_http",
+    "too_slow",
+    "head_too_large",
+    "unsupported_encoding",
+    "internal_error",
+)
 # Answers to a request with a key: its rate, and the load of the worker.
 KEY_PROBLEMS = ("too_many_requests", "overloaded")
 

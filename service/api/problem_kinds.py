@@ -282,6 +282,18 @@ KINDS: dict[str, ProblemKind] = {
         ("文件无法使用", "文件无法使用，请检查后重新提交。"),
         ("The file cannot be used", "The file cannot be used: check it and send it again."),
     ),
+    "unsupported_encoding": _kind(
+        415,
+        (
+            "不支持的压缩方式",
+            "此接口不接受该 Content-Encoding；请不压缩发送（对账文件可用 gzip）。",
+        ),
+        (
+            "Unsupported encoding",
+            "This call does not take that Content-Encoding: send the body as it is. A file to "
+            "reconcile may be compressed with gzip.",
+        ),
+    ),
     "idempotency_key_reused": _kind(
         422,
         (

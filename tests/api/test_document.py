@@ -265,6 +265,9 @@ async def test_problem_examples_of_tills_are_what_the_service_answers(house: Hou
             house, "POST", "/v1/claims", json={**sale, "order_no": "another"}
         ),
         "body_too_large": await ask(house, "POST", "/v1/quotes", content=b" " * 300_000),
+        "unsupported_encoding": await ask(
+            house, "POST", "/v1/claims", json=sale, headers={"Content-Encoding": "br"}
+        ),
         "wrong_state": await ask(house, "POST", f"{path}/cancel"),
         "invoice_total_differs": await ask(
             house, "PUT", f"{path}/invoice", json={**invoice, "total_fen": 479920}
