@@ -3,12 +3,15 @@
 import asyncio
 import io
 from collections import Counter
+from dataclasses import replace
 from typing import Any, NamedTuple
 from uuid import UUID
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from service.finance.files.faults import BadFile
 from service.finance.reconcile.ledger_units import ReconcileScope
 from service.finance.reconcile.mapping import ColumnMapping, FileRow
 from service.finance.reconcile.movements import pair_movements
@@ -179,14 +182,14 @@ def worlds(draw: st.DrawFn) -> World:
     return World(draw(st.permutations(units)), rows, unmoved, +expected)
 
 
-def run(world: World) -> tuple[list[ReconcileItem], ReconcileSummary]:
-    text = "order,fen,state,back\n" + "".join(",".join(row) + "\n" for row in world.rows)
-
+def run(
+    text: str, units: list[tuple[Any, ...]], mapping: ColumnMapping = MAPPING
+) -> tuple[list[ReconcileItem], ReconcileSummary]:
     async def reconcile() -> tuple[list[ReconcileItem], ReconcileSummary]:
-        reconciling = ReconcileRun(SCOPE, MAPPING, no_progress)
+        reconciling = ReconcileRun(SCOPE, mapping, no_progress)
         try:
             await reconciling.stage_file(io.BytesIO(text.encode()))
-            await reconciling.stage_books(Ledger(world.units), 10**6)  # type: ignore[arg-type]
+            await reconciling.stage_books(Ledger(units), 10**6)  # type: ignore[arg-type]
             items = [item async for item in reconciling.items(with_matched=True)]
             return items, reconciling.summary
         finally:
@@ -203,12 +206,27 @@ def sign_of(item: ReconcileItem) -> int:
 @given(worlds())
 @settings(max_examples=300, deadline=None)
 def test_what_was_planted_among_movements_is_found_and_nothing_else(world: World) -> None:
-    items, summary = run(world)
+    rows = "".join(",".join(row) + "\n" for row in world.rows)
+    items, summary = run(f"order,fen,state,back\n{rows}", world.units)
     counted = [item for item in items if item.file_line or item.finding == "missing_there"]
-    found_items = Counter((item.finding, item.key, sign_of(item)) for item in counted)
-    assert found_items == world.expected
+    counted_items = Counter((item.finding, item.key, sign_of(item)) for item in counted)
+    assert counted_items == world.expected
     assert len(items) - len(counted) == summary.joint_units
     assert summary.unmoved_rows == world.unmoved
     assert (summary.units, summary.rows) == (len(world.units), len(world.rows))
     assert summary.until_entry == max(0, len(world.units) - 1)
     movement_ties_of(summary)
+
+
+@pytest.mark.parametrize("last", ["O9,0,done,", "O9,5,cancelled,", "O9,5,done,5", "O9,,done,5"])
+def test_a_movement_is_never_skipped_at_the_end(last: str) -> None:
+    mapping = replace(MAPPING, skip_end=1)
+    with pytest.raises(BadFile, match="line 3"):
+        run(f"order,fen,state,back\nO1,1,done,\n{last}\n", [], mapping)
+    _, summary = run("order,fen,state,back\nO1,1,done,\n合计,5,done,5\n", [], mapping)
+    assert summary.trailer_rows == 1
+
+
+def test_a_short_row_with_a_refund_alone_is_no_remark() -> None:
+    _, summary = run("order,fen,state,back,goods\n#1,,refunded,5\n#1,,refunded,\n", [])
+    assert (summary.rows, summary.remarks, summary.there_fen) == (1, 1, -5)
