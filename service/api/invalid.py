@@ -41,6 +41,14 @@ SENTENCES: dict[str, dict[Language, str]] = {
         "zh": "有 states 而没有 state；请用 state 指明状态列",
         "en": "has states but no state: name the column of the states with state",
     },
+    "refund_of_sales": {
+        "zh": "refund 只用于 rows=movements；请改用 rows=movements，或删去 refund",
+        "en": "has a refund column, and its rows are sales: add rows=movements, or leave it out",
+    },
+    "net_movements": {
+        "zh": "rows=movements 逐笔核对付款与退款，不能与 amount_is=net 同用；请删去其一",
+        "en": "has amount_is=net, and its rows are movements: leave one of the two out",
+    },
     "state_words": {
         "zh": "应形如 支付成功:confirmed，多个用逗号分隔；状态只能取 confirmed、refunded、"
         "partly_refunded、reserved、cancelled、expired",
