@@ -12,6 +12,7 @@ from service.sandbox import RETAILER_USCC
 from tests.builders import item_json, serial
 from tests.conftest import House
 from tests.finance.books import PERIOD
+from tests.finance.reconciling import counts, ended
 from tests.invoices.papers import ENGLISH, ORIGINAL_INVOICE, PINYIN, filled, ofd
 
 pytestmark = pytest.mark.anyio
@@ -468,3 +469,32 @@ async def test_only_a_file_may_be_large(house: House) -> None:
     refused(await send(house, claim_id, b" " * 300_000, "application/json"), 413, "body_too_large")
     refused(await send(house, claim_id, b" " * (10 << 20), "application/xml"), 422, "bad_file")
     refused(await send(house, claim_id, b" " * ((10 << 20) + 1)), 413, "body_too_large")
+
+
+# --- reconciliation by invoice ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("rows", ["sales", "movements"])
+async def test_a_file_by_invoice_has_a_row_for_each_invoice_of_a_claim(
+    house: House, rows: str
+) -> None:
+    split, whole = await sale(house, "k1", pieces=2), await sale(house, "k2")
+    await filed(house, split, 1, lines=[1])
+    await filed(house, split, 2, lines=[2])
+    await filed(house, whole, 3)
+    lines = await house.sql("SELECT subsidy_fen FROM claim_line WHERE claim_id = $1", split)
+    amounts = [row["subsidy_fen"] for row in lines] + [119_980]
+    content = "invoice,amount\n" + "".join(
+        f"{number(n)},{fen / 100:.2f}\n" for n, fen in enumerate(amounts, 1)
+    )
+    async with house.client("finance") as client:
+        query = {
+            "from": "2025-06-18",
+            "to": "2025-06-18",
+            "invoice_no": "invoice",
+            "amount": "amount",
+            "rows": rows,
+        }
+        answer = await client.post("/v1/reconciliations", params=query, content=content.encode())
+    assert answer.status_code == 202, answer.text
+    assert counts(await ended(house, answer.headers["Location"])) == {"matched": 3}
