@@ -14,11 +14,12 @@ from service.cli.tables import print_table
 from service.config import Misconfigured, Settings
 from service.core.money import yuan
 from service.finance.journal.selection import Selection
-from service.finance.reconcile.items import ITEM_COLUMNS, harmless_row
+from service.finance.reconcile.items import harmless_row, item_columns
 from service.finance.reconcile.ledger_units import ReconcileScope
 from service.finance.reconcile.mapping import AmountIs, AmountUnit, ColumnMapping, states_of
 from service.finance.reconcile.run import ReconcileItem, ReconcileRun, ReconcileSummary
 from service.finance.reconcile.sentences import BAD_ROW_SENTENCES
+from service.finance.reconcile.signs import RowsAre
 
 SHOWN_MAX = 20
 
@@ -40,6 +41,10 @@ def reconcile_command(
     states: Annotated[str, typer.Option(help="paid:confirmed,returned:refunded")] = "",
     unit: Annotated[AmountUnit, typer.Option()] = "yuan",
     amount_is: Annotated[AmountIs, typer.Option(help="net: less what was refunded")] = "granted",
+    rows: Annotated[RowsAre, typer.Option(help="movements: payments and refunds")] = "sales",
+    refund: Annotated[
+        str | None, typer.Option(metavar="HEADING", help="movements: the refunds' own amounts")
+    ] = None,
     skip: Annotated[int, typer.Option(min=0, max=100, help="lines before the heading")] = 0,
     skip_end: Annotated[int, typer.Option(min=0, max=100, help="rows of totals at the end")] = 0,
     sheet: Annotated[
@@ -60,6 +65,7 @@ def reconcile_command(
             mapping = ColumnMapping(
                 tuple((name, heading) for name, heading in keys.items() if heading),
                 amount, unit, amount_is, state, states_of(states), skip, sheet, skip_end,
+                rows=rows, refund=refund,
             )  # fmt: skip
         except ValueError as error:
             raise Misconfigured(f"--states {error}.") from None
@@ -67,6 +73,7 @@ def reconcile_command(
             raise Misconfigured(
                 "Name the column of the states with --state, or leave out --states."
             )
+        _check_movements(mapping)
         if not mapping.identifies:
             raise Misconfigured(
                 "Name the column to match by: --claim-id, --order-no, --invoice-no or --serial-no."
@@ -77,6 +84,16 @@ def reconcile_command(
     matching = summary.findings["matched"].count
     if summary.bad_rows or matching < sum(total.count for total in summary.findings.values()):
         raise typer.Exit(1)
+
+
+def _check_movements(mapping: ColumnMapping) -> None:
+    """Raises Misconfigured."""
+    if mapping.refund and not mapping.by_movement:
+        raise Misconfigured("--refund needs --rows movements: a sale has no refunds of its own.")
+    if mapping.by_movement and mapping.amount_is == "net":
+        raise Misconfigured(
+            "Leave out --amount-is net or --rows movements: a movement is a payment or a refund."
+        )
 
 
 async def _reconcile(
@@ -108,14 +125,14 @@ async def _reconcile(
             await run.stage_books(reading, selection.until or 0)
         writer: Any = csv.writer(listing) if listing else None
         if writer:
-            writer.writerow([column.name for column in ITEM_COLUMNS])
+            writer.writerow([column.name for column in item_columns(mapping.rows)])
         number = 0
         async for item in run.items(with_matched=with_matched):
             number += 1
             if len(shown) < SHOWN_MAX and item.finding != "matched":
                 shown.append(item)
             if writer:
-                writer.writerow(harmless_row(number, item))
+                writer.writerow(harmless_row(number, item, mapping.rows))
         bars.update(bar, completed=1.0)
     return run.summary, shown
 
@@ -126,12 +143,16 @@ def _show(summary: ReconcileSummary, shown: list[ReconcileItem]) -> None:
         for name, total in summary.findings.items()
     ]
     rows += [("bad_row", summary.bad_rows, "", ""), ("remark", summary.remarks, "", "")]
+    unmoved = ""
+    if summary.unmoved_rows:
+        rows.append(("unmoved", summary.unmoved_rows, "", ""))
+        unmoved = f" {summary.unmoved_rows} that moved no money,"
     print_table(("finding", "count", "here, yuan", "in the file, yuan"), rows)
     typer.echo(
         f"The file has {summary.rows_in_file} rows by its own count, and"
         f" {summary.rows_accounted} are accounted for: 1 heading, {summary.skipped_rows} skipped"
         f" before it, {summary.trailer_rows} at the end, {summary.remarks} remarks,"
-        f" {summary.bad_rows} bad, {summary.paired_rows()} in the other findings."
+        f" {summary.bad_rows} bad,{unmoved} {summary.paired_rows()} in the other findings."
     )
     if shown:
         columns = ("finding", "line", "matched by", "here, yuan", "there, yuan", "here", "there")

@@ -73,9 +73,11 @@ async def test_an_answer_has_the_retailer_the_store_and_each_lines_invoice(house
     assert [line.pop("invoice") for line in before["lines"]] == [None, None]
     assert before.pop("retailer_id") == "sandbox"
     assert before == claim
-    invoice = {"number": "N9", "date": "2025-06-18", "buyer": "王小明", "total_fen": 899_900}
+    number = "25332000000012345678"
+    invoice = {"number": number, "date": "2025-06-18", "buyer": "王小明", "total_fen": 899_900}
     async with house.client() as client:
-        await client.put(f"/v1/claims/{claim['claim_id']}/invoice", json=invoice)
+        filed = await client.put(f"/v1/claims/{claim['claim_id']}/invoice", json=invoice)
+        assert filed.status_code == 200, filed.text
         await client.post(
             f"/v1/claims/{claim['claim_id']}/refunds",
             json={"lines": [2], "reason": "returned"},
@@ -83,11 +85,29 @@ async def test_an_answer_has_the_retailer_the_store_and_each_lines_invoice(house
         )
     answer = await find(house, claim_id=claim["claim_id"])
     (after,) = answer.json()["claims"]
-    filed = {"number": "N9", "code": "", "dated_on": "2025-06-18", "total_fen": 899_900}
-    assert [line["invoice"] for line in after["lines"]] == [filed, filed]
+    paper = {"number": number, "code": None, "date": "2025-06-18", "total_fen": 899_900}
+    assert [line["invoice"] for line in after["lines"]] == [paper, paper]
     assert [line["state"] for line in after["lines"]] == ["confirmed", "refunded"]
     assert "王小明" not in answer.text
     assert resident_id(1) not in answer.text and resident_id(1)[-4:] not in str(after["lines"])
+
+
+async def test_lines_with_invoices_of_their_own_show_theirs(house: House) -> None:
+    phone = {"category": "phone", "energy_grade": None, "price_fen": 300_000}
+    made = await house.claim(
+        "k1", items=[item_json(), item_json(line_no=2, serial_no=serial(2), **phone)]
+    )
+    claim_id = made.json()["claim_id"]
+    number = "25332000000012345678"
+    invoice = {"number": number, "date": "2025-06-18", "buyer": "王小明", "total_fen": 300_000}
+    async with house.client() as client:
+        filed = await client.put(f"/v1/claims/{claim_id}/invoice", json={**invoice, "lines": [2]})
+    assert filed.status_code == 200, filed.text
+    (claim,) = (await find(house, claim_id=claim_id)).json()["claims"]
+    shown = [line["invoice"] and line["invoice"]["number"] for line in claim["lines"]]
+    assert shown == [None, number]
+    for spelling in (number, f" {number[:10]} {number[10:]}"):
+        assert ids(await find(house, invoice_no=spelling)) == [claim_id]
 
 
 async def test_many_hits_come_in_pages_newest_first(house: House) -> None:

@@ -15,6 +15,7 @@ from uuid_utils.compat import uuid7
 
 from service.api.auth import MayFinance, Refusal, ServiceOf, may_finance
 from service.api.bounds import Bound
+from service.api.gzip_body import BrokenGzip, decoded
 from service.api.ids import path_uuid
 from service.api.problems import documented, language_of, problem
 from service.api.query import Entries, each_once, only
@@ -41,6 +42,7 @@ from service.finance.reconcile.reconciliations import (
 )
 from service.finance.reconcile.run import ReconcileSummary
 from service.finance.reconcile.sentences import BAD_ROW_SENTENCES, fault_sentence
+from service.finance.reconcile.signs import RowsAre
 from service.wiring import Service
 
 router = APIRouter(
@@ -52,7 +54,7 @@ router = APIRouter(
     ),
 )
 # A million rows of the longest kind, over an office's line.
-FILE_BOUND = Bound(256 << 20, body_s=600.0)
+FILE_BOUND = Bound(256 << 20, body_s=600.0, takes_gzip=True)
 PIECE_BYTES = 1 << 20
 BAD_ROWS_SHOWN = 20
 
@@ -78,6 +80,11 @@ class ReconcileQuery(Entries):
         max_length=2000,
         description="what its words mean: `paid:confirmed,returned:refunded`; ours are known",
     )
+    rows: RowsAre = Field(
+        "sales",
+        description="movements: a row is a payment or a refund, paired with entries of the period",
+    )
+    refund: Heading | None = Field(None, description="movements: heading of the refunds' amounts")
     skip: int = Field(0, ge=0, le=100, description="lines before the heading")
     skip_end: int = Field(0, ge=0, le=100, description="rows of totals at the end")
     sheet: SheetName | None = Field(None, description="xlsx: the sheet, if several have rows")
@@ -89,6 +96,10 @@ class ReconcileQuery(Entries):
             raise PydanticCustomError("finds_nothing", "no key")
         if self.states and self.state is None:
             raise PydanticCustomError("states_without_state", "no state column")
+        if self.refund and self.rows == "sales":
+            raise PydanticCustomError("refund_of_sales", "a refund column, and rows are sales")
+        if self.rows == "movements" and self.amount_is == "net":
+            raise PydanticCustomError("net_movements", "movements are not net")
         return self
 
     def mapping(self) -> ColumnMapping:
@@ -99,7 +110,7 @@ class ReconcileQuery(Entries):
             raise PydanticCustomError("state_words", "not word:state") from None
         return ColumnMapping(
             keys, self.amount, self.unit, self.amount_is, self.state, states, self.skip, self.sheet,
-            self.skip_end,
+            self.skip_end, rows=self.rows, refund=self.refund,
         )  # fmt: skip
 
 
@@ -116,8 +127,10 @@ class FaultResponse(BaseModel):
 
 class ReconciliationResponse(BaseModel):
     """`summary` is set when the run is done. Then every readable row of the file is in one of its
-    findings, and so is every claim (or line) that was booked in the period. `rows_in_file` is the
-    file's own count of its rows, and `rows_accounted` says the same: if not, the run fails."""
+    findings, and so is every claim (or line) that was booked in the period; with rows=movements,
+    every row that moved money, and every payment and refund that was booked in it. `rows_in_file`
+    is the file's own count of its rows, and `rows_accounted` says the same: if not, the run fails.
+    """
 
     reconciliation_id: UUID
     state: RunState
@@ -180,10 +193,12 @@ async def reconcile(
         if await Reconciliations(connection, jurisdiction).busy():  # before the upload
             raise Refusal("reconciliations_running")
     with tempfile.TemporaryFile() as file:
-        digest, size = await _receive(request, file)
         mapping = query.mapping()
         try:
+            digest, size = await _receive(request, file)
             await asyncio.to_thread(_check_heading, file, mapping)
+        except BrokenGzip:
+            return _bad_file(request, BadFile("broken_gzip"))
         except BadFile as bad:
             return _bad_file(request, bad)
         scope = ReconcileScope(
@@ -211,9 +226,10 @@ async def _start(
 
 
 async def _receive(request: Request, file: BinaryIO) -> tuple[bytes, int]:
-    """Write the body to the file. Returns its SHA-256 and its size in bytes."""
+    """Write the body to the file, decompressed. Returns its SHA-256 and its size in bytes. Raises
+    BrokenGzip or BodyTooLarge."""
     digest, size = hashlib.sha256(), 0
-    async for chunk in request.stream():
+    async for chunk in decoded(request, FILE_BOUND.body_max_bytes):
         digest.update(chunk)
         size += len(chunk)
         file.write(chunk)
@@ -292,7 +308,10 @@ async def list_items(
         raise Refusal("not_found")
     if reconciliation.state != "done":
         raise Refusal("wrong_state")
-    item_list = ItemList(jurisdiction, reconciliation_id, format_, finding, names == "zh", bom)
+    rows: RowsAre = reconciliation.mapping.get("rows", "sales")  # 0.1.0 has no other
+    item_list = ItemList(
+        jurisdiction, reconciliation_id, format_, finding, names == "zh", bom, rows
+    )
     name = f"reconciliation-{reconciliation_id}.{format_}"
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
     pieces = list_pieces(service.reports, item_list)

@@ -15,10 +15,17 @@ from service.claims.ledger.finding import ClaimFilter, find_ids
 from service.claims.ledger.stored import claims_by_id
 from service.core.value import value
 
+# A line's own invoice, else that of the whole sale.
 _INVOICES_SQL = """
-SELECT l.claim_id, l.line_no, i.number, i.code, i.dated_on, i.total_fen
-FROM invoice AS i JOIN claim_line AS l ON l.claim_id = i.claim_id
-WHERE i.jurisdiction = $1 AND i.claim_id = ANY ($2::uuid[])
+SELECT l.claim_id, l.line_no, coalesce(p.number, i.number) AS number,
+    coalesce(p.code, i.code) AS code, coalesce(p.dated_on, i.dated_on) AS dated_on,
+    coalesce(p.total_fen, i.total_fen) AS total_fen
+FROM claim_line AS l
+LEFT JOIN line_invoiced AS o ON o.claim_id = l.claim_id AND o.line_no = l.line_no
+LEFT JOIN invoice_paper AS p
+    ON p.jurisdiction = o.jurisdiction AND p.number = o.number AND p.code = o.code
+LEFT JOIN invoice AS i ON i.claim_id = l.claim_id
+WHERE l.claim_id = ANY ($1::uuid[]) AND coalesce(p.number, i.number) IS NOT NULL
 """
 
 LineKey = tuple[UUID, int]  # claim id, line number
@@ -26,12 +33,12 @@ LineKey = tuple[UUID, int]  # claim id, line number
 
 @value
 class LineInvoice:
-    """The invoice that a line is on; `code` is empty for a fully digital one. The total is the
+    """The invoice that a line is on; `code` is null for a fully digital one. The total is the
     paper's, in fen."""
 
     number: str
-    code: str
-    dated_on: date
+    code: str | None
+    date: date
     total_fen: int
 
 
@@ -73,10 +80,10 @@ async def find_at_desk(
         connection, jurisdiction, retailer_id, filters, before=before, limit=limit
     )
     claims = await claims_by_id(connection, jurisdiction, [("", claim_id) for claim_id in ids])
-    rows = await connection.fetch(_INVOICES_SQL, jurisdiction, ids)
+    rows = await connection.fetch(_INVOICES_SQL, ids)
     invoices = {
         (row["claim_id"], row["line_no"]): LineInvoice(
-            row["number"], row["code"], row["dated_on"], row["total_fen"]
+            row["number"], row["code"] or None, row["dated_on"], row["total_fen"]
         )
         for row in rows
     }

@@ -13,6 +13,7 @@ import asyncpg
 
 from service.claims.claim import Claim
 from service.claims.ledger.stored import claims_by_id
+from service.invoices.paper import folded
 
 PAGE_MAX = 200
 LAST_ID = UUID(int=2**128 - 1)
@@ -103,9 +104,11 @@ def page_query(
     if filters.claim_id is not None:
         add("c.claim_id = {}", filters.claim_id)
     if filters.invoice_no is not None:
+        # By any paper that was ever filed, in any spelling.
         add(
-            "c.claim_id IN (SELECT claim_id FROM invoice WHERE jurisdiction = $1 AND number = {})",
-            filters.invoice_no,
+            "c.claim_id IN (SELECT claim_id FROM invoice_paper"
+            " WHERE jurisdiction = $1 AND number = folded_invoice({}))",
+            folded(filters.invoice_no),
         )
     if filters.order_no is not None:
         add("c.order_no = {}", filters.order_no)

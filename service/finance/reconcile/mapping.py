@@ -10,13 +10,14 @@ from uuid import UUID
 
 from service.finance.files.cells import fen_of, has_lost_digits, is_error, text_of
 from service.finance.files.faults import BadFile
+from service.finance.reconcile.signs import PaymentAndRefund, RowsAre, signed_fen
 
 RowState = Literal["confirmed", "refunded", "partly_refunded", "reserved", "cancelled", "expired"]
 AmountUnit = Literal["yuan", "fen"]
 AmountIs = Literal["granted", "net"]
 BadRowReason = Literal[
     "too_few_cells", "key_missing", "key_unreadable", "amount_unreadable", "state_unmapped",
-    "formula_failed", "digits_lost", "amount_is_boolean",
+    "formula_failed", "digits_lost", "amount_is_boolean", "payment_and_refund",
 ]  # fmt: skip
 
 ROW_STATES: tuple[RowState, ...] = (
@@ -56,7 +57,8 @@ def states_of(text: str) -> dict[str, RowState]:
 class ColumnMapping:
     """The meaning of the file's headings. `keys` are pairs (name from MATCH_KEYS, heading). `skip`:
     lines before the heading. `sheet`: the name of the workbook's sheet, if it has several.
-    `skip_end`: rows of totals at the end."""
+    `skip_end`: rows of totals at the end. `rows`: whether a row is a sale, or a payment or refund.
+    `refund`: with movements, the column of the refunds' amounts."""
 
     keys: tuple[tuple[str, str], ...]
     amount: str
@@ -67,6 +69,13 @@ class ColumnMapping:
     skip: int = 0
     sheet: str | None = None
     skip_end: int = 0
+    rows: RowsAre = "sales"
+    refund: str | None = None
+
+    @property
+    def by_movement(self) -> bool:
+        """Whether a row stands for a payment or a refund, not for a sale."""
+        return self.rows == "movements"
 
     @property
     def by_line(self) -> bool:
@@ -80,12 +89,14 @@ class ColumnMapping:
 
     @property
     def headings(self) -> list[str]:
-        return [*(heading for _, heading in self.keys), self.amount, *filter(None, [self.state])]
+        keys = (heading for _, heading in self.keys)
+        return [*keys, self.amount, *filter(None, (self.state, self.refund))]
 
 
 @dataclass(frozen=True, slots=True)
 class FileRow:
-    """A readable row of the file. `state` is None if the file has no state column."""
+    """A readable row of the file. `state` is None if the file has no state column. A movement's
+    amount is negative for a refund, and 0 if the row moved no money."""
 
     line: int
     key: str
@@ -126,8 +137,11 @@ class RowReader:
             **{state: state for state in ROW_STATES},
             **mapping.states,
         }
+        self._refund = None if mapping.refund is None else names.index(mapping.refund)
+        self._by_movement = mapping.by_movement
         self._in_yuan = mapping.unit == "yuan"
-        self._width = 1 + max(*(at for _, at in self._keys), self._amount, self._state or 0)
+        places = (self._amount, self._state or 0, self._refund or 0)
+        self._width = 1 + max(*(at for _, at in self._keys), *places)
         self._heading_width = len(names)
 
     def read(self, line: int, cells: Sequence[Any]) -> FileRow | BadFileRow | None:
@@ -139,12 +153,23 @@ class RowReader:
             why: BadRowReason = "formula_failed" if any(map(is_error, cells)) else "too_few_cells"
             return BadFileRow(line, why)
         try:
-            key = KEY_SEPARATOR.join([_key_part(name, cells[at]) for name, at in self._keys])
-            amount_fen = self._amount_fen(cells[self._amount])
+            key = self.key(cells)
+            refund_fen = self._refund_fen(cells)
+            # A refund with a column of its own may have no other amount.
+            unpaid = refund_fen and not text_of(cells[self._amount])
+            amount_fen = 0 if unpaid else self._amount_fen(cells[self._amount])
             state = None if self._state is None else self._row_state(cells[self._state])
+            if self._by_movement:
+                amount_fen = signed_fen(amount_fen, refund_fen, state)
         except BadCell as bad:
             return BadFileRow(line, bad.why)
+        except PaymentAndRefund:
+            return BadFileRow(line, "payment_and_refund")
         return FileRow(line, key, amount_fen, state)
+
+    def key(self, cells: Sequence[Any]) -> str:
+        """What the row is matched by. Raises BadCell."""
+        return KEY_SEPARATOR.join([_key_part(name, cells[at]) for name, at in self._keys])
 
     def _is_remark(self, cells: Sequence[Any]) -> bool:
         """Whether a row that begins with # has nothing else, or is too short and has no amount."""
@@ -154,8 +179,12 @@ class RowReader:
             return True
         if len(cells) >= self._heading_width:
             return False
-        return len(cells) < self._width or (
-            fen_of(cells[self._amount], in_yuan=self._in_yuan) is None
+        if len(cells) < self._width:
+            return True
+        amounts = (self._amount, self._refund)
+        return not any(
+            at is not None and fen_of(cells[at], in_yuan=self._in_yuan) is not None
+            for at in amounts
         )
 
     def _amount_fen(self, cell: Any) -> int:
@@ -165,6 +194,12 @@ class RowReader:
                 raise BadCell("amount_is_boolean")
             raise BadCell("formula_failed" if is_error(cell) else "amount_unreadable")
         return amount_fen
+
+    def _refund_fen(self, cells: Sequence[Any]) -> int:
+        """The refund column's amount; 0 where it is blank."""
+        if self._refund is None or not text_of(cells[self._refund]):
+            return 0
+        return self._amount_fen(cells[self._refund])
 
     def _row_state(self, cell: Any) -> RowState:
         state = self._states.get(text_of(cell))
@@ -193,10 +228,12 @@ class HeldBack:
         """Check that no row held back is a sale. Raises BadFile."""
         for line, cells in self.held:
             row = reader.read(line, cells)
-            is_sale = isinstance(row, FileRow) and all(
-                SALE_KEY.fullmatch(part) for part in row.key.split(KEY_SEPARATOR)
+            why = row.why if isinstance(row, BadFileRow) else None
+            has_key = isinstance(row, FileRow) or why == "payment_and_refund"
+            is_sale = has_key and all(
+                SALE_KEY.fullmatch(part) for part in reader.key(cells).split(KEY_SEPARATOR)
             )
-            if is_sale or (isinstance(row, BadFileRow) and row.why == "digits_lost"):
+            if is_sale or why == "digits_lost":
                 raise BadFile("sale_in_trailer", line=str(line))
 
 

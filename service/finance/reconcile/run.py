@@ -1,8 +1,8 @@
 """A reconciliation from start to end: stage the file, stage the ledger's units, pair them.
 
 Both sides are staged in a temporary SQLite file, which sorts them by key. The operating system
-removes the file however the process ends. So memory does not grow with the rows, and the ledger is
-only read.
+removes the file however the process ends. So memory does not grow with the rows, but for movements
+with those of one key. The ledger is only read.
 """
 
 import sqlite3
@@ -18,7 +18,7 @@ import asyncpg
 from service.finance.files.faults import BadFile
 from service.finance.files.open import opened_table
 from service.finance.files.table import ROWS_MAX, Table
-from service.finance.reconcile.ledger_units import ReconcileScope, units_sql
+from service.finance.reconcile.ledger_units import ReconcileScope, movements_sql, units_sql
 from service.finance.reconcile.mapping import (
     KEY_SEPARATOR,
     NO_KEY,
@@ -30,7 +30,9 @@ from service.finance.reconcile.mapping import (
     folded,
     read_head,
 )
+from service.finance.reconcile.movements import pair_movements
 from service.finance.reconcile.pairing import PAIR_FINDINGS, LedgerUnit, Pair, pair_off
+from service.finance.reconcile.signs import is_refund
 
 # All units of one key are held in memory. A key with more units identifies nothing.
 UNITS_PER_KEY_MAX = 10_000
@@ -42,10 +44,13 @@ FILE_SHARE, BOOKS_SHARE = 0.45, 0.75
 STAGE = """
 CREATE TABLE staged (
     key TEXT, is_row INTEGER, line INTEGER, amount_fen INTEGER, state TEXT,
-    claim_id TEXT, line_no INTEGER, booked_on INTEGER);
+    claim_id TEXT, line_no INTEGER, booked_on INTEGER, is_refund INTEGER);
 CREATE TABLE bad_row (line INTEGER, why TEXT);
 """
-SORTED = "SELECT * FROM staged ORDER BY key, is_row, line, claim_id, line_no"
+SORTED = """
+    SELECT * FROM staged
+    ORDER BY key, is_refund, is_row, line, claim_id, line_no, booked_on, amount_fen
+"""
 OnProgress = Callable[[float], Awaitable[None]]
 
 
@@ -77,7 +82,14 @@ class ReconcileSummary:
     `rows_in_file` is the file's own count: the heading and the `skipped_rows` before it, the
     `remarks`, the bad rows, the rows in `findings`, and the `trailer_rows` that are skipped at the
     end. `rows_accounted` is their sum, and equal to
-    it in a result. Both are null in results of release 0.1.0. `sheet`: empty for a csv."""
+    it in a result. Both are null in results of release 0.1.0. `sheet`: empty for a csv.
+
+    With rows=movements, a unit is a payment or a refund that was booked in the period, and amounts
+    are signed. `unmoved_rows` moved no money, by their state or because their amount is 0, and the
+    ledger has no movement that they differ from. They are in none of `findings`. `joint_rows` are
+    compared only in a sum with others, and so are `joint_units`: each is an item of its own, and
+    the `count` of `matched` has the rows alone. `until_entry` is the last one of the period, so the
+    result of a closed period never changes."""
 
     rows: int = 0
     bad_rows: int = 0
@@ -93,6 +105,21 @@ class ReconcileSummary:
     trailer_rows: int = 0
     rows_accounted: int | None = None
     rows_in_file: int | None = None
+    unmoved_rows: int = 0
+    joint_rows: int = 0
+    joint_units: int = 0
+
+    def add(self, pair: Pair) -> None:
+        """Count a pair in its finding."""
+        if pair.finding == "unmoved":
+            self.unmoved_rows += 1
+            return
+        self.findings[pair.finding].add(pair.unit, pair.row)
+        if pair.finding in ("matched", "amount_differs") and pair.unit is None:
+            self.joint_rows += 1
+        elif pair.finding == "matched" and pair.row is None:
+            self.joint_units += 1
+            self.findings[pair.finding].count -= 1
 
     def account(self, rows: int) -> None:
         """Check that `rows`, with the rows that are no sales, are all that the file has. Raises
@@ -167,7 +194,7 @@ class ReconcileRun:
             self.summary.there_fen += sum(row.amount_fen for row in good)
             if self.summary.rows > ROWS_MAX:
                 raise BadFile("too_many_rows")
-            self._insert((r.key, 1, r.line, r.amount_fen, r.state, None, None, None) for r in good)
+            self._insert(map(self._staged_row, good))
             self._stage.executemany(
                 "INSERT INTO bad_row VALUES (?, ?)", ((row.line, row.why) for row in bad)
             )
@@ -180,10 +207,11 @@ class ReconcileRun:
     async def stage_books(self, connection: asyncpg.Connection, until: int) -> None:
         """Read the ledger's units in the caller's transaction. Its snapshot must be complete up to
         the entry `until`. Raises asyncpg's errors."""
-        self.summary.until_entry = until
+        self.summary.until_entry = 0 if self._mapping.by_movement else until
         await connection.execute("SET LOCAL jit = off")
         arguments = self.scope.arguments(until)
-        units = connection.cursor(units_sql(self.scope, self._mapping), *arguments, prefetch=CHUNK)
+        sql = movements_sql if self._mapping.by_movement else units_sql
+        units = connection.cursor(sql(self.scope, self._mapping), *arguments, prefetch=CHUNK)
         chunk: list[Any] = []
         done = 0
         async for unit in units:
@@ -199,15 +227,21 @@ class ReconcileRun:
         await self._on_progress(BOOKS_SHARE)
 
     def _staged_unit(self, unit: Any) -> tuple[Any, ...]:
-        key, claim_id, line_no, booked_on, amount_fen, state = unit
+        key, claim_id, line_no, booked_on, amount_fen, state, *last_entry = unit
+        self.summary.until_entry = max(self.summary.until_entry, *last_entry, 0)
         if booked_on is not None and self.scope.from_on <= booked_on <= self.scope.to_on:
             self.summary.units += 1
             self.summary.here_fen += amount_fen
         day = None if booked_on is None else booked_on.toordinal()
-        return folded(key), 0, None, amount_fen, state, claim_id, line_no, day
+        refund = self._mapping.by_movement and amount_fen < 0
+        return folded(key), 0, None, amount_fen, state, claim_id, line_no, day, refund
+
+    def _staged_row(self, row: FileRow) -> tuple[Any, ...]:
+        refund = self._mapping.by_movement and is_refund(row.amount_fen, row.state)
+        return row.key, 1, row.line, row.amount_fen, row.state, None, None, None, refund
 
     def _insert(self, staged: Any) -> None:
-        self._stage.executemany("INSERT INTO staged VALUES (?, ?, ?, ?, ?, ?, ?, ?)", staged)
+        self._stage.executemany("INSERT INTO staged VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", staged)
 
     async def items(self, *, with_matched: bool) -> AsyncIterator[ReconcileItem]:
         """Bad rows, then all differences by key; with `with_matched` also the equal pairs. Raises
@@ -218,19 +252,20 @@ class ReconcileRun:
             yield ReconcileItem("bad_row", file_line=line, why=why)
         in_all = max(self.summary.rows + self.summary.units, 1)
         for done, (key, pair) in enumerate(self._pairs()):
-            self.summary.findings[pair.finding].add(pair.unit, pair.row)
+            self.summary.add(pair)
             unit = pair.unit
             if unit is not None and unit.booked_on is not None and not unit.expected:
                 self.summary.other_days.add(unit, pair.row)
-            if with_matched or pair.finding != "matched":
+            if pair.finding != "unmoved" and (with_matched or pair.finding != "matched"):
                 yield _item(pair, key)
             if done % CHUNK == 0:
                 share = BOOKS_SHARE + (1 - BOOKS_SHARE) * min(done / in_all, 1)
                 await self._on_progress(share)
-        self.summary.account(bad_rows + self.summary.paired_rows())
+        paired_rows = self.summary.paired_rows() + self.summary.unmoved_rows
+        self.summary.account(bad_rows + paired_rows)
 
     def _pairs(self) -> Iterator[tuple[str, Pair]]:
-        for key, group in groupby(self._stage.execute(SORTED), key=itemgetter(0)):
+        for (key, _), group in groupby(self._stage.execute(SORTED), key=itemgetter(0, 8)):
             staged = iter(group)
             readable_key = str(key).replace(KEY_SEPARATOR, " ").lstrip(NO_KEY)
             units: list[LedgerUnit] = []
@@ -243,11 +278,13 @@ class ReconcileRun:
                     raise BadFile("key_too_common")
                 units.append(self._unit(record))
             rows = [] if first_row is None else _rows(first_row, staged)
-            for pair in pair_off(units, rows):
+            by_movement = self._mapping.by_movement
+            pairs = pair_movements(units, list(rows)) if by_movement else pair_off(units, rows)
+            for pair in pairs:
                 yield readable_key, pair
 
     def _unit(self, record: Any) -> LedgerUnit:
-        _, _, _, amount_fen, state, claim_id, line_no, day = record
+        _, _, _, amount_fen, state, claim_id, line_no, day, _ = record
         booked_on = None if day is None else date.fromordinal(day)
         expected = booked_on is not None and self.scope.from_on <= booked_on <= self.scope.to_on
         return LedgerUnit(claim_id, line_no, amount_fen, state, booked_on, expected)
