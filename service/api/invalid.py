@@ -139,15 +139,15 @@ SENTENCES: dict[str, dict[Language, str]] = {
     },
     "invoice_year": {
         "zh": "20 位发票号码的前两位应为开票年份，请核对号码和日期",
-        "en": "of 20 digits begins with the year of the date: check both",
+        "en": "must begin with the year of the date, as each number of 20 digits does: check both",
     },
     "invoice_code": {
         "zh": "8 位发票号码须填写 10 位或 12 位的发票代码",
-        "en": "of an invoice with 8 digits has 10 or 12 digits",
+        "en": "must have 10 or 12 digits, for the number has 8",
     },
     "invoice_code_extra": {
         "zh": "20 位号码的发票没有发票代码，请删去",
-        "en": "belongs to no invoice with 20 digits: leave it out",
+        "en": "must be left out: an invoice with a number of 20 digits has no code",
     },
     "no_such_invoice": {
         "zh": "该笔没有这个号码的发票；请先填报原发票",
@@ -158,9 +158,29 @@ SENTENCES: dict[str, dict[Language, str]] = {
         "en": "takes back more than came back ({left} yuan are left): refund the lines first, or "
         "check the total",
     },
+    "red_letter_before": {
+        "zh": "红字发票的日期不得早于被冲红的发票",
+        "en": "must not be before the date of the invoice that it takes back",
+    },
+    "red_letter_of_differs": {
+        "zh": "与发票文件中的原发票号码不一致，请核对",
+        "en": "is not the number that the invoice's file gives: check both",
+    },
+    "taken_back": {
+        "zh": "该发票已被红字发票冲红，请填报新开的发票",
+        "en": "was taken back by a red-letter invoice: file the new invoice",
+    },
+    "company_buyer": {
+        "zh": "发票的购买方是企业，补贴只给个人消费者，请核对",
+        "en": "is a company by its tax number, and the subsidy is for persons: check the invoice",
+    },
+    "in_the_body": {
+        "zh": "只用于提交发票文件；按 JSON 填报时请写在报文中",
+        "en": "is a parameter for files: JSON has it in the body",
+    },
     "red_letter_sign": {
         "zh": "红字发票的金额应为负数",
-        "en": "of a red-letter invoice must be negative",
+        "en": "must be negative on a red-letter invoice",
     },
     "red_letter_lines": {
         "zh": "红字发票冲减的是一张发票，请删去 lines",
@@ -168,8 +188,8 @@ SENTENCES: dict[str, dict[Language, str]] = {
     },
     "red_letter_of_missing": {
         "zh": "金额为负的是红字发票，须填写被冲红的发票号码",
-        "en": "is required, for a negative total is that of a red-letter invoice: give the number "
-        "that it takes back",
+        "en": "is required, because the total is negative: give the number that this red-letter "
+        "invoice takes back",
     },
     "not_the_seller": {
         "zh": "发票的销售方税号与登记的企业不符，请核对是否为本企业开具",
