@@ -37,6 +37,11 @@ SENTENCES: dict[str, dict[Language, str]] = {
         "zh": "请至少映射 claim_id、order_no、invoice_no、serial_no 之一",
         "en": "names nothing to find a sale by: map claim_id, order_no, invoice_no or serial_no",
     },
+    "profile_frame": {
+        "zh": "profile 自带表头位置与金额单位；请去掉 skip、skip_end、unit",
+        "en": "has a profile, which knows its frame and its unit: leave out skip, skip_end and "
+        "unit",
+    },
     "states_without_state": {
         "zh": "有 states 而没有 state；请用 state 指明状态列",
         "en": "has states but no state: name the column of the states with state",

@@ -9,7 +9,14 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel, Field, StringConstraints, model_validator
+from pydantic import (
+    BaseModel,
+    Field,
+    StringConstraints,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 from uuid_utils.compat import uuid7
 
@@ -21,7 +28,8 @@ from service.api.query import Entries, each_once, only
 from service.api.routes.exports import MEDIA_TYPES
 from service.core.sentences import Language
 from service.finance.files.faults import BadFile
-from service.finance.files.open import is_packed, open_table
+from service.finance.files.open import is_packed, opened_table
+from service.finance.files.profiles.profile import ProfileName
 from service.finance.reconcile.items import ItemFinding, ItemList, ListFormat, list_pieces
 from service.finance.reconcile.ledger_units import ReconcileScope
 from service.finance.reconcile.mapping import (
@@ -33,6 +41,7 @@ from service.finance.reconcile.mapping import (
     read_head,
     states_of,
 )
+from service.finance.reconcile.profile_pairs import profile_mapping, profile_use
 from service.finance.reconcile.reconciliations import (
     ReconcileRequest,
     Reconciliation,
@@ -69,9 +78,18 @@ class ReconcileQuery(Entries):
     store_id: Heading | None = Field(None, description="heading: matched too")
     line_no: Heading | None = Field(None, description="heading: a row is a line of a claim")
     serial_no: Heading | None = Field(None, description="heading: a row is a line of a claim")
-    amount: Heading = Field(description="heading of the subsidy's column")
+    profile: ProfileName | None = Field(
+        None, description="the platform whose file it is, as downloaded: it knows the headings"
+    )
+    amount: Heading | None = Field(
+        None,
+        validate_default=True,
+        description="heading of the subsidy's column; without a profile it is required",
+    )
     unit: AmountUnit = Field("yuan", description="of that column")
-    amount_is: AmountIs = Field("granted", description="net: less what was refunded")
+    amount_is: AmountIs = Field(
+        "granted", description="net: less what was refunded; price: before the subsidy"
+    )
     state: Heading | None = Field(None, description="heading of the state's column")
     states: str = Field(
         "",
@@ -83,8 +101,17 @@ class ReconcileQuery(Entries):
     sheet: SheetName | None = Field(None, description="xlsx: the sheet, if several have rows")
     matched: bool = Field(False, description="list what matches, too")
 
+    @field_validator("amount")
+    @classmethod
+    def _needed(cls, amount: str | None, info: ValidationInfo) -> str | None:
+        if amount is None and info.data.get("profile", "one that is refused") is None:
+            raise PydanticCustomError("missing", "no amount column")
+        return amount
+
     @model_validator(mode="after")
     def _possible(self) -> Self:
+        if self.profile is not None and {"skip", "skip_end", "unit"} & self.model_fields_set:
+            raise PydanticCustomError("profile_frame", "a profile has its own frame")
         if not self.mapping().identifies:
             raise PydanticCustomError("finds_nothing", "no key")
         if self.states and self.state is None:
@@ -97,6 +124,12 @@ class ReconcileQuery(Entries):
             states = states_of(self.states)
         except ValueError:
             raise PydanticCustomError("state_words", "not word:state") from None
+        if self.profile is not None:
+            amount_is = self.amount_is if "amount_is" in self.model_fields_set else None
+            return profile_mapping(
+                self.profile, keys, self.amount, amount_is, self.state, states, self.sheet
+            )
+        assert self.amount is not None, "Bug! `_needed` has seen to it."
         return ColumnMapping(
             keys, self.amount, self.unit, self.amount_is, self.state, states, self.skip, self.sheet,
             self.skip_end,
@@ -183,7 +216,7 @@ async def reconcile(
         digest, size = await _receive(request, file)
         mapping = query.mapping()
         try:
-            await asyncio.to_thread(_check_heading, file, mapping)
+            await asyncio.to_thread(_check_heading, file, mapping, query.to_on)
         except BadFile as bad:
             return _bad_file(request, bad)
         scope = ReconcileScope(
@@ -224,10 +257,11 @@ async def _receive(request: Request, file: BinaryIO) -> tuple[bytes, int]:
     return digest.digest(), size
 
 
-def _check_heading(file: BinaryIO, mapping: ColumnMapping) -> None:
+def _check_heading(file: BinaryIO, mapping: ColumnMapping, until: date) -> None:
     """Check the heading of a csv, so that a wrong one is refused at once. Raises BadFile."""
     if not is_packed(file):
-        read_head(iter(open_table(file, mapping.sheet)), mapping)
+        with opened_table(file, mapping.sheet, profile_use(mapping, until)) as table:
+            read_head(iter(table), mapping)
     file.seek(0)
 
 

@@ -18,7 +18,7 @@ from service.finance.reconcile.run import ReconcileItem
 ListFormat = Literal["csv", "ndjson"]
 ItemFinding = Literal[
     "bad_row", "matched", "missing_here", "missing_there", "amount_differs", "state_differs",
-    "duplicate",
+    "duplicate", "rounding", "refunded", "unsubsidised",
 ]  # fmt: skip
 
 PAGE = 20_000

@@ -10,13 +10,15 @@ from uuid import UUID
 
 from service.finance.files.cells import fen_of, has_lost_digits, is_error, text_of
 from service.finance.files.faults import BadFile
+from service.finance.files.profiles.profile import KIND, MOVED, ProfileName, RowKind
 
 RowState = Literal["confirmed", "refunded", "partly_refunded", "reserved", "cancelled", "expired"]
 AmountUnit = Literal["yuan", "fen"]
-AmountIs = Literal["granted", "net"]
+AmountIs = Literal["granted", "net", "price"]
 BadRowReason = Literal[
     "too_few_cells", "key_missing", "key_unreadable", "amount_unreadable", "state_unmapped",
-    "formula_failed", "digits_lost", "amount_is_boolean",
+    "formula_failed", "digits_lost", "amount_is_boolean", "kind_unknown", "sign_contradicts",
+    "too_many_cells", "dispute", "reference_unreadable", "reference_repeated",
 ]  # fmt: skip
 
 ROW_STATES: tuple[RowState, ...] = (
@@ -56,7 +58,8 @@ def states_of(text: str) -> dict[str, RowState]:
 class ColumnMapping:
     """The meaning of the file's headings. `keys` are pairs (name from MATCH_KEYS, heading). `skip`:
     lines before the heading. `sheet`: the name of the workbook's sheet, if it has several.
-    `skip_end`: rows of totals at the end."""
+    `skip_end`: rows of totals at the end. `profile`: the platform whose file it is. Then `amount`
+    is the platform's heading, and the table adds what has moved by it and whether it came back."""
 
     keys: tuple[tuple[str, str], ...]
     amount: str
@@ -67,6 +70,7 @@ class ColumnMapping:
     skip: int = 0
     sheet: str | None = None
     skip_end: int = 0
+    profile: ProfileName | None = None
 
     @property
     def by_line(self) -> bool:
@@ -85,12 +89,14 @@ class ColumnMapping:
 
 @dataclass(frozen=True, slots=True)
 class FileRow:
-    """A readable row of the file. `state` is None if the file has no state column."""
+    """A readable row of the file. `state` is None if the file has no state column. `is_refund`: the
+    profile calls it money that came back, and its amount is negative."""
 
     line: int
     key: str
     amount_fen: int
     state: RowState | None
+    is_refund: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,13 +126,14 @@ class RowReader:
         if repeated := [name for name in mapping.headings if names.count(name) > 1]:
             raise BadFile("repeated_columns", columns=", ".join(repeated), line=str(line))
         self._keys = [(name, names.index(heading)) for name, heading in mapping.keys]
-        self._amount = names.index(mapping.amount)
+        self._amount = names.index(MOVED if mapping.profile else mapping.amount)
+        self._kind = names.index(KIND) if mapping.profile else None
         self._state = None if mapping.state is None else names.index(mapping.state)
         self._states: dict[str, RowState] = {
             **{state: state for state in ROW_STATES},
             **mapping.states,
         }
-        self._in_yuan = mapping.unit == "yuan"
+        self._in_yuan = mapping.unit == "yuan" and not mapping.profile
         self._width = 1 + max(*(at for _, at in self._keys), self._amount, self._state or 0)
         self._heading_width = len(names)
 
@@ -139,12 +146,16 @@ class RowReader:
             why: BadRowReason = "formula_failed" if any(map(is_error, cells)) else "too_few_cells"
             return BadFileRow(line, why)
         try:
+            is_refund = self._kind is not None and _is_refund(cells[self._kind])
             key = KEY_SEPARATOR.join([_key_part(name, cells[at]) for name, at in self._keys])
             amount_fen = self._amount_fen(cells[self._amount])
-            state = None if self._state is None else self._row_state(cells[self._state])
+            if self._state is not None:
+                state: RowState | None = self._row_state(cells[self._state])
+            else:
+                state = "refunded" if is_refund else None
         except BadCell as bad:
             return BadFileRow(line, bad.why)
-        return FileRow(line, key, amount_fen, state)
+        return FileRow(line, key, amount_fen, state, is_refund)
 
     def _is_remark(self, cells: Sequence[Any]) -> bool:
         """Whether a row that begins with # has nothing else, or is too short and has no amount."""
@@ -159,6 +170,8 @@ class RowReader:
         )
 
     def _amount_fen(self, cell: Any) -> int:
+        if self._kind is not None and type(cell) is int:
+            return cell  # a profile's table has read it
         amount_fen = fen_of(cell, in_yuan=self._in_yuan)
         if amount_fen is None:
             if isinstance(cell, bool):
@@ -225,6 +238,15 @@ def read_head(rows: Iterator[NumberedRow], mapping: ColumnMapping) -> FileHead:
 def begins_as_remark(cells: Sequence[Any]) -> bool:
     """Whether the row begins with #, and not with the word of a formula that failed."""
     return text_of(cells[0]).startswith("#") and not is_error(cells[0])
+
+
+def _is_refund(kind: RowKind) -> bool:
+    """Raises BadCell where a person must look."""
+    if kind == "payment":
+        return False
+    if kind == "refund":
+        return True
+    raise BadCell(kind)
 
 
 def _has_all(cells: Sequence[Any], headings: list[str]) -> bool:

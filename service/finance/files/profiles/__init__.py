@@ -1,0 +1,6 @@
+"""The layouts that platforms write, a module each: headings, frames, states and totals."""
+
+from service.finance.files.profiles.profile import Profile, ProfileName
+from service.finance.files.profiles.wechat import WECHAT
+
+PROFILES: dict[ProfileName, Profile] = {"wechat": WECHAT}
