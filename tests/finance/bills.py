@@ -164,3 +164,80 @@ def wechat_bill(
     totals |= said
     lines += [",".join(totals), ",".join(f"`{value}" for value in totals.values())]
     return "".join(f"{line}\r\n" for line in lines)
+
+
+# Alipay
+
+_ALIPAY_NAMES = (
+    "支付宝交易号,商户订单号,业务类型,商品名称,创建时间,完成时间,门店编号,门店名称,操作员,终端号,"
+    "对方账户,订单金额（元）,商家实收（元）,支付宝红包（元）,集分宝（元）,支付宝优惠（元）,"
+    "商家优惠（元）,券核销金额（元）,券名称,商家红包消费金额（元）,卡消费金额（元）,"
+    "退款批次号/请求号,服务费（元）,分润（元）,备注"
+)
+ALIPAY_25 = _ALIPAY_NAMES.split(",")
+ALIPAY_22 = [
+    name for name in ALIPAY_25 if name not in ("门店名称", "券核销金额（元）", "分润（元）")
+]
+# Values without a tab behind them.
+_PLAIN = {"商品名称", "创建时间", "完成时间", "券名称", "服务费（元）", "分润（元）", "备注"}
+
+
+def alipay_row(order: str, discount: str = "1199.80", **more: str) -> dict[str, str]:
+    zero = {name: "0.00" for name in ALIPAY_25 if name.endswith("（元）")}
+    return zero | {
+        "支付宝交易号": "2025061822001400" + order[-4:], "商户订单号": order, "业务类型": "交易",
+        "商品名称": "空调", "创建时间": "2025-06-18 10:15:00", "完成时间": "2025-06-18 10:15:09",
+        "门店编号": "NH0001", "门店名称": "虚构门店", "对方账户": "*某(n**@example.com)",
+        "订单金额（元）": "7998.67", "商家实收（元）": "6798.87", "商家优惠（元）": discount,
+    } | more  # fmt: skip
+
+
+def alipay_refund(order: str, discount: str = "-1199.80", **more: str) -> dict[str, str]:
+    back = {
+        "业务类型": "退款", "订单金额（元）": "-7998.67", "商家实收（元）": "-6798.87",
+        "退款批次号/请求号": "R1",
+    }  # fmt: skip
+    return alipay_row(order, discount) | back | more
+
+
+def alipay_list(
+    rows: Sequence[dict[str, str]], columns: Sequence[str] = ALIPAY_25, remarks: int = 3
+) -> str:
+    """A list with its frame; `remarks`: lines before the dashes."""
+
+    def cell(row: dict[str, str], name: str) -> str:
+        amount = name.endswith("（元）") and name != "商家红包消费金额（元）"
+        return row.get(name, "") + ("" if name in _PLAIN or amount else "\t")
+
+    def total(kind: str, column: str) -> str:
+        return f"{sum(float(row[column]) for row in rows if row['业务类型'] == kind):.2f}"
+
+    dashes = "-" * 40
+    lines = ["#支付宝业务明细查询", "#账号：[20880000000000000000]", "#起始日期：[2025年06月18日]"]
+    lines = [*(lines * 2)[:remarks], f"#{dashes}业务明细列表{dashes}", ",".join(columns)]
+    lines += [",".join(cell(row, name) for name in columns) for row in rows]
+    lines.append(f"#{dashes}业务明细列表结束{dashes}")
+    for kind, word in (("交易", ""), ("退款", "退款")):
+        count = sum(row["业务类型"] == kind for row in rows)
+        paid, discount = total(kind, "商家实收（元）"), total(kind, "商家优惠（元）")
+        lines.append(
+            f"#{kind}合计：{count}笔，商家实收{word}共{paid}元，商家优惠{word}共{discount}元"
+        )
+    lines.append("#导出时间：[2025年06月19日 05:46:49]")
+    return "".join(f"{line}\r\n" for line in lines)
+
+
+ALIPAY_SUMMARY = (
+    "#支付宝业务汇总查询\r\n#账号：[20880000000000000000]\r\n#--------业务汇总列表--------\r\n"
+    "门店编号,门店名称,交易订单总笔数,退款订单总笔数,订单金额（元）\r\nNH0001\t,虚构门店\t,2,0,1.00\r\n"
+    "合计\t,\t,2,0,1.00\r\n#--------业务汇总列表结束--------\r\n"
+)
+
+
+def alipay_zip(text: str) -> bytes:
+    return zipped(
+        {
+            "20880000000000000000_20250618_业务明细.csv": text.encode("gbk"),
+            "20880000000000000000_20250618_业务明细(汇总).csv": ALIPAY_SUMMARY.encode("gbk"),
+        }
+    )

@@ -30,11 +30,12 @@ def profile_mapping(
 ) -> ColumnMapping:
     """The profile's mapping, with what is named replaced."""
     profile = PROFILES[name]
+    named_keys = tuple((key, profile.canonical(heading)) for key, heading in keys)
     return ColumnMapping(
-        keys or (("order_no", profile.order_no),),
-        amount or profile.amount,
+        named_keys or (("order_no", profile.order_no),),
+        profile.canonical(amount or profile.amount),
         amount_is=amount_is or profile.amount_is,
-        state=state,
+        state=state and profile.canonical(state),
         states=states,
         sheet=sheet,
         profile=name,

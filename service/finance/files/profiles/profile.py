@@ -37,13 +37,14 @@ class ProfileUse:
 class Profile:
     """`order_no` and `amount`: the headings that are compared unless others are named.
     `amount_is`: what the ledger has of it. `tolerance_fen`: by how much a subsidy that somebody
-    else computed may differ."""
+    else computed may differ. `canonical`: a heading as the table gives it out."""
 
     order_no: str
     amount: str
     open: Callable[[Mapping[str, BinaryIO], ProfileUse], Table]
     amount_is: Literal["granted", "price"] = "granted"
     tolerance_fen: int = 0
+    canonical: Callable[[str], str] = str
 
 
 class ProfileTable:

@@ -52,6 +52,11 @@ SUMMED = {
 }
 
 
+def canonical(heading: str) -> str:
+    """The heading of today's layout."""
+    return OLD_NAMES.get(heading, heading)
+
+
 class WechatTable(ProfileTable):
     """The rows of bills, with their totals compared."""
 
@@ -60,7 +65,7 @@ class WechatTable(ProfileTable):
         self._continued = 0
         texts = iter(lines)
         for text in texts:
-            names = [OLD_NAMES.get(name, name) for name in map(text_of, text.split(","))]
+            names = [canonical(text_of(name)) for name in text.split(",")]
             if ORDER_NO not in names or STATE not in names:
                 raise BadFile("not_of_profile", profile="wechat", line=str(before + lines.number))
             self.aside.headings += 1
@@ -151,4 +156,4 @@ def open_bill(members: Mapping[str, BinaryIO], use: ProfileUse) -> WechatTable:
     return WechatTable(list(members.values()), use)
 
 
-WECHAT = Profile(ORDER_NO, "代金券金额", open_bill)
+WECHAT = Profile(ORDER_NO, "代金券金额", open_bill, canonical=canonical)
