@@ -107,6 +107,8 @@ def reconcile_command(
         scope = ReconcileScope(settings.jurisdiction, *days(from_on, to_on), retailer, store)
         summary, shown = asyncio.run(_reconcile(settings, scope, mapping, file, list_, matched))
     _show(summary, shown)
+    if profile is not None and not summary.totals:
+        typer.echo("The file has no totals of its own: nothing proves that no row is missing.")
     differing = [t for name, t in summary.findings.items() if name not in AGREEING]
     if summary.bad_rows or any(total.count for total in differing):
         raise typer.Exit(1)

@@ -10,6 +10,7 @@ from datetime import date
 from typing import Any, NamedTuple
 
 import pytest
+import xlsxwriter
 
 from service.finance.files.faults import BadFile
 from service.finance.files.profiles.profile import ProfileName
@@ -241,3 +242,99 @@ def alipay_zip(text: str) -> bytes:
             "20880000000000000000_20250618_业务明细(汇总).csv": ALIPAY_SUMMARY.encode("gbk"),
         }
     )
+
+
+# UnionPay
+
+ZM_WIDTHS = (
+    3, 11, 11, 6, 10, 19, 12, 4, 2, 21, 2, 32, 2, 6, 10, 13, 13, 4, 15, 2, 2, 6, 2, 4, 32, 1, 21,
+    15, 1, 15, 32, 13, 13, 8, 32, 13, 13, 12, 2, 1, 32, 98,
+)  # fmt: skip
+ZME_WIDTHS = (
+    3, 11, 11, 6, 10, 19, 12, 4, 2, 2, 6, 10, 4, 12, 13, 13, 15, 15, 1, 12, 2, 135,
+)  # fmt: skip
+
+
+def record(widths: Sequence[int], fields: dict[int, str], separator: bytes = b" ") -> bytes:
+    """A record with these fields, by their numbers from 1."""
+    texts = [fields.get(n, "").encode("gbk") for n in range(1, len(widths) + 1)]
+    assert all(len(text) <= width for text, width in zip(texts, widths, strict=True))
+    return separator.join(
+        text.ljust(width) for text, width in zip(texts, widths, strict=True)
+    )  # fmt: skip
+
+
+def zm_record(order: str, discount: str = "C000000119980", **more: str) -> bytes:
+    """A sale; `more`: f20="04" and the like."""
+    fields = {
+        1: "S22", 2: "00000000000", 4: "000001", 5: "0618101500", 6: "621234*********0001",
+        7: "000000799867", 10: "202506181015000000001", 12: order, 16: "C000000000000",
+        20: "01", 28: "000000000000001", 31: "虚构", 33: "C000000799867", 36: discount,
+    }  # fmt: skip
+    return record(ZM_WIDTHS, fields | {int(name[1:]): text for name, text in more.items()})
+
+
+def zm_refund(order: str, discount: str = "D000000119980", **more: str) -> bytes:
+    return zm_record(order, discount, **{"f20": "04", "f41": order} | more)
+
+
+def unionpay_zip(
+    sales: Sequence[bytes], disputes: Sequence[bytes] = (), day: str = "250618"
+) -> bytes:
+    return zipped(
+        {
+            f"INN{day}88ZME_000000000000001": b"".join(one + b"\r\n" for one in disputes),
+            f"INN{day}88ZM_000000000000001": b"".join(one + b"\r\n" for one in sales),
+        }
+    )
+
+
+# Workbooks
+
+YJHX_COLUMNS = (
+    "序号", "商户号", "终端号", "订单号", "交易日期", "交易金额", "检索参考号", "状态", "描述",
+    "发票金额",    "S/N码",
+)  # fmt: skip
+PAYOUT_APPLIANCES = (
+    "拨付批次", "交易时间", "交易参考号", "交易订单号", "销售企业", "商户编号", "销售金额",
+    "其他支付", "实收销售金额", "补贴金额", "补贴比例", "SN码", "所在地区",
+    "商品编码", "能耗等级", "编码品类", "商品名称", "发票金额", "发票号", "ID",
+)  # fmt: skip
+PAYOUT_DIGITAL = (
+    *PAYOUT_APPLIANCES[:10], "编码品类", "商品名称", "SN码", "IMEI1码", "IMEI2码", "商品编码",
+    "所在地区", "发票号", "备注",
+)  # fmt: skip
+
+
+def yjhx_row(order: str, number: int, **more: Any) -> dict[str, Any]:
+    return {
+        "订单号": order, "交易日期": "2025-06-18 10:15:00", "交易金额": "6798.87",
+        "检索参考号": f"{number:011}N", "状态": "成功", "发票金额": "7998.67",
+    } | more  # fmt: skip
+
+
+def payout_row(order: str, subsidy: Any = 1199.8, **more: Any) -> dict[str, Any]:
+    return {
+        "拨付批次": "1", "交易时间": "20250618", "交易参考号": "00000000001N", "交易订单号": order,
+        "销售企业": "虚构商行", "销售金额": 7998.67, "补贴金额": subsidy, "补贴比例": 0.15,
+    } | more  # fmt: skip
+
+
+def workbook(
+    columns: Sequence[str], rows: Sequence[dict[str, Any]], title: str | None = None
+) -> bytes:
+    file = io.BytesIO()
+    book = xlsxwriter.Workbook(file)
+    sheet = book.add_worksheet("明细")
+    lines: list[list[Any]] = [[title]] if title else []
+    lines += [list(columns), *([row.get(name) for name in columns] for row in rows)]
+    for at, line in enumerate(lines):
+        for column, cell in enumerate(line):
+            if isinstance(cell, str) and cell.startswith("="):  # without a value of it
+                sheet.write_formula(at, column, cell, value="")
+            elif isinstance(cell, str) and cell.startswith("#N/A"):
+                sheet.write_formula(at, column, "=NA()", value=cell)
+            else:
+                sheet.write(at, column, cell)
+    book.close()
+    return file.getvalue()

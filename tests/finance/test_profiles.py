@@ -8,8 +8,27 @@ import pytest
 from typer.testing import CliRunner
 
 from service.cli import app
+from service.finance.files import archive
+from service.finance.files.profiles import PROFILES
+from service.finance.files.profiles.profile import ProfileName
 from tests.conftest import House
-from tests.finance.bills import wechat_bill, wechat_refund, wechat_row, zipped
+from tests.finance.bills import (
+    PAYOUT_APPLIANCES,
+    YJHX_COLUMNS,
+    alipay_list,
+    alipay_row,
+    alipay_zip,
+    fault_of,
+    payout_row,
+    unionpay_zip,
+    wechat_bill,
+    wechat_refund,
+    wechat_row,
+    workbook,
+    yjhx_row,
+    zipped,
+    zm_record,
+)
 from tests.finance.books import claim_some, refund
 from tests.finance.reconciling import DAY, counts, ended
 
@@ -132,3 +151,67 @@ async def test_options_that_cannot_be_exit_with_2(
     path.write_bytes(b"")
     code, output = await command(house, monkeypatch, path, *options)
     assert code == 2 and output
+
+
+def yuan(fen: int) -> str:
+    return f"{fen / 100:.2f}"
+
+
+async def test_every_platforms_file_matches_the_books(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await claim_some(house, 2)
+    await house.sql("UPDATE claim SET order_no = 'POS' || right(order_no, 1)")
+    sales = await house.sql("SELECT order_no, subsidy_fen, price_fen FROM claim ORDER BY 1")
+    bills = {
+        "alipay": alipay_zip(alipay_list([alipay_row(o, yuan(fen)) for o, fen, _ in sales])),
+        "unionpay": unionpay_zip([zm_record(o, f"C{fen:012}") for o, fen, _ in sales]),
+        "payout": workbook(PAYOUT_APPLIANCES, [payout_row(o, fen / 100) for o, fen, _ in sales]),
+        "yjhx": workbook(
+            YJHX_COLUMNS,
+            [yjhx_row(o, n, 发票金额=yuan(fen)) for n, (o, _, fen) in enumerate(sales)],
+            "明细",
+        ),
+    }
+    assert bills.keys() | {"wechat"} == PROFILES.keys()
+    path = tmp_path / "bill"
+    for profile, body in bills.items():
+        assert counts(await reconcile(house, body, profile=profile)) == {"matched": 2}, profile
+        path.write_bytes(body)
+        code, output = await command(house, monkeypatch, path, "--profile", profile)
+        assert (code, "nothing proves" in output) == (0, profile != "alipay"), output
+    path.write_bytes(
+        workbook(PAYOUT_APPLIANCES, [payout_row(o, (f + 1) / 100) for o, f, _ in sales])
+    )
+    code, output = await command(house, monkeypatch, path, "--profile", "payout")
+    assert code == 0 and "rounding │ 2" in output, output
+
+
+async def test_prices_of_lines_are_compared_by_serial_numbers(house: House) -> None:
+    await claim_some(house, 2)
+    sales = await house.sql("SELECT serial_no, price_fen FROM claim_line")
+    rows = [
+        yjhx_row("x", n, **{"S/N码": serial, "发票金额": yuan(fen)})
+        for n, (serial, fen) in enumerate(sales)
+    ]
+    body = workbook(YJHX_COLUMNS, rows)
+    shown = await reconcile(house, body, profile="yjhx", serial_no="S/N码")
+    assert counts(shown) == {"matched": 2}
+    named = await reconcile(house, body, serial_no="S/N码", amount="发票金额", amount_is="price")
+    assert counts(named) == {"matched": 2}
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_archives_that_are_not_to_be_unpacked_are_refused(
+    profile: ProfileName, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inner = zipped({"bill.csv": b"a"})
+    assert fault_of(zipped({"inner.zip": inner}), profile).fault == "nested_archive"
+    monkeypatch.setattr(archive, "UNPACKED_MAX_BYTES", 1000)
+    assert fault_of(zipped({"bill.csv": bytes(2000)}), profile).fault == "unpacks_too_large"
+
+
+@pytest.mark.parametrize("profile", ["wechat", "alipay", "unionpay"])
+def test_a_workbook_where_text_belongs_is_refused(profile: ProfileName) -> None:
+    body = workbook(PAYOUT_APPLIANCES, [payout_row("P1")])
+    assert fault_of(body, profile).fault == "not_of_profile"

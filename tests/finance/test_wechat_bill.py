@@ -3,7 +3,10 @@
 import gzip
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from service.finance.files.faults import BadFile
 from tests.finance.bills import (
     WECHAT_ALL,
     WECHAT_REFUND,
@@ -68,6 +71,29 @@ def test_a_count_may_have_a_decimal() -> None:
     bill = wechat_bill(rows, 总交易单数="45.0", 退款总金额="0.0").encode()
     summary, _ = reconciled(bill, "wechat")
     assert summary.totals[0].read == "45" and summary.findings["unsubsidised"].count == 45
+
+
+@pytest.mark.parametrize("line", range(5))
+def test_no_line_of_a_bill_can_be_lost(line: int) -> None:
+    lines = BILL.splitlines(keepends=True)
+    del lines[line]
+    with pytest.raises(BadFile):
+        reconciled("".join(lines).encode(), "wechat", SALES)
+
+
+@given(st.lists(st.text("空a,`\"'\n\r#1总 ", max_size=8), max_size=6))
+@settings(max_examples=200, deadline=None)
+def test_whatever_goods_are_called_no_row_vanishes(names: list[str]) -> None:
+    orders = [f"POS2025-{n}" for n in range(len(names))]
+    rows = [wechat_row(order, 商品名称=name) for order, name in zip(orders, names, strict=True)]
+    try:
+        summary, _ = reconciled(wechat_bill(rows).encode(), "wechat", [*map(Sold, orders)])
+    except BadFile:
+        pass  # a name that looks like rows of its own
+    else:
+        matched = summary.findings["matched"].count
+        assert matched + summary.bad_rows == len(names)
+        assert matched == len(names) or any(",`" in name for name in names)
 
 
 @pytest.mark.parametrize("dropped", [2, 3])

@@ -9,12 +9,13 @@ from service.finance.files.archive import ZIP
 from service.finance.files.cells import AMOUNT_MAX_FEN, fen_of
 from service.finance.files.faults import BadFile
 from service.finance.files.table import PlatformTotal, RowsAside, Table
+from service.finance.files.workbook import is_old_workbook
 
 ProfileName = Literal["wechat", "alipay", "unionpay", "yjhx", "payout"]
 # What becomes of a row: money to the buyer, money back, or a reason why a person must look.
 RowKind = Literal[
     "payment", "refund", "kind_unknown", "sign_contradicts", "too_few_cells", "too_many_cells",
-    "dispute", "reference_unreadable", "reference_repeated",
+    "dispute", "reference_unreadable", "reference_repeated", "formula_failed",
 ]  # fmt: skip
 # The headings that every table of a profile adds, at the end. No platform has them.
 # MOVED: the amount in fen as an int, negative at a refund; None if it cannot be read.
@@ -52,6 +53,7 @@ class ProfileTable:
     next. A subclass reads one member."""
 
     sheet = ""
+    are_workbooks = False
 
     def __init__(self, members: Sequence[BinaryIO], use: ProfileUse) -> None:
         self._members = members
@@ -74,14 +76,21 @@ class ProfileTable:
         lines = 0
         for member in self._members:
             member.seek(0)
-            if member.read(4) == ZIP:  # a workbook: an archive was unpacked
-                raise BadFile("not_of_profile", profile=self._use.profile, line=str(lines + 1))
-            member.seek(0)
+            self._check_kind(member, lines + 1)
             self._reading = member
             yield from self._rows(member, lines)
             lines += self._lines_of(member)
             self._before += member.seek(0, 2)
             self._reading = None
+
+    def _check_kind(self, member: BinaryIO, line: int) -> None:
+        """Raises BadFile for a workbook where text belongs, and the other way round."""
+        head = member.read(4)
+        member.seek(0)
+        if is_old_workbook(head):
+            raise BadFile("old_workbook")
+        if self.are_workbooks != (head == ZIP):
+            raise BadFile("not_of_profile", profile=self._use.profile, line=str(line))
 
     def _rows(self, member: BinaryIO, before: int) -> Iterator[tuple[int, Sequence[Any]]]:
         """The rows of a member, with `before` added to their lines. Raises BadFile."""
