@@ -39,7 +39,12 @@ HeadingOption = Annotated[str | None, typer.Option(metavar="HEADING")]
 
 
 def reconcile_command(
-    file: Annotated[Path, typer.Argument(help="csv or xlsx, at most 1,000,000 rows")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="csv or xlsx, or what a profile's platform sends; at most 1,000,000 rows"
+        ),
+    ],
     from_on: From,
     to_on: To,
     profile: Annotated[

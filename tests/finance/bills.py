@@ -275,7 +275,8 @@ def zm_record(order: str, discount: str = "C000000119980", **more: str) -> bytes
 
 
 def zm_refund(order: str, discount: str = "D000000119980", **more: str) -> bytes:
-    return zm_record(order, discount, **{"f20": "04", "f41": order} | more)
+    """It has an order number of its own, and that of its sale."""
+    return zm_record("REFUND20250001", discount, **{"f20": "04", "f41": order} | more)
 
 
 def unionpay_zip(

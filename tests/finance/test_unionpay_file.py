@@ -52,11 +52,12 @@ def test_the_zip_and_the_records_alone_are_read(line_end: bytes) -> None:
         assert (summary.heading_rows, summary.rows_in_file, summary.totals) == (0, 2, [])
 
 
-def test_a_refund_is_negative() -> None:
-    body = unionpay_zip([*RECORDS, zm_refund("POS20250001")])
-    refunded = [Sold("POS20250001", state="refunded"), SALES[1]]
+def test_a_refund_is_negative_and_compared_by_the_order_of_its_sale() -> None:
+    older = zm_record("POS20250002", "D000000119980", f20="04")  # without a field for it
+    refunded = [Sold(sale.order, state="refunded") for sale in SALES]
+    body = unionpay_zip([*RECORDS, zm_refund("POS20250001"), older])
     summary, items = reconciled(body, "unionpay", refunded)
-    assert (summary.findings["refunded"].there_fen, items) == (-119_980, [])
+    assert (summary.findings["refunded"].there_fen, items) == (-239_960, [])
 
 
 @pytest.mark.parametrize("separator", [b" ", b"\t", b"|"])
@@ -114,8 +115,9 @@ def test_sales_without_subsidy_are_no_mismatch() -> None:
 
 @pytest.mark.parametrize("amount", ["交易金额", "清算净额"])
 def test_another_amount_may_be_named(amount: str) -> None:
-    records = [zm_record("P1"), zm_refund("P1", f33="D000000799867")]
-    sales = [Sold("P1", 799_867, "refunded")]
+    order = "POS20250001"
+    records = [zm_record(order), zm_refund(order, f33="D000000799867")]
+    sales = [Sold(order, 799_867, "refunded")]
     assert findings(unionpay_zip(records), "unionpay", sales, amount=amount) == {
         "matched": 1, "refunded": 1,
     }  # fmt: skip
@@ -162,6 +164,7 @@ def test_records_without_a_name_take_the_year_of_the_period() -> None:
     body = zm_record("P1", f5="1231235959")
     assert rows_of(body, date(2026, 1, 1))[0]["传输时间"] == "2025-12-31 23:59:59"
     assert settlement_day("INN25130188ZM_1") is settlement_day("bill.txt") is None
+    assert settlement_day("INN20260101ZM_1") == date(2026, 1, 1)
 
 
 def test_the_name_of_a_file_in_no_archive_counts(tmp_path: Path) -> None:

@@ -189,7 +189,8 @@ FILE = {"schema": {"type": "string", "format": "binary"}}
     openapi_extra={
         "requestBody": {
             "required": True,
-            "description": "csv or xlsx, or a zip or gz of one: the file itself says which",
+            "description": "csv or xlsx, or a zip or gz of one: the file itself says which. "
+            "With a profile the platform's file as it was downloaded",
             "content": {"application/octet-stream": FILE},
         }
     },
@@ -201,7 +202,8 @@ async def reconcile(
     caller: MayFinance,
     query: Annotated[ReconcileQuery, Query()],
 ) -> Any:
-    """Compare the file in the body with the ledger: csv or xlsx, at most 1,000,000 rows.
+    """Compare the file in the body with the ledger: csv or xlsx, at most 1,000,000 rows. With
+    `profile` it is a platform's file as it was downloaded.
 
     The answer comes at once. Read the reconciliation until its state is `done` or `failed`. It
     names the lines of the rows that cannot be read. The ledger does not change.

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from decimal import Decimal, InvalidOperation
 from typing import Any, BinaryIO, Literal
 
 from service.finance.files.archive import ZIP
@@ -113,7 +114,7 @@ class ProfileTable:
 
 @dataclass(slots=True)
 class RunningTotal:
-    """A sum of a column, and what the file says that it is."""
+    """The sum of the column `name`, which is at `at`."""
 
     name: str
     at: int
@@ -122,8 +123,7 @@ class RunningTotal:
 
 @dataclass(slots=True)
 class SectionTotals:
-    """Counts and sums of the rows of one list, to be compared with what the list says at its
-    end."""
+    """The number and the sums of the rows of one list."""
 
     rows: int = 0
     sums: list[RunningTotal] = field(default_factory=list)
@@ -131,7 +131,10 @@ class SectionTotals:
 
 def tie(totals: list[PlatformTotal], name: str, stated: str, read: int, *, is_count: bool) -> None:
     """Note a total that ties. Raises BadFile."""
-    stated_fen = fen_of(stated, in_yuan=True)
+    try:
+        stated_fen = Decimal(stated.replace(",", "")) * 100  # it may be above AMOUNT_MAX_FEN
+    except InvalidOperation:
+        stated_fen = None
     expected = read * 100 if is_count else read
     shown = str(read) if is_count else yuan_text(read)
     if stated_fen != expected:

@@ -42,11 +42,13 @@ DISPUTE_WIDTHS = (
 NAMES = tuple(name for name, _ in FIELDS)
 ORDER_NO, AMOUNT = "商户订单号", "优惠金额"
 SENT, TYPE = NAMES.index("传输时间"), NAMES.index("交易类型")
+OWN_ORDER_NO, SALE_ORDER_NO = NAMES.index(ORDER_NO), NAMES.index("原订单号")
 # What the others are is not proven: a person must look at them.
 KINDS: dict[str, RowKind] = {"01": "payment", "04": "refund"}
 
 _SIGNED = re.compile(r"([CD]?)(\d+)", re.ASCII)
-_SETTLED_ON = re.compile(r"INN(\d{6})")
+_ORDER_NO = re.compile(r"[0-9A-Za-z]{8,32}")
+_SETTLED_ON = re.compile(r"INN(\d{6})(\d\d)")
 
 
 class Layout(NamedTuple):
@@ -105,6 +107,9 @@ class UnionpayTable(ProfileTable):
             fields = [record[field] for field in SALES.fields]
             cells = [field.decode("gb18030", "replace").strip() for field in fields]
         kind = KINDS.get(cells[TYPE], "kind_unknown")
+        if kind == "refund" and _ORDER_NO.fullmatch(cells[SALE_ORDER_NO]):
+            # A refund has an order number of its own; it is compared by that of its sale.
+            cells[OWN_ORDER_NO] = cells[SALE_ORDER_NO]
         moved = None
         if self._amount is not None and kind != "kind_unknown":
             moved, contradicts = _moved_fen(cells[self._amount], kind)
@@ -164,14 +169,16 @@ def _moved_fen(text: str, kind: RowKind) -> tuple[int | None, bool]:
 
 
 def settlement_day(name: str) -> date | None:
-    """The day in the name of a member, `INN` and YYMMDD; None if it has none."""
+    """The day in the name of a member: `INN` and YYMMDD, or YYYYMMDD. None if it has none."""
     digits = _SETTLED_ON.search(name)
     if digits is None:
         return None
-    try:
-        return datetime.strptime(digits[1], "%y%m%d").date()
-    except ValueError:
-        return None
+    for text in (f"20{digits[1]}", digits[1] + digits[2]):
+        try:
+            return datetime.strptime(text, "%Y%m%d").date()
+        except ValueError:
+            continue
+    return None
 
 
 def sent(text: str, settled_on: date) -> str:
