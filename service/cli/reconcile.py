@@ -15,7 +15,7 @@ from service.config import Misconfigured, Settings
 from service.core.money import yuan
 from service.finance.files.profiles.profile import ProfileName
 from service.finance.journal.selection import Selection
-from service.finance.reconcile.items import ITEM_COLUMNS, harmless_row
+from service.finance.reconcile.items import harmless_row, item_columns
 from service.finance.reconcile.ledger_units import ReconcileScope
 from service.finance.reconcile.mapping import (
     AmountIs,
@@ -32,6 +32,7 @@ from service.finance.reconcile.run import (
     ReconcileSummary,
 )
 from service.finance.reconcile.sentences import BAD_ROW_SENTENCES
+from service.finance.reconcile.signs import RowsAre
 
 SHOWN_MAX = 20
 
@@ -66,6 +67,10 @@ def reconcile_command(
         AmountIs | None,
         typer.Option(help="granted; net: less what was refunded; price: before the subsidy"),
     ] = None,
+    rows: Annotated[RowsAre, typer.Option(help="movements: payments and refunds")] = "sales",
+    refund: Annotated[
+        str | None, typer.Option(metavar="HEADING", help="movements: the refunds' own amounts")
+    ] = None,
     skip: Annotated[int, typer.Option(min=0, max=100, help="lines before the heading")] = 0,
     skip_end: Annotated[int, typer.Option(min=0, max=100, help="rows of totals at the end")] = 0,
     sheet: Annotated[
@@ -88,23 +93,24 @@ def reconcile_command(
             raise Misconfigured(f"--states {error}.") from None
         mapped = tuple((name, heading) for name, heading in keys.items() if heading)
         if profile is not None:
-            if skip or skip_end or unit != "yuan":
-                raise Misconfigured("A profile knows its frame and its unit: leave out --skip,"
-                                    " --skip-end and --unit.")  # fmt: skip
+            if skip or skip_end or refund or unit != "yuan":
+                raise Misconfigured("A profile knows its frame, its unit and its refunds: leave out"
+                                    " --skip, --skip-end, --unit and --refund.")  # fmt: skip
             mapping = profile_mapping(
-                profile, mapped, amount, amount_is, state, known_states, sheet
+                profile, mapped, amount, amount_is, state, known_states, sheet, rows
             )
         elif amount is None:
             raise Misconfigured("Name the subsidy's column with --amount, or a --profile.")
         else:
             mapping = ColumnMapping(
                 mapped, amount, unit, amount_is or "granted", state, known_states, skip, sheet,
-                skip_end,
+                skip_end, rows, refund,
             )  # fmt: skip
         if states and state is None:
             raise Misconfigured(
                 "Name the column of the states with --state, or leave out --states."
             )
+        _check_movements(mapping)
         if not mapping.identifies:
             raise Misconfigured(
                 "Name the column to match by: --claim-id, --order-no, --invoice-no or --serial-no."
@@ -117,6 +123,17 @@ def reconcile_command(
     differing = [t for name, t in summary.findings.items() if name not in AGREEING]
     if summary.bad_rows or any(total.count for total in differing):
         raise typer.Exit(1)
+
+
+def _check_movements(mapping: ColumnMapping) -> None:
+    """Raises Misconfigured."""
+    if mapping.refund and not mapping.by_movement:
+        raise Misconfigured("--refund needs --rows movements: a sale has no refunds of its own.")
+    if mapping.by_movement and mapping.amount_is != "granted":
+        raise Misconfigured(
+            "Leave out --rows movements, or --amount-is net and price (as a yjhx file has):"
+            " a movement is a payment or a refund of the subsidy."
+        )
 
 
 async def _reconcile(
@@ -148,14 +165,14 @@ async def _reconcile(
             await run.stage_books(reading, selection.until or 0)
         writer: Any = csv.writer(listing) if listing else None
         if writer:
-            writer.writerow([column.name for column in ITEM_COLUMNS])
+            writer.writerow([column.name for column in item_columns(mapping.rows)])
         number = 0
         async for item in run.items(with_matched=with_matched):
             number += 1
             if len(shown) < SHOWN_MAX and item.finding not in UNLISTED:
                 shown.append(item)
             if writer:
-                writer.writerow(harmless_row(number, item))
+                writer.writerow(harmless_row(number, item, mapping.rows))
         bars.update(bar, completed=1.0)
     return run.summary, shown
 
@@ -166,13 +183,17 @@ def _show(summary: ReconcileSummary, shown: list[ReconcileItem]) -> None:
         for name, total in summary.findings.items()
     ]
     rows += [("bad_row", summary.bad_rows, "", ""), ("remark", summary.remarks, "", "")]
+    unmoved = ""
+    if summary.unmoved_rows:
+        rows.append(("unmoved", summary.unmoved_rows, "", ""))
+        unmoved = f" {summary.unmoved_rows} that moved no money,"
     print_table(("finding", "count", "here, yuan", "in the file, yuan"), rows)
     typer.echo(
         f"The file has {summary.rows_in_file} rows by its own count, and"
         f" {summary.rows_accounted} are accounted for: {summary.heading_rows} heading,"
         f" {summary.skipped_rows} skipped"
         f" before it, {summary.trailer_rows} at the end, {summary.remarks} remarks,"
-        f" {summary.bad_rows} bad, {summary.paired_rows()} in the other findings."
+        f" {summary.bad_rows} bad,{unmoved} {summary.paired_rows()} in the other findings."
     )
     if summary.totals:
         totals = ", ".join(f"{total.name} {total.stated}" for total in summary.totals)

@@ -41,3 +41,20 @@ def ties_of(summary: ReconcileSummary) -> None:
     assert here == summary.here_fen + summary.other_days.here_fen
     paired = [part for name, part in findings.items() if name not in ("missing_here", "duplicate")]
     assert sum(part.count for part in paired) >= summary.units
+
+
+def movement_ties_of(summary: ReconcileSummary) -> None:
+    """As `ties_of`, where rows and units may match only when they are added up."""
+    findings = summary.findings
+    of_the_file = [part for name, part in findings.items() if name != "missing_there"]
+    paired = sum(part.count for part in of_the_file)
+    assert paired == summary.rows - summary.bad_rows - summary.unmoved_rows
+    assert sum(part.there_fen for part in findings.values()) == summary.there_fen
+    assert sum(part.here_fen for part in findings.values()) == summary.here_fen
+    matched, differing = findings["matched"], findings["amount_differs"]
+    assert matched.here_fen == matched.there_fen
+    with_unit = matched.count + differing.count - summary.joint_rows + summary.joint_units
+    unpaid = findings["state_differs"]
+    assert with_unit + unpaid.count + findings["missing_there"].count == summary.units
+    assert unpaid.there_fen == summary.other_days.count == 0
+    assert summary.rows_accounted == summary.rows_in_file

@@ -111,9 +111,37 @@ async def test_a_refund_in_a_later_period_finds_its_sale(house: House) -> None:
     assert counts(await reconcile(house, body, profile="wechat", **too_late)) == {"missing_here": 1}
 
 
+async def test_payments_and_refunds_of_a_bill_are_paired_with_the_journals(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (claim_id, order, fen), (_, other, other_fen) = await sold(house, 2)
+    await refund(house, claim_id)
+    rows = [wechat_row(order, yuan(fen)), wechat_row(other, yuan(other_fen))]
+    rows += [wechat_refund(order, yuan(fen)), wechat_row("OTHER", "0.00")]
+    movements = {"profile": "wechat", "rows": "movements"}
+    shown = await reconcile(house, wechat_bill(rows).encode(), **movements)
+    assert counts(shown) == {"matched": 3} and shown["summary"]["unmoved_rows"] == 1
+    twice = wechat_bill([*rows, rows[2]]).encode()
+    assert counts(await reconcile(house, twice, **movements)) == {"matched": 3, "duplicate": 1}
+    none = wechat_bill(rows[:2]).encode()
+    assert counts(await reconcile(house, none, **movements)) == {"matched": 2, "missing_there": 1}
+    near = [payout_row(order, (fen + 1) / 100), payout_row(other, (other_fen + 2) / 100)]
+    body = workbook(PAYOUT_APPLIANCES, [*near, payout_row(order, -fen / 100)])
+    shown = await reconcile(house, body, profile="payout", rows="movements")
+    assert counts(shown) == {"rounding": 1, "amount_differs": 1, "matched": 1}
+    path = tmp_path / "bill.csv"
+    path.write_bytes(wechat_bill(rows).encode())
+    options = ["--profile", "wechat", "--rows", "movements"]
+    code, output = await command(house, monkeypatch, path, *options)
+    assert code == 0 and "1 that moved no money" in output, output
+    assert (await command(house, monkeypatch, path, *options, "--refund", "退款金额"))[0] == 2
+
+
 @pytest.mark.parametrize(
     ("query", "field"),
     [
+        ({"profile": "yjhx", "rows": "movements"}, "query"),
+        ({"profile": "wechat", "rows": "movements", "refund": "退款金额"}, "query"),
         ({"profile": "wechat", "skip": "1"}, "query"),
         ({"profile": "wechat", "unit": "yuan"}, "query"),
         ({"profile": "paypal"}, "query.profile"),

@@ -50,6 +50,7 @@ from service.finance.reconcile.reconciliations import (
 )
 from service.finance.reconcile.run import ReconcileSummary
 from service.finance.reconcile.sentences import BAD_ROW_SENTENCES, fault_sentence
+from service.finance.reconcile.signs import RowsAre
 from service.wiring import Service
 
 router = APIRouter(
@@ -64,6 +65,8 @@ router = APIRouter(
 FILE_BOUND = Bound(256 << 20, body_s=600.0)
 PIECE_BYTES = 1 << 20
 BAD_ROWS_SHOWN = 20
+# What a profile knows itself.
+OF_THE_FRAME = frozenset({"skip", "skip_end", "unit", "refund"})
 
 SheetName = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f]{1,100}$")]
 Heading = Annotated[str, StringConstraints(strip_whitespace=True, pattern=r"^[^\x00-\x1f]{1,64}$")]
@@ -96,6 +99,11 @@ class ReconcileQuery(Entries):
         max_length=2000,
         description="what its words mean: `paid:confirmed,returned:refunded`; ours are known",
     )
+    rows: RowsAre = Field(
+        "sales",
+        description="movements: a row is a payment or a refund, paired with entries of the period",
+    )
+    refund: Heading | None = Field(None, description="movements: heading of the refunds' amounts")
     skip: int = Field(0, ge=0, le=100, description="lines before the heading")
     skip_end: int = Field(0, ge=0, le=100, description="rows of totals at the end")
     sheet: SheetName | None = Field(None, description="xlsx: the sheet, if several have rows")
@@ -110,12 +118,16 @@ class ReconcileQuery(Entries):
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        if self.profile is not None and {"skip", "skip_end", "unit"} & self.model_fields_set:
+        if self.profile is not None and OF_THE_FRAME & self.model_fields_set:
             raise PydanticCustomError("profile_frame", "a profile has its own frame")
         if not self.mapping().identifies:
             raise PydanticCustomError("finds_nothing", "no key")
         if self.states and self.state is None:
             raise PydanticCustomError("states_without_state", "no state column")
+        if self.refund and self.rows == "sales":
+            raise PydanticCustomError("refund_of_sales", "a refund column, and rows are sales")
+        if self.rows == "movements" and self.mapping().amount_is != "granted":
+            raise PydanticCustomError("net_movements", "movements are not net")
         return self
 
     def mapping(self) -> ColumnMapping:
@@ -127,12 +139,13 @@ class ReconcileQuery(Entries):
         if self.profile is not None:
             amount_is = self.amount_is if "amount_is" in self.model_fields_set else None
             return profile_mapping(
-                self.profile, keys, self.amount, amount_is, self.state, states, self.sheet
-            )
+                self.profile, keys, self.amount, amount_is, self.state, states, self.sheet,
+                self.rows,
+            )  # fmt: skip
         assert self.amount is not None, "Bug! `_needed` has seen to it."
         return ColumnMapping(
             keys, self.amount, self.unit, self.amount_is, self.state, states, self.skip, self.sheet,
-            self.skip_end,
+            self.skip_end, rows=self.rows, refund=self.refund,
         )  # fmt: skip
 
 
@@ -149,8 +162,10 @@ class FaultResponse(BaseModel):
 
 class ReconciliationResponse(BaseModel):
     """`summary` is set when the run is done. Then every readable row of the file is in one of its
-    findings, and so is every claim (or line) that was booked in the period. `rows_in_file` is the
-    file's own count of its rows, and `rows_accounted` says the same: if not, the run fails."""
+    findings, and so is every claim (or line) that was booked in the period; with rows=movements,
+    every row that moved money, and every payment and refund that was booked in it. `rows_in_file`
+    is the file's own count of its rows, and `rows_accounted` says the same: if not, the run fails.
+    """
 
     reconciliation_id: UUID
     state: RunState
@@ -328,7 +343,10 @@ async def list_items(
         raise Refusal("not_found")
     if reconciliation.state != "done":
         raise Refusal("wrong_state")
-    item_list = ItemList(jurisdiction, reconciliation_id, format_, finding, names == "zh", bom)
+    rows: RowsAre = reconciliation.mapping.get("rows", "sales")  # 0.1.0 has no other
+    item_list = ItemList(
+        jurisdiction, reconciliation_id, format_, finding, names == "zh", bom, rows
+    )
     name = f"reconciliation-{reconciliation_id}.{format_}"
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
     pieces = list_pieces(service.reports, item_list)

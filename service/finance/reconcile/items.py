@@ -14,6 +14,7 @@ from service.finance.journal.columns import ExportColumn
 from service.finance.journal.export import BOM
 from service.finance.reconcile.pairing import PAIR_FINDINGS
 from service.finance.reconcile.run import ReconcileItem
+from service.finance.reconcile.signs import RowsAre, movement_of
 
 ListFormat = Literal["csv", "ndjson"]
 ItemFinding = Literal[
@@ -39,18 +40,31 @@ ITEM_COLUMNS = (
     ExportColumn("there_state", "文件状态", "word", "state in the file, as mapped"),
     ExportColumn("why", "原因", "word", "of a bad row"),
 )
+# With rows=movements. It follows from the amounts, so no table has it.
+MOVEMENT = ExportColumn("movement", "款项", "word", "payment or refund; empty for a bad row")
+_MOVEMENT_SQL = """
+    CASE WHEN coalesce(here_fen, there_fen) < 0 THEN 'refund'
+        WHEN coalesce(here_fen, there_fen) > 0 THEN 'payment' END AS movement
+"""
 _LAST_SQL = """
     SELECT coalesce(max(item_no), 0) FROM reconciliation_item
     WHERE jurisdiction = $1 AND reconciliation_id = $2
 """
 
 
-def harmless_row(number: int, item: ReconcileItem) -> tuple[object, ...]:
+def item_columns(rows: RowsAre) -> tuple[ExportColumn, ...]:
+    return (*ITEM_COLUMNS, MOVEMENT) if rows == "movements" else ITEM_COLUMNS
+
+
+def harmless_row(number: int, item: ReconcileItem, rows: RowsAre = "sales") -> tuple[object, ...]:
     """An item as a line of CSV, with an apostrophe before a text that a spreadsheet would run."""
-    cells = (number, *item)
+    cells: tuple[object, ...] = (number, *item)
+    if rows == "movements":
+        fen = item.there_fen if item.here_fen is None else item.here_fen
+        cells = (*cells, None if fen is None else movement_of(fen))
     return tuple(
         f"'{cell}" if column.outside and FORMULA.match(str(cell)) else cell
-        for column, cell in zip(ITEM_COLUMNS, cells, strict=True)
+        for column, cell in zip(item_columns(rows), cells, strict=True)
     )
 
 
@@ -64,14 +78,17 @@ class ItemList:
     finding: ItemFinding | None = None
     chinese_names: bool = False
     bom: bool = False
+    rows: RowsAre = "sales"
 
     def query(self) -> str:
         """The query of one page, for COPY."""
-        names = ", ".join(column.csv_sql() for column in ITEM_COLUMNS)
-        if self.format == "ndjson":
-            names = ", ".join(column.name for column in ITEM_COLUMNS)
+        columns = [
+            column.name if self.format == "ndjson" else column.csv_sql() for column in ITEM_COLUMNS
+        ]
+        if self.rows == "movements":
+            columns.append(_MOVEMENT_SQL)
         rows = (
-            f"SELECT {names} FROM reconciliation_item"  # noqa: S608
+            f"SELECT {', '.join(columns)} FROM reconciliation_item"  # noqa: S608
             " WHERE jurisdiction = $1 AND reconciliation_id = $2 AND item_no > $3"
             f" AND item_no <= $3 + {PAGE} AND ($4::text IS NULL OR finding = $4) ORDER BY item_no"
         )
@@ -83,7 +100,7 @@ class ItemList:
         if self.format == "ndjson":
             return b""
         names = ",".join(
-            column.zh if self.chinese_names else column.name for column in ITEM_COLUMNS
+            column.zh if self.chinese_names else column.name for column in item_columns(self.rows)
         )
         return (BOM if self.bom else b"") + f"{names}\r\n".encode()
 

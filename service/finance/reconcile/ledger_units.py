@@ -95,6 +95,31 @@ def _earlier(grants: str, where: str, window: str) -> str:
     """  # noqa: S608
 
 
+def movements_sql(scope: ReconcileScope, mapping: ColumnMapping) -> str:
+    """A query that returns (key, claim_id, line_no, booked_on, amount_fen, state, entry_no) of each
+    payment and refund that was booked in the period: what was booked for a claim at one time, with
+    its last entry.
+
+    Entries outside the period do not count, nor the present state of a claim. So the units of a
+    closed period are always the same. With the days around it they would not be: an entry of an
+    open day could pair with a row that had none.
+    """
+    line_no = "line_no" if mapping.by_line else "NULL::smallint AS line_no"
+    return f"""
+        WITH unit AS (
+            SELECT claim_id, {line_no}, min(store_id) AS store_id, booked_on,
+                sum(amount_fen)::bigint AS amount_fen, kind, max(entry_no) AS entry_no
+            FROM journal
+            WHERE {scope.where()} AND kind IN ('grant', 'refund')
+                AND booked_on BETWEEN $2 AND $3 AND entry_no <= $6
+            GROUP BY claim_id, {"line_no, " if mapping.by_line else ""}kind, booked_on, booked_at
+        )
+        SELECT {_key(mapping)}, g.claim_id::text, g.line_no, g.booked_on, g.amount_fen,
+            CASE g.kind WHEN 'grant' THEN 'confirmed' ELSE 'refunded' END AS state, g.entry_no
+        FROM unit AS g {_joins(mapping)}
+    """  # noqa: S608
+
+
 def _units(mapping: ColumnMapping) -> str:
     if mapping.by_line:
         return """

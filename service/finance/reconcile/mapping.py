@@ -11,14 +11,15 @@ from uuid import UUID
 from service.finance.files.cells import fen_of, has_lost_digits, is_error, text_of
 from service.finance.files.faults import BadFile
 from service.finance.files.profiles.profile import KIND, MOVED, ProfileName, RowKind
+from service.finance.reconcile.signs import PaymentAndRefund, RowsAre, signed_fen
 
 RowState = Literal["confirmed", "refunded", "partly_refunded", "reserved", "cancelled", "expired"]
 AmountUnit = Literal["yuan", "fen"]
 AmountIs = Literal["granted", "net", "price"]
 BadRowReason = Literal[
     "too_few_cells", "key_missing", "key_unreadable", "amount_unreadable", "state_unmapped",
-    "formula_failed", "digits_lost", "amount_is_boolean", "kind_unknown", "sign_contradicts",
-    "too_many_cells", "dispute", "reference_unreadable", "reference_repeated",
+    "formula_failed", "digits_lost", "amount_is_boolean", "payment_and_refund", "kind_unknown",
+    "sign_contradicts", "too_many_cells", "dispute", "reference_unreadable", "reference_repeated",
 ]  # fmt: skip
 
 ROW_STATES: tuple[RowState, ...] = (
@@ -58,8 +59,10 @@ def states_of(text: str) -> dict[str, RowState]:
 class ColumnMapping:
     """The meaning of the file's headings. `keys` are pairs (name from MATCH_KEYS, heading). `skip`:
     lines before the heading. `sheet`: the name of the workbook's sheet, if it has several.
-    `skip_end`: rows of totals at the end. `profile`: the platform whose file it is. Then `amount`
-    is the platform's heading, and the table adds what has moved by it and whether it came back."""
+    `skip_end`: rows of totals at the end. `rows`: whether a row is a sale, or a payment or refund.
+    `refund`: with movements, the column of the refunds' amounts. `profile`: the platform whose file
+    it is. Then `amount` is the platform's heading, and the table adds what has moved by it and
+    whether it came back."""
 
     keys: tuple[tuple[str, str], ...]
     amount: str
@@ -70,7 +73,14 @@ class ColumnMapping:
     skip: int = 0
     sheet: str | None = None
     skip_end: int = 0
+    rows: RowsAre = "sales"
+    refund: str | None = None
     profile: ProfileName | None = None
+
+    @property
+    def by_movement(self) -> bool:
+        """Whether a row stands for a payment or a refund, not for a sale."""
+        return self.rows == "movements"
 
     @property
     def by_line(self) -> bool:
@@ -84,13 +94,15 @@ class ColumnMapping:
 
     @property
     def headings(self) -> list[str]:
-        return [*(heading for _, heading in self.keys), self.amount, *filter(None, [self.state])]
+        keys = (heading for _, heading in self.keys)
+        return [*keys, self.amount, *filter(None, (self.state, self.refund))]
 
 
 @dataclass(frozen=True, slots=True)
 class FileRow:
-    """A readable row of the file. `state` is None if the file has no state column. `is_refund`: the
-    profile calls it money that came back, and its amount is negative."""
+    """A readable row of the file. `state` is None if the file has no state column. A movement's
+    amount is negative for a refund, and 0 if the row moved no money. `is_refund`: the profile calls
+    it money that came back, and its amount is negative."""
 
     line: int
     key: str
@@ -133,8 +145,11 @@ class RowReader:
             **{state: state for state in ROW_STATES},
             **mapping.states,
         }
+        self._refund = None if mapping.refund is None else names.index(mapping.refund)
+        self._by_movement = mapping.by_movement
         self._in_yuan = mapping.unit == "yuan" and not mapping.profile
-        self._width = 1 + max(*(at for _, at in self._keys), self._amount, self._state or 0)
+        places = (self._amount, self._state or 0, self._refund or 0)
+        self._width = 1 + max(*(at for _, at in self._keys), *places)
         self._heading_width = len(names)
 
     def read(self, line: int, cells: Sequence[Any]) -> FileRow | BadFileRow | None:
@@ -147,15 +162,26 @@ class RowReader:
             return BadFileRow(line, why)
         try:
             is_refund = self._kind is not None and _is_refund(cells[self._kind])
-            key = KEY_SEPARATOR.join([_key_part(name, cells[at]) for name, at in self._keys])
-            amount_fen = self._amount_fen(cells[self._amount])
+            key = self.key(cells)
+            refund_fen = self._refund_fen(cells)
+            # A refund with a column of its own may have no other amount.
+            unpaid = refund_fen and not text_of(cells[self._amount])
+            amount_fen = 0 if unpaid else self._amount_fen(cells[self._amount])
             if self._state is not None:
                 state: RowState | None = self._row_state(cells[self._state])
             else:
                 state = "refunded" if is_refund else None
+            if self._by_movement:
+                amount_fen = signed_fen(amount_fen, refund_fen, state)
         except BadCell as bad:
             return BadFileRow(line, bad.why)
+        except PaymentAndRefund:
+            return BadFileRow(line, "payment_and_refund")
         return FileRow(line, key, amount_fen, state, is_refund)
+
+    def key(self, cells: Sequence[Any]) -> str:
+        """What the row is matched by. Raises BadCell."""
+        return KEY_SEPARATOR.join([_key_part(name, cells[at]) for name, at in self._keys])
 
     def _is_remark(self, cells: Sequence[Any]) -> bool:
         """Whether a row that begins with # has nothing else, or is too short and has no amount."""
@@ -165,8 +191,12 @@ class RowReader:
             return True
         if len(cells) >= self._heading_width:
             return False
-        return len(cells) < self._width or (
-            fen_of(cells[self._amount], in_yuan=self._in_yuan) is None
+        if len(cells) < self._width:
+            return True
+        amounts = (self._amount, self._refund)
+        return not any(
+            at is not None and fen_of(cells[at], in_yuan=self._in_yuan) is not None
+            for at in amounts
         )
 
     def _amount_fen(self, cell: Any) -> int:
@@ -178,6 +208,12 @@ class RowReader:
                 raise BadCell("amount_is_boolean")
             raise BadCell("formula_failed" if is_error(cell) else "amount_unreadable")
         return amount_fen
+
+    def _refund_fen(self, cells: Sequence[Any]) -> int:
+        """The refund column's amount; 0 where it is blank."""
+        if self._refund is None or not text_of(cells[self._refund]):
+            return 0
+        return self._amount_fen(cells[self._refund])
 
     def _row_state(self, cell: Any) -> RowState:
         state = self._states.get(text_of(cell))
@@ -206,10 +242,12 @@ class HeldBack:
         """Check that no row held back is a sale. Raises BadFile."""
         for line, cells in self.held:
             row = reader.read(line, cells)
-            is_sale = isinstance(row, FileRow) and all(
-                SALE_KEY.fullmatch(part) for part in row.key.split(KEY_SEPARATOR)
+            why = row.why if isinstance(row, BadFileRow) else None
+            has_key = isinstance(row, FileRow) or why == "payment_and_refund"
+            is_sale = has_key and all(
+                SALE_KEY.fullmatch(part) for part in reader.key(cells).split(KEY_SEPARATOR)
             )
-            if is_sale or (isinstance(row, BadFileRow) and row.why == "digits_lost"):
+            if is_sale or why == "digits_lost":
                 raise BadFile("sale_in_trailer", line=str(line))
 
 

@@ -38,7 +38,9 @@ class LedgerUnit:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    finding: PairFinding
+    """`unmoved`: a row that moved no money, where the ledger has no movement without a row."""
+
+    finding: PairFinding | Literal["unmoved"]
     unit: LedgerUnit | None
     row: FileRow | None
 

@@ -1,4 +1,4 @@
-"""What a platform's file adds to the comparison of sales. Pure functions.
+"""What a platform's file adds to the comparison. Pure functions.
 
 `rounding`: a subsidy that somebody else computed, and that differs by the profile's tolerance.
 `refunded`: a row of money that came back, of a sale that the ledger has as refunded as well.
@@ -15,6 +15,7 @@ from service.finance.files.profiles import PROFILES
 from service.finance.files.profiles.profile import ProfileName, ProfileUse
 from service.finance.reconcile.mapping import AmountIs, ColumnMapping, FileRow, RowState
 from service.finance.reconcile.pairing import LedgerUnit, Pair, pair_off
+from service.finance.reconcile.signs import RowsAre
 
 RETURNED_STATES = frozenset({"refunded", "partly_refunded"})
 
@@ -27,6 +28,7 @@ def profile_mapping(
     state: str | None,
     states: dict[str, RowState],
     sheet: str | None,
+    rows: RowsAre = "sales",
 ) -> ColumnMapping:
     """The profile's mapping, with what is named replaced."""
     profile = PROFILES[name]
@@ -38,6 +40,7 @@ def profile_mapping(
         state=state and profile.canonical(state),
         states=states,
         sheet=sheet,
+        rows=rows,
         profile=name,
     )
 
@@ -49,18 +52,13 @@ def profile_use(mapping: ColumnMapping, until: date) -> ProfileUse | None:
     return ProfileUse(mapping.profile, mapping.amount, until, mapping.sheet)
 
 
-def pair_off_bill(
-    units: list[LedgerUnit], rows: Iterable[FileRow], profile: ProfileName
-) -> Iterator[Pair]:
-    """Pair the units and rows of one key. The payments come first."""
+def pair_off_bill(units: list[LedgerUnit], rows: Iterable[FileRow]) -> Iterator[Pair]:
+    """Pair the units and rows of one key as sales. The payments come first."""
     sorted_rows = iter(rows)
     first_refund: list[FileRow] = []
-    tolerance_fen = PROFILES[profile].tolerance_fen
     for pair in pair_off(units, _payments(sorted_rows, first_refund)):
         if not units and pair.row is not None and pair.row.amount_fen == 0:
             yield Pair("unsubsidised", None, pair.row)
-        elif pair.finding == "amount_differs" and _differs_by(pair) <= tolerance_fen:
-            yield replace(pair, finding="rounding")
         else:
             yield pair
     yield from _refund_pairs(units, chain(first_refund, sorted_rows))
@@ -74,9 +72,16 @@ def _payments(rows: Iterator[FileRow], first_refund: list[FileRow]) -> Iterator[
         yield row
 
 
-def _differs_by(pair: Pair) -> int:
-    assert pair.unit is not None and pair.row is not None, "Bug! A pair has two sides."
-    return abs(pair.unit.amount_fen - pair.row.amount_fen)
+def rounded_off(pairs: Iterator[Pair], profile: ProfileName) -> Iterator[Pair]:
+    """The pairs, with those as roundings that differ by no more than the profile's tolerance."""
+    tolerance_fen = PROFILES[profile].tolerance_fen
+    for pair in pairs:
+        unit, row = pair.unit, pair.row
+        if pair.finding == "amount_differs" and unit is not None and row is not None:
+            near = abs(unit.amount_fen - row.amount_fen) <= tolerance_fen
+            yield replace(pair, finding="rounding") if near else pair
+        else:
+            yield pair
 
 
 def _refund_pairs(units: Sequence[LedgerUnit], refunds: Iterable[FileRow]) -> Iterator[Pair]:

@@ -1,8 +1,8 @@
 """A reconciliation from start to end: stage the file, stage the ledger's units, pair them.
 
 Both sides are staged in a temporary SQLite file, which sorts them by key. The operating system
-removes the file however the process ends. So memory does not grow with the rows, and the ledger is
-only read.
+removes the file however the process ends. So memory does not grow with the rows, but for movements
+with those of one key. The ledger is only read.
 """
 
 import sqlite3
@@ -18,7 +18,7 @@ import asyncpg
 from service.finance.files.faults import BadFile
 from service.finance.files.open import opened_table
 from service.finance.files.table import ROWS_MAX, PlatformTotal, RowsAside, Table
-from service.finance.reconcile.ledger_units import ReconcileScope, units_sql
+from service.finance.reconcile.ledger_units import ReconcileScope, movements_sql, units_sql
 from service.finance.reconcile.mapping import (
     KEY_SEPARATOR,
     NO_KEY,
@@ -30,8 +30,10 @@ from service.finance.reconcile.mapping import (
     folded,
     read_head,
 )
+from service.finance.reconcile.movements import pair_movements
 from service.finance.reconcile.pairing import PAIR_FINDINGS, LedgerUnit, Pair, pair_off
-from service.finance.reconcile.profile_pairs import pair_off_bill, profile_use
+from service.finance.reconcile.profile_pairs import pair_off_bill, profile_use, rounded_off
+from service.finance.reconcile.signs import is_refund
 
 # All units of one key are held in memory. A key with more units identifies nothing.
 UNITS_PER_KEY_MAX = 10_000
@@ -47,10 +49,13 @@ REFUND_ROW = 2
 STAGE = """
 CREATE TABLE staged (
     key TEXT, is_row INTEGER, line INTEGER, amount_fen INTEGER, state TEXT,
-    claim_id TEXT, line_no INTEGER, booked_on INTEGER);
+    claim_id TEXT, line_no INTEGER, booked_on INTEGER, is_refund INTEGER);
 CREATE TABLE bad_row (line INTEGER, why TEXT);
 """
-SORTED = "SELECT * FROM staged ORDER BY key, is_row, line, claim_id, line_no"
+SORTED = """
+    SELECT * FROM staged
+    ORDER BY key, is_refund, is_row, line, claim_id, line_no, booked_on, amount_fen
+"""
 OnProgress = Callable[[float], Awaitable[None]]
 
 
@@ -84,7 +89,14 @@ class ReconcileSummary:
     end. `rows_accounted` is their sum, and equal to
     it in a result. Both are null in results of release 0.1.0. `sheet`: empty for a csv.
     `heading_rows`: 0 or several in a platform's file. `totals`: what a platform's file says of its
-    own rows, and what was read; they tie."""
+    own rows, and what was read; they tie.
+
+    With rows=movements, a unit is a payment or a refund that was booked in the period, and amounts
+    are signed. `unmoved_rows` moved no money, by their state or because their amount is 0, and the
+    ledger has no movement that they differ from. They are in none of `findings`. `joint_rows` are
+    compared only in a sum with others, and so are `joint_units`: each is an item of its own, and
+    the `count` of `matched` has the rows alone. `until_entry` is the last one of the period, so the
+    result of a closed period never changes."""
 
     rows: int = 0
     bad_rows: int = 0
@@ -102,6 +114,21 @@ class ReconcileSummary:
     rows_in_file: int | None = None
     heading_rows: int = 1
     totals: list[PlatformTotal] = field(default_factory=list)
+    unmoved_rows: int = 0
+    joint_rows: int = 0
+    joint_units: int = 0
+
+    def add(self, pair: Pair) -> None:
+        """Count a pair in its finding."""
+        if pair.finding == "unmoved":
+            self.unmoved_rows += 1
+            return
+        self.findings[pair.finding].add(pair.unit, pair.row)
+        if pair.finding in ("matched", "amount_differs") and pair.unit is None:
+            self.joint_rows += 1
+        elif pair.finding == "matched" and pair.row is None:
+            self.joint_units += 1
+            self.findings[pair.finding].count -= 1
 
     def account(self, rows: int) -> None:
         """Check that `rows`, with the rows that are no sales, are all that the file has. Raises
@@ -179,10 +206,7 @@ class ReconcileRun:
             self.summary.there_fen += sum(row.amount_fen for row in good)
             if self.summary.rows > ROWS_MAX:
                 raise BadFile("too_many_rows")
-            self._insert(
-                (r.key, 1 + r.is_refund, r.line, r.amount_fen, r.state, None, None, None)
-                for r in good
-            )
+            self._insert(map(self._staged_row, good))
             self._stage.executemany(
                 "INSERT INTO bad_row VALUES (?, ?)", ((row.line, row.why) for row in bad)
             )
@@ -202,10 +226,11 @@ class ReconcileRun:
     async def stage_books(self, connection: asyncpg.Connection, until: int) -> None:
         """Read the ledger's units in the caller's transaction. Its snapshot must be complete up to
         the entry `until`. Raises asyncpg's errors."""
-        self.summary.until_entry = until
+        self.summary.until_entry = 0 if self._mapping.by_movement else until
         await connection.execute("SET LOCAL jit = off")
         arguments = self.scope.arguments(until)
-        units = connection.cursor(units_sql(self.scope, self._mapping), *arguments, prefetch=CHUNK)
+        sql = movements_sql if self._mapping.by_movement else units_sql
+        units = connection.cursor(sql(self.scope, self._mapping), *arguments, prefetch=CHUNK)
         chunk: list[Any] = []
         done = 0
         async for unit in units:
@@ -221,15 +246,22 @@ class ReconcileRun:
         await self._on_progress(BOOKS_SHARE)
 
     def _staged_unit(self, unit: Any) -> tuple[Any, ...]:
-        key, claim_id, line_no, booked_on, amount_fen, state = unit
+        key, claim_id, line_no, booked_on, amount_fen, state, *last_entry = unit
+        self.summary.until_entry = max(self.summary.until_entry, *last_entry, 0)
         if booked_on is not None and self.scope.from_on <= booked_on <= self.scope.to_on:
             self.summary.units += 1
             self.summary.here_fen += amount_fen
         day = None if booked_on is None else booked_on.toordinal()
-        return folded(key), 0, None, amount_fen, state, claim_id, line_no, day
+        refund = self._mapping.by_movement and amount_fen < 0
+        return folded(key), 0, None, amount_fen, state, claim_id, line_no, day, refund
+
+    def _staged_row(self, row: FileRow) -> tuple[Any, ...]:
+        refund = self._mapping.by_movement and is_refund(row.amount_fen, row.state)
+        is_row = 1 + row.is_refund
+        return row.key, is_row, row.line, row.amount_fen, row.state, None, None, None, refund
 
     def _insert(self, staged: Any) -> None:
-        self._stage.executemany("INSERT INTO staged VALUES (?, ?, ?, ?, ?, ?, ?, ?)", staged)
+        self._stage.executemany("INSERT INTO staged VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", staged)
 
     async def items(self, *, with_matched: bool) -> AsyncIterator[ReconcileItem]:
         """Bad rows, then all differences by key; with `with_matched` also the equal pairs. Raises
@@ -240,19 +272,20 @@ class ReconcileRun:
             yield ReconcileItem("bad_row", file_line=line, why=why)
         in_all = max(self.summary.rows + self.summary.units, 1)
         for done, (key, pair) in enumerate(self._pairs()):
-            self.summary.findings[pair.finding].add(pair.unit, pair.row)
+            self.summary.add(pair)
             unit = pair.unit
             if unit is not None and unit.booked_on is not None and not unit.expected:
                 self.summary.other_days.add(unit, pair.row)
-            if with_matched or pair.finding not in UNLISTED:
+            if pair.finding != "unmoved" and (with_matched or pair.finding not in UNLISTED):
                 yield _item(pair, key)
             if done % CHUNK == 0:
                 share = BOOKS_SHARE + (1 - BOOKS_SHARE) * min(done / in_all, 1)
                 await self._on_progress(share)
-        self.summary.account(bad_rows + self.summary.paired_rows())
+        paired_rows = self.summary.paired_rows() + self.summary.unmoved_rows
+        self.summary.account(bad_rows + paired_rows)
 
     def _pairs(self) -> Iterator[tuple[str, Pair]]:
-        for key, group in groupby(self._stage.execute(SORTED), key=itemgetter(0)):
+        for (key, _), group in groupby(self._stage.execute(SORTED), key=itemgetter(0, 8)):
             staged = iter(group)
             readable_key = str(key).replace(KEY_SEPARATOR, " ").lstrip(NO_KEY)
             units: list[LedgerUnit] = []
@@ -265,15 +298,19 @@ class ReconcileRun:
                     raise BadFile("key_too_common")
                 units.append(self._unit(record))
             rows = [] if first_row is None else _rows(first_row, staged)
-            if self._mapping.profile is None:
+            if self._mapping.by_movement:
+                pairs = pair_movements(units, list(rows))
+            elif self._mapping.profile is None:
                 pairs = pair_off(units, rows)
             else:
-                pairs = pair_off_bill(units, rows, self._mapping.profile)
+                pairs = pair_off_bill(units, rows)
+            if self._mapping.profile is not None:
+                pairs = rounded_off(pairs, self._mapping.profile)
             for pair in pairs:
                 yield readable_key, pair
 
     def _unit(self, record: Any) -> LedgerUnit:
-        _, _, _, amount_fen, state, claim_id, line_no, day = record
+        _, _, _, amount_fen, state, claim_id, line_no, day, _ = record
         booked_on = None if day is None else date.fromordinal(day)
         expected = booked_on is not None and self.scope.from_on <= booked_on <= self.scope.to_on
         return LedgerUnit(claim_id, line_no, amount_fen, state, booked_on, expected)
