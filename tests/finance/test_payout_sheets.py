@@ -134,6 +134,15 @@ def test_an_export_is_compared_by_the_price() -> None:
     assert (summary.skipped_rows, summary.heading_rows, summary.rows_in_file) == (1, 1, 4)
 
 
+def test_the_states_of_an_export_may_be_mapped() -> None:
+    rows = [*EXPORTED, yjhx_row("P3", 3, 状态="失败"), yjhx_row("P4", 4, 状态="退款")]
+    sales = [*PRICES, Sold("P3", 0, "cancelled", None), Sold("P4", 799_867)]
+    states = {"成功": "confirmed", "失败": "cancelled"}
+    assert findings(export(rows), "yjhx", sales, state="状态", states=states) == {
+        "matched": 3, "state_unmapped": 1, "missing_there": 1,
+    }  # fmt: skip
+
+
 def test_numbers_may_be_text_or_not() -> None:
     rows = [yjhx_row("P1", 1, 发票金额=7998.67), yjhx_row("P2", 2, 检索参考号=" 00000000002n ")]
     assert findings(export(rows), "yjhx", PRICES) == {"matched": 2}

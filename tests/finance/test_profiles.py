@@ -243,3 +243,4 @@ def test_archives_that_are_not_to_be_unpacked_are_refused(
 def test_a_workbook_where_text_belongs_is_refused(profile: ProfileName) -> None:
     body = workbook(PAYOUT_APPLIANCES, [payout_row("P1")])
     assert fault_of(body, profile).fault == "not_of_profile"
+    assert fault_of("商户订单号\n".encode(), profile, sheet="明细").fault == "no_sheets"

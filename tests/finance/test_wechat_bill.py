@@ -112,6 +112,11 @@ def test_an_amount_that_was_changed_is_known_by_the_totals() -> None:
     assert "15997.34" in str(bad) and "15997.43" in str(bad)
 
 
+def test_what_is_no_total_is_not_repeated() -> None:
+    bad = fault_of(BILL.replace("\n`2,", "\n`某人,").encode(), "wechat")
+    assert (bad.fault, bad.facts["stated"]) == ("totals_differ", "?")
+
+
 def test_a_bill_that_is_cut_has_no_totals() -> None:
     whole = BILL.encode()
     trailer = whole.index("总交易".encode())

@@ -86,6 +86,8 @@ class ProfileTable:
 
     def _check_kind(self, member: BinaryIO, line: int) -> None:
         """Raises BadFile for a workbook where text belongs, and the other way round."""
+        if self._use.sheet is not None and not self.are_workbooks:
+            raise BadFile("no_sheets")
         head = member.read(4)
         member.seek(0)
         if is_old_workbook(head):
@@ -134,7 +136,7 @@ def tie(totals: list[PlatformTotal], name: str, stated: str, read: int, *, is_co
     try:
         stated_fen = Decimal(stated.replace(",", "")) * 100  # it may be above AMOUNT_MAX_FEN
     except InvalidOperation:
-        stated_fen = None
+        stated, stated_fen = "?", Decimal(-1)  # what it is instead may be personal data
     expected = read * 100 if is_count else read
     shown = str(read) if is_count else yuan_text(read)
     if stated_fen != expected:
