@@ -27,6 +27,7 @@ from service.api.routes import (
     claims,
     exports,
     finding,
+    invoices,
     keys,
     lifecycle,
     ops,
@@ -57,8 +58,8 @@ log = structlog.get_logger()
 BATCH_BODY_FACTOR = 16
 
 ROUTES = (
-    claims, batch, finding, lifecycle, budgets, exports, settlements, reconciliations, retailers,
-    keys, ops, board,
+    claims, batch, finding, lifecycle, invoices, budgets, exports, settlements, reconciliations,
+    retailers, keys, ops, board,
 )  # fmt: skip
 
 # Answered by the edge itself, without FastAPI's stack.
@@ -120,6 +121,7 @@ def bounds_of(settings: Settings) -> Bounds:
         Bound(settings.body_max_bytes),
         {
             "/v1/claims/batch": Bound(settings.body_max_bytes * BATCH_BODY_FACTOR),
+            "/v1/claims/{claim_id}/invoice": invoices.FILE_BOUND,
             "/v1/reconciliations": reconciliations.FILE_BOUND,
         },
         requests_max=settings.requests_max,

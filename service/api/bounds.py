@@ -11,11 +11,12 @@ BODY_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """For one request: the bytes of its body, and the time from the end of its head to that of
-    its body."""
+    """For one request: the bytes of its body, the time from the end of its head to that of its
+    body, and whether the body may be compressed with gzip."""
 
     body_max_bytes: int
     body_s: float = BODY_S
+    takes_gzip: bool = False
 
 
 class Bounds:

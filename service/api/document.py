@@ -31,10 +31,18 @@ TAGS = {
     "admin": "Retailers, stores, API keys and the record of all acts.",
     "operations": "Health, metrics and the budget page.",
 }
+# No text can be an example of these.
+BINARY = {"application/ofd"}
 SCHEMAS = "#/components/schemas/"
 
 # Answers of the server itself, which no route declares.
-SERVER_PROBLEMS = ("not_http", "too_slow", "head_too_large", "internal_error")
+SERVER_PROBLEMS = (
+    "not_http",
+    "too_slow",
+    "head_too_large",
+    "unsupported_encoding",
+    "internal_error",
+)
 # Answers to a request with a key: its rate, and the load of the worker.
 KEY_PROBLEMS = ("too_many_requests", "overloaded")
 
@@ -83,7 +91,9 @@ def _make(app: FastAPI) -> dict[str, Any]:
 
 
 def _add_request_examples(operation: dict[str, Any]) -> None:
-    for body in operation.get("requestBody", {}).get("content", {}).values():
+    for media_type, body in operation.get("requestBody", {}).get("content", {}).items():
+        if media_type in BINARY:
+            continue
         model = body["schema"].get("$ref", "").removeprefix(SCHEMAS)
         body["examples"] = REQUESTS[model or operation["operationId"]]
 

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uuid_utils import uuid7
 
 from service import metrics
-from service.api.bounds import Bounds
+from service.api.bounds import Bound, Bounds
 from service.api.problems import problem
 from service.ops.logs import REQUEST_ID
 
@@ -29,6 +29,8 @@ GOOD_REQUEST_ID = re.compile(
     rb"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
     rb"|[0-9a-fA-F]{32}|[0-7][0-9A-HJKMNP-TV-Z]{25}"
 )
+
+ENCODING, GZIP = b"content-encoding", b"gzip"
 
 # Probes and scrapes: they are answered even when the worker is overloaded.
 QUIET_PATHS = {"/healthz", "/readyz", "/metrics"}
@@ -127,11 +129,11 @@ class Edge:
     async def _answer(
         self, endpoint: Endpoint, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive
     ) -> Response:
-        body_max_bytes = self.bounds.of(scope["path"]).body_max_bytes
-        early = self._refused_early(scope, headers, body_max_bytes)
+        bound = self.bounds.of(scope["path"])
+        early = self._refused_early(scope, headers, bound)
         if early is not None:
             return problem(Request(scope), early)
-        body = await _read(receive, body_max_bytes)
+        body = await _read(receive, bound.body_max_bytes)
         return await endpoint(Call(scope, body))
 
     # --- everything else ----------------------------------------------------------------
@@ -153,10 +155,10 @@ class Edge:
 
         self._under_way += 1
         try:
-            body_max_bytes = self.bounds.of(scope["path"]).body_max_bytes
-            early = self._refused_early(scope, headers, body_max_bytes)
+            bound = self.bounds.of(scope["path"])
+            early = self._refused_early(scope, headers, bound)
             app = self.app if early is None else problem(Request(scope), early)
-            bounded = _counted(receive, body_max_bytes)
+            bounded = _counted(receive, bound.body_max_bytes)
             await app(scope, bounded, send_with_headers)
         except Exception as error:
             response = await self.on_fault(Request(scope), error)
@@ -167,14 +169,16 @@ class Edge:
             self._record(scope, status, time.perf_counter() - started)
 
     def _refused_early(
-        self, scope: Scope, headers: Mapping[bytes, bytes], body_max_bytes: int
+        self, scope: Scope, headers: Mapping[bytes, bytes], bound: Bound
     ) -> str | None:
         """The code of a problem that is clear before the body is read."""
         if self._under_way > self.bounds.requests_max and scope["path"] not in QUIET_PATHS:
             return "overloaded"
         announced = headers.get(b"content-length", b"0")
-        if announced.isdigit() and int(announced) > body_max_bytes:
+        if announced.isdigit() and int(announced) > bound.body_max_bytes:
             return "body_too_large"
+        if ENCODING in headers and not _is_taken(headers[ENCODING], bound):
+            return "unsupported_encoding"
         return None
 
     def _record(self, scope: Scope, status: int, seconds: float) -> None:
@@ -239,6 +243,11 @@ def _counted(receive: Receive, body_max: int) -> Receive:
         return message
 
     return counted
+
+
+def _is_taken(encoding: bytes, bound: Bound) -> bool:
+    name = encoding.strip().lower()
+    return name in (b"", b"identity") or (name == GZIP and bound.takes_gzip)
 
 
 def _request_id(headers: Mapping[bytes, bytes]) -> str:

@@ -28,6 +28,24 @@ CHECKOUT: dict[str, Any] = {
         }
     ],
 }
+INVOICE_XML = """<?xml version="1.0" encoding="UTF-8"?>
+<EInvoice>
+  <EInvoiceData>
+    <SellerInformation>
+      <SellerIdNum>91330402MA0000000Q</SellerIdNum>
+      <SellerName>演示商贸有限公司</SellerName>
+    </SellerInformation>
+    <BuyerInformation><BuyerName>王小明</BuyerName></BuyerInformation>
+    <BasicInformation>
+      <TotalTax-includedAmount>5999.00</TotalTax-includedAmount>
+    </BasicInformation>
+  </EInvoiceData>
+  <TaxSupervisionInfo>
+    <InvoiceNumber>25332000000012345678</InvoiceNumber>
+    <IssueTime>2025-06-18</IssueTime>
+  </TaxSupervisionInfo>
+</EInvoice>
+"""
 PHONE: dict[str, Any] = {
     "store_id": "NH0001",
     "order_no": "POS-20250618-000124",
@@ -74,6 +92,7 @@ REQUESTS: dict[str, dict[str, dict[str, Any]]] = {
             },
         ),
     },
+    "invoice_claim": {"xml": _example("the e-invoice's own file", INVOICE_XML)},
     "AdjustmentBody": {
         "adjustment": _example(
             "half a million yuan more",

@@ -136,6 +136,52 @@ SENTENCES: dict[str, dict[Language, str]] = {
         "zh": "开票日期应在 2000 年之后且不晚于今天",
         "en": "must lie after 2000 and not later than today",
     },
+    "invoice_before_sale": {
+        "zh": "开票日期早于销售日 30 天以上，请核对发票",
+        "en": "lies more than 30 days before the sale: check the invoice",
+    },
+    "invoice_number": {
+        "zh": "发票号码应为 20 位数字；或 8 位数字并填写发票代码",
+        "en": "must be 20 digits, or 8 digits with the invoice's code",
+    },
+    "invoice_year": {
+        "zh": "20 位发票号码的前两位应为开票年份，请核对号码和日期",
+        "en": "of 20 digits begins with the year of the date: check both",
+    },
+    "invoice_code": {
+        "zh": "8 位发票号码须填写 10 位或 12 位的发票代码",
+        "en": "of an invoice with 8 digits has 10 or 12 digits",
+    },
+    "invoice_code_extra": {
+        "zh": "20 位号码的发票没有发票代码，请删去",
+        "en": "belongs to no invoice with 20 digits: leave it out",
+    },
+    "no_such_invoice": {
+        "zh": "该笔没有这个号码的发票；请先填报原发票",
+        "en": "is no invoice of this claim: file the sale's own invoice first",
+    },
+    "red_letter_too_large": {
+        "zh": "红字发票金额超过已退货部分（尚可冲红 {left} 元），请先办理退款，或核对金额",
+        "en": "takes back more than came back ({left} yuan are left): refund the lines first, or "
+        "check the total",
+    },
+    "red_letter_sign": {
+        "zh": "红字发票的金额应为负数",
+        "en": "of a red-letter invoice must be negative",
+    },
+    "red_letter_lines": {
+        "zh": "红字发票冲减的是一张发票，请删去 lines",
+        "en": "must be left out: a red-letter invoice takes back an invoice",
+    },
+    "red_letter_of_missing": {
+        "zh": "金额为负的是红字发票，须填写被冲红的发票号码",
+        "en": "is required, for a negative total is that of a red-letter invoice: give the number "
+        "that it takes back",
+    },
+    "not_the_seller": {
+        "zh": "发票的销售方税号与登记的企业不符，请核对是否为本企业开具",
+        "en": "on the invoice is not the enrolled retailer, by its tax number: check who issued it",
+    },
     "budget_above_all": {
         "zh": "调整后的预算超过上限，请核对金额（单位：分）",
         "en": "would raise the budget above all reason: check it, it is in fen",

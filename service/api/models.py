@@ -3,13 +3,31 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Literal
+from typing import Annotated, Literal
 from uuid import UUID
+
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 
 from service.api.problems import ProblemReason
 from service.claims.claim import Claim
+from service.core.checkout import ITEMS_MAX
 from service.core.forecast import Outlook
 from service.pools.budgets import Budget
+
+
+def _each_once(lines: tuple[int, ...]) -> tuple[int, ...]:
+    if len(set(lines)) != len(lines):
+        raise PydanticCustomError("duplicate_line_no", "a line stands there twice")
+    return lines
+
+
+# Some lines of a claim, each once.
+LineNumbers = Annotated[
+    tuple[Annotated[int, Field(ge=1, le=999)], ...],
+    Field(min_length=1, max_length=ITEMS_MAX),
+    AfterValidator(_each_once),
+]
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,10 +129,14 @@ KINDS: dict[str, ProblemKind] = {
     ),
     "invoice_taken": _kind(
         409,
-        ("发票已被使用", "该发票号码已用于另一笔申领，请核对号码；一张发票只能对应一笔申领。"),
+        (
+            "发票已被使用",
+            "该发票号码已用于另一笔申领，请核对号码；一张发票只能对应一笔申领，换票后亦同。",
+        ),
         (
             "Invoice already used",
-            "Another claim has this invoice: check its number, for one invoice serves one claim.",
+            "This invoice was filed for another claim: check its number. One invoice serves one "
+            "claim, even when another invoice has replaced it.",
         ),
     ),
     "nothing_to_settle": _kind(
@@ -277,6 +281,18 @@ KINDS: dict[str, ProblemKind] = {
         422,
         ("文件无法使用", "文件无法使用，请检查后重新提交。"),
         ("The file cannot be used", "The file cannot be used: check it and send it again."),
+    ),
+    "unsupported_encoding": _kind(
+        415,
+        (
+            "不支持的压缩方式",
+            "此接口不接受该 Content-Encoding；请不压缩发送（对账文件可用 gzip）。",
+        ),
+        (
+            "Unsupported encoding",
+            "This call does not take that Content-Encoding: send the body as it is. A file to "
+            "reconcile may be compressed with gzip.",
+        ),
     ),
     "idempotency_key_reused": _kind(
         422,

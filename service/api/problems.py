@@ -108,6 +108,8 @@ def problem(
     headers = {} if wait_s is None else {"Retry-After": str(wait_s)}
     if kind.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
+    if kind.status == 415:
+        headers["Accept-Encoding"] = "identity"
     body = problem_body(code, language_of(request), request_id_of(request), **more)
     return JSONResponse(body, kind.status, headers, MEDIA_TYPE)
 

@@ -20,9 +20,15 @@ HELD = Sentence(
     "该笔尚在冻结中，请先确认（confirm）；不再需要则取消（cancel）。",
     "This claim is still held: confirm it first, or cancel it if it is not wanted.",
 )
-NOTHING_LEFT = Sentence(
-    "该笔各商品行均已退回，没有需要开票的补贴。",
-    "Every line of this claim was refunded: there is nothing left to invoice.",
+INVOICE_SETTLED = Sentence(
+    "该发票已列入结算单，不能更换；如须更换，请财政先作废该结算草稿（已审核的不能作废）。",
+    "A settlement has this invoice, so it cannot be replaced: void the settlement's draft first; "
+    "one that is approved stays.",
+)
+LINES_INVOICED = Sentence(
+    "第 {lines} 行已列在发票 {number} 上；请核对行号，或先按正确的行重新填报该发票。",
+    "Invoice {number} has line {lines} already: check the lines, or file that invoice again with "
+    "the lines that it really has.",
 )
 SENTENCES: dict[tuple[Wish, str], Sentence] = {
     ("confirm", "reserved"): EXPIRED,  # past its time, and not swept yet
@@ -52,7 +58,7 @@ SENTENCES: dict[tuple[Wish, str], Sentence] = {
     ("invoice", "reserved"): HELD,
     ("invoice", "expired"): EXPIRED,
     ("invoice", "cancelled"): CANCELLED,
-    ("invoice", "confirmed"): NOTHING_LEFT,
+    ("invoice", "confirmed"): INVOICE_SETTLED,
 }
 
 

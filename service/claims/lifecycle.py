@@ -12,8 +12,9 @@ from service.background import Background
 from service.batcher import MicroBatcher
 from service.claims.claim import Claim, Footprint
 from service.claims.gate.gate import Gate
+from service.claims.invoicing import Invoice, InvoicePaper, WrongState
 from service.claims.ledger.finish import Ending
-from service.claims.ledger.invoice import Invoice, InvoiceTaken
+from service.claims.ledger.invoice import Recorded
 from service.claims.ledger.ledger import Ledger
 from service.claims.ledger.refund import Refund, RefundReport, RefundRequest
 from service.claims.ledger.stored import OwnClaim
@@ -27,14 +28,6 @@ BATCH_MAX = 256
 QUEUE_MAX = 2048
 # Refunds of a batch are one statement each, and share the time limit of one connection.
 REFUNDS_MAX = 16
-
-
-@dataclass(frozen=True, slots=True)
-class WrongState:
-    """The claim, or one of its lines, is not in the state that the request needs."""
-
-    claim: Claim
-    lines: tuple[int, ...] = ()  # those that are no longer confirmed
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +49,11 @@ class Refunded:
 
 
 @dataclass(frozen=True, slots=True)
-class WrongTotal:
-    """The invoice's total is not what was paid plus the subsidy."""
+class ClaimPapers:
+    """A claim with every invoice that was filed for it."""
 
-    paid_fen: int
-    subsidy_fen: int
-    total_fen: int
+    claim: Claim
+    papers: list[InvoicePaper]
 
 
 class Lifecycle:
@@ -167,17 +159,23 @@ class Lifecycle:
         return WrongState(claim, tuple(n for n in request.lines if states[n] != "confirmed"))
 
     async def invoice(
-        self, retailer_id: str, claim_id: UUID, invoice: Invoice
-    ) -> Invoice | InvoiceTaken | WrongState | WrongTotal | NoSuchClaim:
-        """Store the claim's invoice, or replace it."""
+        self, retailer_id: str, claim_id: UUID, invoice: Invoice, *, seller_id: str = ""
+    ) -> Recorded | NoSuchClaim:
+        """File an invoice of the claim, or replace one. `seller_id`: the seller's tax number that
+        an invoice's file gives."""
         claim = await self.claim(retailer_id, claim_id)
         if claim is None:
             return NoSuchClaim()
-        objection = _objection(claim, invoice)
-        if objection is None:
-            return await self._ledger.record_invoice(claim_id, invoice, self._clock.now())
-        # A repeat of the stored invoice is accepted, whatever was refunded since.
-        return invoice if await self._ledger.invoice(claim_id) == invoice else objection
+        return await self._ledger.record_invoice(
+            claim, invoice.of(claim), self._clock.now(), seller_id=seller_id
+        )
+
+    async def invoices(self, retailer_id: str, claim_id: UUID) -> ClaimPapers | NoSuchClaim:
+        """The claim with every invoice that was filed for it."""
+        claim = await self.claim(retailer_id, claim_id)
+        if claim is None:
+            return NoSuchClaim()
+        return ClaimPapers(claim, await self._ledger.papers(claim_id))
 
     async def _end(self, batch: Sequence[Ending]) -> list[bool]:
         firsts: dict[OwnClaim, Ending] = {}
@@ -200,15 +198,3 @@ class Lifecycle:
             await self._gate.settle(pools, freed=freed)
         except GateAway:
             pass  # the sweeper updates the gate, and its memory of serials is only a hint
-
-
-def _objection(claim: Claim, invoice: Invoice) -> WrongState | WrongTotal | None:
-    """Why the invoice does not fit the claim's lines that are not refunded."""
-    confirmed = [line for line in claim.lines if line.state == "confirmed"]
-    if claim.state != "confirmed" or not confirmed:
-        return WrongState(claim)
-    paid_fen = sum(line.payable_fen for line in confirmed)
-    subsidy_fen = sum(line.subsidy_fen for line in confirmed)
-    if invoice.total_fen != paid_fen + subsidy_fen:
-        return WrongTotal(paid_fen, subsidy_fen, invoice.total_fen)
-    return None

@@ -38,4 +38,9 @@ Outcome = Granted | Replayed | Refused | KeyReused
 
 
 class GateAway(Exception):
-    """Redis did not answer in time, or does not have the pools yet."""
+    """Redis did not answer in time, takes no writes, or does not have the pools yet. `reason`: the
+    first two, for operators; else empty."""
+
+    def __init__(self, reason: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason

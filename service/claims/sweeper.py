@@ -90,11 +90,11 @@ class Sweeper:
         expired = await self._expire()
         try:
             committed, given_up = await self._heal()
-        except GateAway:
+        except GateAway as away:
             self._show_gate(up=False)
             if not self._gate_logged_away:
                 self._gate_logged_away = True
-                log.warning("gate_away")
+                log.warning("gate_away", reason=away.reason)
             raise
         self._show_gate(up=True)
         if self._gate_logged_away:

@@ -187,6 +187,8 @@ def _good(outcome: SettlementOutcome) -> Settlement:
         return outcome
     if isinstance(outcome, WrongSettlementState):
         raise Misconfigured(outcome.why().en)
+    if isinstance(outcome, NothingToSettle) and (why := outcome.why()):
+        raise Misconfigured(why.en)
     raise Misconfigured(SENTENCES[type(outcome)])
 
 
@@ -206,6 +208,8 @@ def _show(outcome: SettlementOutcome) -> None:
         ("state", settlement.state),
         ("entries", settlement.entries),
         *((f"{name}, yuan", yuan(fen)) for name, fen in amounts.items()),
+        ("claims left out, without an invoice", settlement.uninvoiced_claims),
+        ("their subsidy, yuan", _yuan(settlement.uninvoiced_fen)),
         ("drafted", f"{settlement.drafted_by}"),
         ("approved", settlement.approved_by),
         ("paid", settlement.payment_reference),
@@ -216,6 +220,10 @@ def _show(outcome: SettlementOutcome) -> None:
         ),
     ]
     print_table(("", ""), rows)
+
+
+def _yuan(fen: int | None) -> str | None:
+    return None if fen is None else yuan(fen)
 
 
 def _print(settlements: Sequence[Settlement]) -> None:

@@ -155,7 +155,7 @@ class Consumer(Strict):
             raise PydanticCustomError("id_format", "does not fit id_type")
         if id_type == "resident_id":
             _birth_on(value)
-            # Not ric.validate: its table of places lacks renamed counties, ours among them.
+            # Not ric.validate: it refuses people born before their county had its code.
             if ric.calc_check_digit(value) != value[-1]:
                 raise PydanticCustomError("id_check_digit", "wrong check digit (GB 11643)")
         return value

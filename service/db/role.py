@@ -33,8 +33,11 @@ APPEND_ONLY = frozenset(
     }
 )
 # A refund frees the serials of its lines. Voiding a draft frees its entries; a trigger checks that
-# it was a draft. Old readings of the pools are thinned out.
-MAY_DELETE = frozenset({"pool_reading", "serial_claimed", "settled_entry", "settlement"})
+# it was a draft. An invoice that is replaced frees its lines; its paper stays on record. Old
+# readings of the pools are thinned out.
+MAY_DELETE = frozenset(
+    {"invoice", "line_invoiced", "pool_reading", "serial_claimed", "settled_entry", "settlement"}
+)
 READ_ONLY = frozenset({"alembic_version"})
 
 # Tables (partitioned ones too), views, sequences.

@@ -73,6 +73,8 @@ def _memory(info: Mapping[str, Any]) -> list[CheckResult]:
         ]
     if not limit:
         return [warning("maxmemory has no limit", "set one, so that the host does not run out")]
+    if int(info.get("used_memory", 0)) >= limit:
+        return [fault("all of maxmemory is used: writes are refused", "raise it")]
     if int(info.get("used_memory", 0)) > 0.8 * limit:
         return [warning("more than four fifths of maxmemory are used", "raise it")]
     return [ok("maxmemory-policy is noeviction")]

@@ -21,7 +21,12 @@ STORE = {"store_id": "S9", "retailer_id": "other", "name": "九"}
 NEW_KEY = {"role": "bureau", "label": "nine"}
 ADJUSTMENT = {"delta_fen": 1, "reason": "matrix", "document_no": "D"}
 TRANCHE = {"opens_at": "2025-07-01T00:00:00+08:00", "amount_fen": 1, "document_no": "D"}
-INVOICE = {"number": "N9", "date": "2025-06-18", "buyer": "x", "total_fen": 599_900}
+INVOICE = {
+    "number": "25332000000000000009",
+    "date": "2025-06-18",
+    "buyer": "x",
+    "total_fen": 599_900,
+}
 
 TILL = {"pos": 200, "other": 200}
 OWN = {"pos": 200, "other": 404}
@@ -51,6 +56,7 @@ MATRIX: dict[tuple[str, str], tuple[Any, dict[str, int]]] = {
     ("POST", "/v1/claims/{hold}/confirm"): (None, OWN),
     ("POST", "/v1/claims/{hold}/cancel"): (None, OWN),
     ("PUT", "/v1/claims/{claim}/invoice"): (INVOICE, OWN),
+    ("GET", "/v1/claims/{claim}/invoices"): (None, OWN),
     ("POST", "/v1/claims/{claim}/refunds"): (
         {"lines": [1], "reason": "matrix"},
         {"pos": 201, "other": 404},

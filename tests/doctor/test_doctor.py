@@ -167,6 +167,7 @@ def test_a_password_that_is_asked_for_protects(installation: Installation) -> No
         ({"rdb_last_bgsave_status": "err"}, "snapshot could not be written"),
         ({"aof_last_write_status": "err"}, "log could not be written"),
         ({"maxmemory": 100, "used_memory": 90}, "four fifths"),
+        ({"maxmemory": 100, "used_memory": 100}, "writes are refused"),
     ],
 )
 def test_the_info_of_a_server_is_judged(info: dict[str, Any], sentence: str) -> None:

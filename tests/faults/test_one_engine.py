@@ -52,6 +52,9 @@ def claim(house: House, n: int, **overrides: Any) -> Any:
     return house.claim(f"k{n}", consumer=person, items=items, **overrides)
 
 
+UP = {"ready": True, "ledger": "up", "gate": "up", "faults": []}
+
+
 async def ready(house: House, app: Any = None) -> tuple[int, dict[str, Any]]:
     async with house.client(app=app) as client:
         answer = await client.get("/readyz")
@@ -75,6 +78,47 @@ async def test_the_log_says_once_that_redis_is_away_and_once_that_it_is_back(
     await gate_is_back(shop)
     await shop.service.claims.sweeper.run_once()
     assert [event for event in events if event.startswith("gate")] == ["gate_away", "gate_back"]
+
+
+@pytest.mark.parametrize(
+    ("refuse", "take_again", "reason"),
+    [
+        (
+            lambda redis: redis.execute_command("REPLICAOF", "127.0.0.1", "1"),
+            lambda redis: redis.execute_command("REPLICAOF", "NO", "ONE"),
+            "a read-only replica",
+        ),
+        (
+            lambda redis: redis.config_set("maxmemory", "1mb"),
+            lambda redis: redis.config_set("maxmemory", "0"),
+            "out of memory",
+        ),
+    ],
+    ids=["replica", "full"],
+)
+async def test_a_redis_that_takes_no_writes_is_down_with_its_reason(
+    shop: House, valkey: Valkey, monkeypatch: pytest.MonkeyPatch, refuse: Any, take_again: Any,
+    reason: str,
+) -> None:  # fmt: skip
+    logged: list[str] = []
+    monkeypatch.setattr(
+        sweeper.log, "warning", lambda event, **facts: logged.append(facts.get("reason", ""))
+    )
+    strict = await shop.open_worker(gate_mode="refuse")
+    assert await ready(shop) == (200, UP)
+    refuse(valkey.client)
+    try:
+        for app, status in ((None, 200), (strict, 503)):
+            told = await ready(shop, app)
+            assert (told[0], told[1]["gate"]) == (status, "down")
+            assert reason in told[1]["faults"][0]
+        with pytest.raises(GateAway):
+            await shop.service.claims.sweeper.run_once()
+        assert logged and all(reason in text for text in logged)
+    finally:
+        take_again(valkey.client)
+    assert await ready(shop) == (200, UP)
+    await gate_is_back(shop)
 
 
 async def gate_is_back(house: House) -> None:

@@ -1,33 +1,25 @@
-"""A claim after its grant: confirm, cancel, refund, invoice."""
+"""A claim after its grant: confirm, cancel, refund."""
 
 from typing import Annotated, Any, assert_never
 
 import structlog
 from fastapi import APIRouter, Depends, Request, Response
-from pydantic import AfterValidator, Field, TypeAdapter
-from pydantic_core import PydanticCustomError
+from pydantic import TypeAdapter
 
 from service.api.auth import MayClaim, Refusal, ServiceOf, own_retailer
 from service.api.bodies import json_body, takes
 from service.api.idempotency import REPLAYED, IdempotencyKey
 from service.api.ids import ClaimId
 from service.api.invalid import invalid_field
+from service.api.models import LineNumbers
 from service.api.problems import documented, language_of, problem
 from service.api.wrong_state import Wish, wrong_state
 from service.claims.claim import Claim
-from service.claims.ledger.invoice import Invoice, InvoiceTaken
+from service.claims.invoicing import WrongState
 from service.claims.ledger.refund import Refund
-from service.claims.lifecycle import (
-    NoSuchClaim,
-    NoSuchLine,
-    Refunded,
-    WrongState,
-    WrongTotal,
-)
+from service.claims.lifecycle import NoSuchClaim, NoSuchLine, Refunded
 from service.claims.outcomes import KeyReused
-from service.core.calendar import business_day
-from service.core.checkout import PRICE_MAX_FEN, Day, Strict, Text
-from service.core.money import yuan
+from service.core.checkout import Strict, Text
 
 router = APIRouter(prefix="/v1/claims/{claim_id}", tags=["claims"])
 
@@ -76,21 +68,10 @@ def _ended(request: Request, outcome: Claim | WrongState | NoSuchClaim, wish: Wi
 # --- refunds ----------------------------------------------------------------------------
 
 
-def _each_once(lines: tuple[int, ...]) -> tuple[int, ...]:
-    if len(set(lines)) != len(lines):
-        raise PydanticCustomError("duplicate_line_no", "a line stands there twice")
-    return lines
-
-
-LineNo = Annotated[int, Field(ge=1, le=999)]
-
-
 class RefundRequest(Strict):
     """Which lines are refunded, and why."""
 
-    lines: Annotated[tuple[LineNo, ...], AfterValidator(_each_once)] = Field(
-        min_length=1, max_length=20
-    )
+    lines: LineNumbers
     reason: Text
 
 
@@ -131,71 +112,6 @@ async def refund(
         case NoSuchClaim():
             raise Refusal("not_found")
     assert_never(outcome)
-
-
-# --- the invoice ------------------------------------------------------------------------
-
-InvoiceNo = Annotated[str, Field(pattern=r"^[0-9A-Za-z-]{1,40}$")]
-
-
-class InvoiceBody(Strict):
-    """An invoice as issued. `total_fen` is what the customer paid plus the subsidy."""
-
-    number: InvoiceNo
-    code: InvoiceNo | None = None
-    date: Day
-    buyer: Text = Field(repr=False)
-    total_fen: int = Field(gt=0, le=PRICE_MAX_FEN * 20)
-
-
-@router.put(
-    "/invoice",
-    operation_id="invoice_claim",
-    response_model=InvoiceBody,
-    responses=documented(*WITH_BODY, "invoice_total_differs", "invoice_taken"),
-    openapi_extra=takes(InvoiceBody),
-)
-async def invoice(
-    request: Request,
-    service: ServiceOf,
-    caller: MayClaim,
-    claim_id: ClaimId,
-    body: Annotated[InvoiceBody, Depends(json_body(InvoiceBody))],
-) -> Any:
-    """Store the claim's invoice, which a settlement needs. A corrected invoice replaces the
-    former one."""
-    if not body.date.year >= 2000 or body.date > business_day(service.clock.now()):
-        return invalid_field(request, "date", "invoice_date")
-    submitted = Invoice(body.number, body.code or "", body.date, body.buyer, body.total_fen)
-    outcome = await service.claims.lifecycle.invoice(own_retailer(caller), claim_id, submitted)
-    match outcome:
-        case Invoice():
-            return body
-        case InvoiceTaken():
-            return problem(request, "invoice_taken")
-        case WrongTotal():
-            return _wrong_total(request, outcome)
-        case WrongState():
-            return _wrong_state(request, outcome, "invoice")
-        case NoSuchClaim():
-            raise Refusal("not_found")
-    assert_never(outcome)
-
-
-def _wrong_total(request: Request, error: WrongTotal) -> Response:
-    sums = {
-        "total": yuan(error.total_fen),
-        "due": yuan(error.paid_fen + error.subsidy_fen),
-        "paid": yuan(error.paid_fen),
-        "subsidy": yuan(error.subsidy_fen),
-    }
-    return problem(
-        request,
-        "invoice_total_differs",
-        facts=sums,
-        total_fen=error.total_fen,
-        expected_fen=error.paid_fen + error.subsidy_fen,
-    )
 
 
 def _wrong_state(request: Request, error: WrongState, wish: Wish) -> Response:

@@ -58,10 +58,10 @@ async def readyz(service: ServiceOf) -> Response:
         faults.append(f"ledger: {ledger}")
     gate_up = True
     try:
-        await service.claims.gate.ping()
-    except GateAway:
+        await service.claims.gate.check()
+    except GateAway as away:
         gate_up = False
-        faults.append(f"gate: Redis does not answer; {WITHOUT_GATE[service.settings.gate_mode]}")
+        faults.append(f"gate: {away.reason}; {WITHOUT_GATE[service.settings.gate_mode]}")
     ready = not ledger and (gate_up or service.settings.gate_mode == "ledger")
     body = Ready(ready, "down" if ledger else "up", "up" if gate_up else "down", faults)
     return JSONResponse(asdict(body), 200 if ready else 503)

@@ -22,6 +22,7 @@ from uuid_utils.compat import uuid7
 
 from service.api.auth import MayFinance, Refusal, ServiceOf, may_finance
 from service.api.bounds import Bound
+from service.api.gzip_body import BrokenGzip, decoded
 from service.api.ids import path_uuid
 from service.api.problems import documented, language_of, problem
 from service.api.query import Entries, each_once, only
@@ -62,7 +63,7 @@ router = APIRouter(
     ),
 )
 # A million rows of the longest kind, over an office's line.
-FILE_BOUND = Bound(256 << 20, body_s=600.0)
+FILE_BOUND = Bound(256 << 20, body_s=600.0, takes_gzip=True)
 PIECE_BYTES = 1 << 20
 BAD_ROWS_SHOWN = 20
 # What a profile knows itself.
@@ -230,10 +231,12 @@ async def reconcile(
         if await Reconciliations(connection, jurisdiction).busy():  # before the upload
             raise Refusal("reconciliations_running")
     with tempfile.TemporaryFile() as file:
-        digest, size = await _receive(request, file)
         mapping = query.mapping()
         try:
+            digest, size = await _receive(request, file)
             await asyncio.to_thread(_check_heading, file, mapping, query.to_on)
+        except BrokenGzip:
+            return _bad_file(request, BadFile("broken_gzip"))
         except BadFile as bad:
             return _bad_file(request, bad)
         scope = ReconcileScope(
@@ -261,9 +264,10 @@ async def _start(
 
 
 async def _receive(request: Request, file: BinaryIO) -> tuple[bytes, int]:
-    """Write the body to the file. Returns its SHA-256 and its size in bytes."""
+    """Write the body to the file, decompressed. Returns its SHA-256 and its size in bytes. Raises
+    BrokenGzip or BodyTooLarge."""
     digest, size = hashlib.sha256(), 0
-    async for chunk in request.stream():
+    async for chunk in decoded(request, FILE_BOUND.body_max_bytes):
         digest.update(chunk)
         size += len(chunk)
         file.write(chunk)

@@ -220,7 +220,7 @@ def _answer(outcome: SettlementOutcome) -> Settlement:
         case NoSuchRecord():
             raise Refusal("not_found")
         case NothingToSettle():
-            raise Refusal("nothing_to_settle")
+            raise Refusal("nothing_to_settle", outcome.why())
         case AdvanceOutstanding():
             raise Refusal("advance_outstanding")
         case AdvanceTooLarge():

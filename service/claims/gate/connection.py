@@ -11,13 +11,34 @@ import redis.asyncio as redis
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import (
+    AuthenticationError,
+    BusyLoadingError,
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
 
 from service.claims.outcomes import GateAway
 
 # Longer than any healthy answer (a script call takes a millisecond), and so short that a stopped
 # Redis hardly delays a claim.
 TIMEOUT_S = 0.25
+
+REASONS: dict[type[Exception], str] = {
+    ReadOnlyError: "Redis takes no writes: it is a read-only replica",
+    OutOfMemoryError: "Redis takes no writes: it is out of memory",
+    BusyLoadingError: "Redis is loading its data",
+    AuthenticationError: "Redis refuses the password of BUTIE_REDIS_URL",
+    NoPermissionError: "Redis does not permit its user the gate's commands",
+}
+# By the first word of an answer for which redis-py has no exception.
+REFUSALS = {
+    "MISCONF": "Redis takes no writes: it cannot save its data to disk",
+    "NOREPLICAS": "Redis takes no writes: it has too few replicas",
+}
 
 _GREET = (Path(__file__).parent / "greet.lua").read_text()
 _RUN_ID = re.compile(rb"run_id:(\w+)")
@@ -64,4 +85,13 @@ def as_gate_away() -> Iterator[None]:
     try:
         yield
     except (RedisError, OSError, TimeoutError) as error:
-        raise GateAway from error
+        raise GateAway(_reason(error)) from error
+
+
+def _reason(error: Exception) -> str:
+    for kind, reason in REASONS.items():
+        if isinstance(error, kind):
+            return reason
+    if isinstance(error, ResponseError):
+        return REFUSALS.get(str(error).partition(" ")[0], "Redis refuses the gate's commands")
+    return "Redis does not answer"

@@ -184,10 +184,11 @@ class Gate:
             self._owed.popleft()
         self._away = False
 
-    async def ping(self) -> None:
-        """Raises GateAway when Redis does not answer."""
+    async def check(self) -> None:
+        """Raises GateAway when Redis does not answer or takes no writes."""
         with as_gate_away():
-            await self._client.ping()
+            # A write, so that a replica or a full memory refuses it. Redis stores nothing for it.
+            await self._client.setrange(f"{self._prefix}probe", 0, "")
 
     # ------------------------------------------------------------------------------------
 

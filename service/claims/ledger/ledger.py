@@ -11,9 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service import metrics
 from service.claims.claim import Attempt, Claim, LineDemand, PendingClaim
+from service.claims.invoicing import Invoice, InvoicePaper
 from service.claims.ledger.commit import Commit, Committed, CommitVerdict, GivenUp
 from service.claims.ledger.finish import Ending, FinishReport, finish
-from service.claims.ledger.invoice import Invoice, InvoiceTaken, read_invoice, record_invoice
+from service.claims.ledger.invoice import Recorded, read_papers, record_invoice
 from service.claims.ledger.refund import Refund, RefundReport, RefundRequest, refund, refund_by_key
 from service.claims.ledger.standing import Standing, read_standing
 from service.claims.ledger.stored import ClaimKey, KeyedClaim, OwnClaim, claims_by_id, claims_by_key
@@ -161,15 +162,18 @@ class Ledger:
                 return [await refund(connection, self._jurisdiction, request) for request in batch]
 
     async def record_invoice(
-        self, claim_id: UUID, invoice: Invoice, now: datetime
-    ) -> Invoice | InvoiceTaken:
-        """Store the claim's invoice."""
+        self, claim: Claim, invoice: Invoice, now: datetime, *, seller_id: str = ""
+    ) -> Recorded:
+        """File an invoice of the claim."""
         async with driver(self._engine) as connection:
-            return await record_invoice(connection, self._jurisdiction, claim_id, invoice, now)
+            return await record_invoice(
+                connection, self._jurisdiction, claim, invoice, now, seller_id=seller_id
+            )
 
-    async def invoice(self, claim_id: UUID) -> Invoice | None:
+    async def papers(self, claim_id: UUID) -> list[InvoicePaper]:
+        """Every invoice that was filed for the claim, the earliest first."""
         async with driver(self._engine) as connection:
-            return await read_invoice(connection, self._jurisdiction, claim_id)
+            return await read_papers(connection, self._jurisdiction, claim_id)
 
     async def refund_by_key(
         self, retailer_id: str, idempotency_key: str

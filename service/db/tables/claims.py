@@ -154,6 +154,38 @@ invoice = sa.Table(
     sa.UniqueConstraint("claim_id", name="invoice_claim_key"),
 )
 
+# Every invoice that was ever filed, under its folded number.
+invoice_paper = sa.Table(
+    "invoice_paper",
+    metadata,
+    key("jurisdiction"),
+    key("number"),
+    key("code"),
+    column("claim_id", UUID(as_uuid=True)),
+    sa.Column("lines", ARRAY(sa.SmallInteger)),  # null: the whole sale's
+    sa.Column("red_letter_of", sa.Text),  # the number that it takes back; the total is negative
+    column("dated_on", sa.Date),
+    column("buyer", sa.Text),
+    column("total_fen", FenType),
+    sa.Column("file_sha256", BYTEA),
+    column("recorded_at", InstantType),
+    sa.Column("replaced_at", InstantType),
+    sa.CheckConstraint("(red_letter_of is null) = (total_fen > 0)", name="invoice_paper_sign"),
+    sa.CheckConstraint("lines is null or red_letter_of is null", name="invoice_paper_lines"),
+    sa.Index("invoice_paper_claim_idx", "claim_id"),
+)
+
+# The lines whose standing invoice is not the whole sale's.
+line_invoiced = sa.Table(
+    "line_invoiced",
+    metadata,
+    key("claim_id", UUID(as_uuid=True)),
+    key("line_no", sa.SmallInteger()),
+    column("jurisdiction", sa.Text),
+    column("number", sa.Text),
+    column("code", sa.Text),
+)
+
 audit_run = sa.Table(
     "audit_run",
     metadata,

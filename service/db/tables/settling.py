@@ -34,12 +34,23 @@ def _settlement_columns() -> list[sa.Column[Any]]:
     ]
 
 
+def _head_columns() -> list[sa.Column[Any]]:
+    """What the draft said; null in drafts of release 0.1.0."""
+    return [
+        sa.Column("uninvoiced_claims", sa.BigInteger),  # left out for want of an invoice
+        sa.Column("uninvoiced_fen", sa.BigInteger),
+        sa.Column("retailer_name", sa.Text),
+        sa.Column("retailer_uscc", sa.Text),
+    ]
+
+
 def _entry_columns() -> list[sa.Column[Any]]:
     return [
         column("part", sa.Text),
         column("claim_id", UUID(as_uuid=True)),
         column("line_no", sa.SmallInteger),
         column("amount_fen", FenType),
+        sa.Column("invoice_no", sa.Text),  # as it was on record at the draft
     ]
 
 
@@ -47,6 +58,7 @@ settlement = sa.Table(
     "settlement",
     metadata,
     *_settlement_columns(),
+    *_head_columns(),
     sa.Index("settlement_retailer_idx", "jurisdiction", "retailer_id", "drafted_at"),
     sa.Index(
         "settlement_one_advance_key",
@@ -65,6 +77,7 @@ voided_settlement = sa.Table(
     column("voided_by", sa.Text),
     column("voided_at", InstantType),
     column("void_reason", sa.Text),
+    *_head_columns(),
 )
 
 settled_entry = sa.Table(

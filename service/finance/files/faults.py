@@ -8,6 +8,10 @@ FAULTS: dict[str, Sentence] = {
         "it cannot be read from line {line} on: send csv in UTF-8 or GBK, or xlsx without a "
         "password",
     ),
+    "broken_gzip": Sentence(
+        "内容不是完整的 gzip；请重新压缩后提交，或不压缩直接提交",
+        "it is no whole gzip: compress it anew, or send it as it is",
+    ),
     "bad_character": Sentence(
         "第 {line} 行有无法识别的字符；请另存为 UTF-8 的 csv 后重新提交",
         "line {line} has a character that is not of the file's encoding: save it as csv in UTF-8 "

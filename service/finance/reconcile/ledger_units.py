@@ -6,6 +6,7 @@ period are paired as well. A claim without a row is reported only if it was book
 
 from dataclasses import dataclass
 from datetime import date
+from typing import NamedTuple
 
 from service.finance.reconcile.mapping import KEY_SEPARATOR, NO_KEY, ColumnMapping
 
@@ -34,11 +35,11 @@ class ReconcileScope:
         return [self.jurisdiction, self.from_on, self.to_on, self.retailer, self.store, until]
 
 
-# SQL of each key: `g` is the unit, `c` its claim, `l` its line, `i` its invoice.
+# SQL of each key: `g` is the unit, `c` its claim, `l` its line.
 KEY_SQL = {
     "claim_id": "g.claim_id::text",
     "order_no": "c.order_no",
-    "invoice_no": "i.number",
+    "invoice_no": "g.invoice_no",
     "store_id": "g.store_id",
     "line_no": "g.line_no::text",
     "serial_no": "upper(l.serial_no)",
@@ -51,6 +52,7 @@ AMOUNT_SQL = {"granted": "g.granted_fen", "net": "g.net_fen", "price": "p.price_
 
 def units_sql(scope: ReconcileScope, mapping: ColumnMapping) -> str:
     """A query that returns (key, claim_id, line_no, booked_on, amount_fen, state) of each unit."""
+    invoice = _invoice(mapping)
     window = f"BETWEEN $2::date - {AROUND_DAYS} AND $3::date + {AROUND_DAYS}"
     where = scope.where()
     grants = "SELECT claim_id, line_no, store_id, amount_fen, booked_on FROM journal"
@@ -63,14 +65,14 @@ def units_sql(scope: ReconcileScope, mapping: ColumnMapping) -> str:
             WHERE {where} AND kind = 'refund' AND entry_no <= $6
         ), line AS (
             SELECT g.*, g.amount_fen + coalesce(r.amount_fen, 0) AS net_fen,
-                r.claim_id IS NOT NULL AS refunded
-            FROM granted AS g LEFT JOIN returned AS r USING (claim_id, line_no)
+                r.claim_id IS NOT NULL AS refunded{invoice.column}
+            FROM granted AS g LEFT JOIN returned AS r USING (claim_id, line_no) {invoice.joins("g")}
         ), unit AS ({_units(mapping)})
     """  # noqa: S608
     unbooked = f"""
         , unbooked AS (
             SELECT c.claim_id, {"l.line_no" if mapping.by_line else "NULL::smallint AS line_no"},
-                c.store_id, c.state
+                c.store_id, c.state{", NULL::text AS invoice_no" if invoice.column else ""}
             FROM claim AS c {"JOIN claim_line AS l USING (claim_id)" if mapping.by_line else ""}
             WHERE {scope.where("c.")} AND c.state IN ('reserved', 'cancelled', 'expired')
                 AND (c.created_at AT TIME ZONE 'Asia/Shanghai')::date {window}
@@ -104,15 +106,18 @@ def movements_sql(scope: ReconcileScope, mapping: ColumnMapping) -> str:
     closed period are always the same. With the days around it they would not be: an entry of an
     open day could pair with a row that had none.
     """
-    line_no = "line_no" if mapping.by_line else "NULL::smallint AS line_no"
+    invoice = _invoice(mapping)
+    line_no = "j.line_no" if mapping.by_line else "NULL::smallint AS line_no"
     return f"""
         WITH unit AS (
-            SELECT claim_id, {line_no}, min(store_id) AS store_id, booked_on,
-                sum(amount_fen)::bigint AS amount_fen, kind, max(entry_no) AS entry_no
-            FROM journal
-            WHERE {scope.where()} AND kind IN ('grant', 'refund')
+            SELECT j.claim_id, {line_no}, min(store_id) AS store_id, booked_on,
+                sum(amount_fen)::bigint AS amount_fen, kind,
+                max(entry_no) AS entry_no{invoice.column}
+            FROM journal AS j {invoice.joins("j")}
+            WHERE {scope.where("j.")} AND kind IN ('grant', 'refund')
                 AND booked_on BETWEEN $2 AND $3 AND entry_no <= $6
-            GROUP BY claim_id, {"line_no, " if mapping.by_line else ""}kind, booked_on, booked_at
+            GROUP BY j.claim_id, {"j.line_no, " if mapping.by_line else ""}kind, booked_on,
+                booked_at{invoice.group}
         )
         SELECT {_key(mapping)}, g.claim_id::text, g.line_no, g.booked_on, g.amount_fen,
             CASE g.kind WHEN 'grant' THEN 'confirmed' ELSE 'refunded' END AS state, g.entry_no
@@ -121,20 +126,45 @@ def movements_sql(scope: ReconcileScope, mapping: ColumnMapping) -> str:
 
 
 def _units(mapping: ColumnMapping) -> str:
+    column = ", invoice_no" if _invoice(mapping).column else ""
     if mapping.by_line:
-        return """
+        return f"""
             SELECT claim_id, line_no, store_id, booked_on, amount_fen AS granted_fen, net_fen,
-                CASE WHEN refunded THEN 'refunded' ELSE 'confirmed' END AS state
+                CASE WHEN refunded THEN 'refunded' ELSE 'confirmed' END AS state{column}
             FROM line
-        """
-    return """
+        """  # noqa: S608
+    return f"""
         SELECT claim_id, NULL::smallint AS line_no, min(store_id) AS store_id,
             min(booked_on) AS booked_on, sum(amount_fen)::bigint AS granted_fen,
             sum(net_fen)::bigint AS net_fen,
             CASE WHEN bool_and(refunded) THEN 'refunded' WHEN bool_or(refunded)
-                THEN 'partly_refunded' ELSE 'confirmed' END AS state
-        FROM line GROUP BY claim_id
-    """
+                THEN 'partly_refunded' ELSE 'confirmed' END AS state{column}
+        FROM line GROUP BY claim_id{column}
+    """  # noqa: S608
+
+
+class _Invoice(NamedTuple):
+    """What a query has of the invoice of each line, if it is a key: then a unit is what the invoice
+    has of the claim. All parts are empty otherwise."""
+
+    column: str = ""
+    group: str = ""
+
+    def joins(self, entry: str) -> str:
+        if not self.column:
+            return ""
+        return f"""
+            LEFT JOIN invoice AS i ON i.claim_id = {entry}.claim_id
+            LEFT JOIN line_invoiced AS o
+                ON o.claim_id = {entry}.claim_id AND o.line_no = {entry}.line_no
+        """
+
+
+def _invoice(mapping: ColumnMapping) -> _Invoice:
+    if all(name != "invoice_no" for name, _ in mapping.keys):
+        return _Invoice()
+    number = "coalesce(o.number, i.number)"
+    return _Invoice(f", {number} AS invoice_no", f", {number}")
 
 
 def _key(mapping: ColumnMapping) -> str:
@@ -152,7 +182,6 @@ def _joins(mapping: ColumnMapping) -> str:
     names = {name for name, _ in mapping.keys} | {mapping.amount_is}
     joins = {
         "order_no": "LEFT JOIN claim AS c ON c.claim_id = g.claim_id",
-        "invoice_no": "LEFT JOIN invoice AS i ON i.claim_id = g.claim_id",
         "serial_no": "LEFT JOIN claim_line AS l"
         " ON l.claim_id = g.claim_id AND l.line_no = g.line_no",
         "price": "LEFT JOIN claim_line AS p ON p.claim_id = g.claim_id AND p.line_no = g.line_no"

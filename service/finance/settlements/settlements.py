@@ -7,6 +7,9 @@ decides where it counts:
 - Booked between draft and approval: the approval adds it to the draft.
 - Booked after the approval: the retailer's next settlement claws it back.
 
+A draft also freezes what its statement shows: the invoice of each line, and the retailer's name.
+From then on these invoices cannot be replaced.
+
 The primary key of `settled_entry` allows each entry in one settlement only. A draft that was made
 in error is voided: it stays on record, and its entries can be settled again.
 """
@@ -24,6 +27,7 @@ from service.finance.settlements.settlement import (
     AdvanceTooLarge,
     ApproveOutcome,
     DraftOutcome,
+    LeftOut,
     NoSuchRecord,
     NothingToSettle,
     PayOutcome,
@@ -44,7 +48,7 @@ _OPEN_SQL = (_HERE / "open.sql").read_text()
 _DUE_SQL = (_HERE / "due.sql").read_text()
 _FREEZE_SQL = f"""
 INSERT INTO settled_entry (
-    jurisdiction, settlement_id, entry_no, part, claim_id, line_no, amount_fen)
+    jurisdiction, settlement_id, entry_no, part, claim_id, line_no, amount_fen, invoice_no)
 SELECT $1, $5, due.* FROM ({_DUE_SQL}) AS due
 """  # noqa: S608
 # An advance counts the grants and their refunds, but no claw-backs.
@@ -52,6 +56,7 @@ _WORTH_SQL = f"""
 SELECT coalesce(sum(amount_fen), 0)::bigint FROM ({_DUE_SQL}) AS due WHERE part <> 'claw_back'
 """  # noqa: S608
 _FREEZE_LATE_REFUNDS_SQL = (_HERE / "freeze_late_refunds.sql").read_text()
+_LEFT_OUT_SQL = (_HERE / "left_out.sql").read_text()
 _ADD_UP_SQL = (_HERE / "add_up.sql").read_text()
 _RECORD_VOID_SQL = (_HERE / "record_void.sql").read_text()
 _APPROVE_SQL = """
@@ -105,7 +110,8 @@ class Settlements:
             async with self._connection.transaction():
                 if await self._lock_retailer(period.retailer_id) is None:
                     return NoSuchRecord()
-                await self._open(settlement_id, "final", period, 0, actor)
+                left_out = await self._left_out(period)
+                await self._open(settlement_id, "final", period, 0, left_out, actor)
                 tag = await self._connection.execute(
                     _FREEZE_SQL, self._jurisdiction, *_arguments(period), settlement_id
                 )
@@ -113,7 +119,7 @@ class Settlements:
                     raise _Rollback
                 await self._net_advances(period.retailer_id, settlement_id)
         except _Rollback:
-            return NothingToSettle()
+            return NothingToSettle(left_out)
         return await self._read(settlement_id)
 
     async def advance(
@@ -126,11 +132,12 @@ class Settlements:
             async with self._connection.transaction():
                 if await self._lock_retailer(period.retailer_id) is None:
                     return NoSuchRecord()
+                left_out = await self._left_out(period)
                 due_fen = await self._worth_fen(period)
                 amount_fen = share_fen(max(due_fen, 0), share_bp, "down")
                 if amount_fen == 0:
-                    return NothingToSettle()
-                await self._open(settlement_id, "advance", period, amount_fen, actor)
+                    return NothingToSettle(left_out)
+                await self._open(settlement_id, "advance", period, amount_fen, left_out, actor)
         except asyncpg.UniqueViolationError:
             return AdvanceOutstanding()
         return await self._read(settlement_id)
@@ -246,6 +253,13 @@ class Settlements:
         )
         return state
 
+    async def _left_out(self, period: SettlementPeriod) -> LeftOut:
+        """What is due for the period but for an invoice."""
+        row = await self._connection.fetchrow(
+            _LEFT_OUT_SQL, self._jurisdiction, *_arguments(period)
+        )
+        return LeftOut(*row)
+
     async def _worth_fen(self, period: SettlementPeriod) -> int:
         """The sum of the grants and refunds that are due for the period."""
         fen: int = await self._connection.fetchval(
@@ -273,6 +287,7 @@ class Settlements:
         kind: str,
         period: SettlementPeriod,
         net_fen: int,
+        left_out: LeftOut,
         actor: SettlementActor,
     ) -> None:
         await self._connection.execute(
@@ -286,6 +301,8 @@ class Settlements:
             net_fen,
             actor.key_id,
             actor.at,
+            left_out.claims,
+            left_out.fen,
         )
 
 

@@ -32,9 +32,15 @@ FONT = "STSong-Light"  # PDF readers bring it for Chinese, so no font file is ne
 
 FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
 
+# Drafts of release 0.1.0 keep no invoice and no name: what is on record speaks for them.
+HEAD = """
+    SELECT coalesce(s.retailer_name, r.name) AS name, coalesce(s.retailer_uscc, r.uscc) AS uscc
+    FROM settlement_on_record AS s JOIN retailer AS r USING (jurisdiction, retailer_id)
+    WHERE s.jurisdiction = $1 AND s.settlement_id = $2
+"""
 LINES = """
     SELECT j.entry_no, j.booked_on, s.part, j.store_id, j.category, s.claim_id, s.line_no,
-        i.number AS invoice_no, s.amount_fen
+        coalesce(s.invoice_no, i.number) AS invoice_no, s.amount_fen
     FROM settlement_entry AS s
     JOIN journal AS j ON j.jurisdiction = s.jurisdiction AND j.entry_no = s.entry_no
     LEFT JOIN invoice AS i ON i.claim_id = s.claim_id
@@ -70,11 +76,7 @@ class Statement:
 async def read_statement(
     connection: asyncpg.Connection, jurisdiction: str, settlement: Settlement
 ) -> Statement:
-    retailer = await connection.fetchrow(
-        "SELECT name, uscc FROM retailer WHERE jurisdiction = $1 AND retailer_id = $2",
-        jurisdiction,
-        settlement.retailer_id,
-    )
+    retailer = await connection.fetchrow(HEAD, jurisdiction, settlement.settlement_id)
     rows = await connection.fetch(LINES, jurisdiction, settlement.settlement_id)
     lines = [StatementLine(*row) for row in rows]
     return Statement(settlement, retailer["name"], retailer["uscc"], lines)

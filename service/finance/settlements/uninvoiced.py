@@ -1,4 +1,4 @@
-"""Confirmed claims without an invoice: finance cannot settle them yet."""
+"""Confirmed claims that have a line without an invoice: finance cannot settle it yet."""
 
 import asyncio
 import time
@@ -28,13 +28,15 @@ AGES: tuple[Age, ...] = ("week", "month", "older")
 _SQL = """
 SELECT CASE WHEN booked_on > $2::date - 7 THEN 'week' WHEN booked_on > $2::date - 30 THEN 'month'
         ELSE 'older' END AS age,
-    count(*) AS claims, sum(fen)::bigint AS fen
+    count(DISTINCT claim_id) AS claims, sum(fen)::bigint AS fen
 FROM (
-    SELECT claim_id, min(booked_on) AS booked_on, sum(amount_fen) AS fen
+    SELECT claim_id, line_no, min(booked_on) AS booked_on, sum(amount_fen) AS fen
     FROM journal WHERE jurisdiction = $1 AND claim_id IS NOT NULL
-    GROUP BY claim_id HAVING sum(amount_fen) > 0
-) AS granted
-WHERE NOT EXISTS (SELECT FROM invoice WHERE invoice.claim_id = granted.claim_id)
+    GROUP BY claim_id, line_no HAVING sum(amount_fen) > 0
+) AS g
+WHERE NOT EXISTS (SELECT FROM invoice AS i WHERE i.claim_id = g.claim_id)
+    AND NOT EXISTS (
+        SELECT FROM line_invoiced AS l WHERE l.claim_id = g.claim_id AND l.line_no = g.line_no)
 GROUP BY 1
 """
 

@@ -1,0 +1,79 @@
+"""The OFD file (GB/T 33190) of an e-invoice, read by ofdkit.
+
+The library finds the values. What must hold for money is checked here: the amount before tax is
+never taken for the total, though it is the only number that some files show.
+"""
+
+import io
+import zipfile
+from collections.abc import Callable
+from typing import TypeVar
+
+import ofdkit
+
+from service.invoices.faults import UnreadableInvoice
+from service.invoices.file import SIZE_MAX_BYTES, InvoiceFile
+from service.invoices.paper import day_of, fen_of, folded, name_of
+
+Value = TypeVar("Value")
+
+UNPACKED_MAX_BYTES = 50 * 1024 * 1024
+MEMBERS_MAX = 1000
+
+
+def read_ofd(content: bytes) -> InvoiceFile:
+    """The one invoice in the file. Raises UnreadableInvoice."""
+    if len(content) > SIZE_MAX_BYTES:
+        raise UnreadableInvoice("too_large")
+    _check_container(content)
+    try:
+        invoice = ofdkit.extract_invoice(content)
+    except ofdkit.OFDError:
+        raise UnreadableInvoice("not_ofd") from None
+    if invoice is None:
+        raise UnreadableInvoice("unknown_layout")
+    return InvoiceFile(
+        number=folded(_given(invoice.invoice_number, "InvoiceNo")),
+        code=folded(invoice.invoice_code or ""),
+        dated_on=_read(day_of, invoice.issue_date, "IssueDate"),
+        buyer=_read(name_of, invoice.buyer.name, "BuyerName"),
+        buyer_id=folded(invoice.buyer.tax_id or ""),
+        seller_id=folded(_given(invoice.seller.tax_id, "SellerTaxID")),
+        total_fen=_total_fen(invoice),
+        red_letter_of="",
+    )
+
+
+def _check_container(content: bytes) -> None:
+    """Refuse what would unpack to more than an invoice has, before anything is unpacked."""
+    try:
+        members = zipfile.ZipFile(io.BytesIO(content)).infolist()
+    except (zipfile.BadZipFile, ValueError, EOFError):
+        raise UnreadableInvoice("not_ofd") from None
+    if len(members) > MEMBERS_MAX or sum(one.file_size for one in members) > UNPACKED_MAX_BYTES:
+        raise UnreadableInvoice("too_large")
+
+
+def _total_fen(invoice: ofdkit.Invoice) -> int:
+    """The total including tax; some files show it as a currency sign alone. The amount before tax
+    plus the tax is the same sum."""
+    try:
+        return _read(fen_of, invoice.total_amount, "TaxInclusiveTotalAmount")
+    except UnreadableInvoice:
+        if invoice.amount_without_tax is None or invoice.tax_amount is None:
+            raise
+    before_tax_fen = _read(fen_of, invoice.amount_without_tax, "TaxExclusiveTotalAmount")
+    return before_tax_fen + _read(fen_of, invoice.tax_amount, "TaxTotalAmount")
+
+
+def _given(text: str | None, field: str) -> str:
+    if not text or not text.strip():
+        raise UnreadableInvoice("missing_value", field)
+    return text.strip()
+
+
+def _read(read: Callable[[str], Value], text: str | None, field: str) -> Value:
+    try:
+        return read(_given(text, field))
+    except ValueError:
+        raise UnreadableInvoice("bad_value", field) from None
