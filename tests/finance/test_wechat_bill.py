@@ -132,6 +132,12 @@ def test_a_file_of_another_kind_is_refused() -> None:
     assert fault_of(b"", "wechat").fault == "no_rows"
 
 
+def test_lines_that_no_row_begins_are_refused_before_they_fill_the_memory() -> None:
+    body = BILL.replace("\r\n总", "\r\n" + "x\n" * 100_000 + "总").encode()
+    bad = fault_of(body, "wechat")
+    assert bad.fault == "not_of_profile" and int(bad.facts["line"]) < 70_000
+
+
 def test_a_refund_ties_with_a_sale_that_is_refunded_in_the_books() -> None:
     bill = wechat_bill([*ROWS, wechat_refund("POS2025-1")]).encode()
     refunded = [Sold("POS2025-1", state="refunded"), SALES[1]]
@@ -196,6 +202,7 @@ def test_several_bills_in_one_archive_are_one_table() -> None:
         summary, items = reconciled(body, "wechat", [Sold("POS2025-1")])
         assert [(item.finding, item.file_line) for item in items] == [("missing_here", 6)]
         assert summary.rows_in_file == summary.rows_accounted == 8
+    assert fault_of(zipped({"1.csv": one.encode(), "2.csv": b""}), "wechat").fault == "no_rows"
     other = wechat_bill(ROWS[1:], WECHAT_SUCCESS).encode()
     assert fault_of(zipped({"1.csv": one.encode(), "2.csv": other}), "wechat").facts == {
         "line": "5"

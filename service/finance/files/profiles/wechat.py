@@ -39,6 +39,8 @@ REFUNDED = {
     "订单金额": "申请退款金额",
 }
 COUNT = "总交易单数"
+# What is longer is no row, but lines that no row begins.
+ROW_MAX = 1 << 16
 # The total of the fees is left out: rows have five decimals, the total has two.
 SUMMED = {
     "应结订单总金额": "应结订单金额",
@@ -72,6 +74,8 @@ class WechatTable(ProfileTable):
             if self._is_first_heading(tuple(names), before + lines.number):
                 yield before + lines.number, [*names, *ADDED]
             yield from self._list(names, texts, before)
+        if not lines.filled:
+            raise BadFile("no_rows")
         self._rows_said += lines.filled - self._continued
 
     def _lines_of(self, member: BinaryIO) -> int:
@@ -96,7 +100,7 @@ class WechatTable(ProfileTable):
                     yield line, row.parsed(pending, totals)
                 self._tie(text.split(","), next(texts, ""), totals)
                 return
-            elif pending:  # a line end in a goods name
+            elif pending and len(pending) < ROW_MAX:  # a line end in a goods name
                 self._continued += 1
                 pending += "\n" + text
             else:
