@@ -37,6 +37,11 @@ SENTENCES: dict[str, dict[Language, str]] = {
         "zh": "请至少映射 claim_id、order_no、invoice_no、serial_no 之一",
         "en": "names nothing to find a sale by: map claim_id, order_no, invoice_no or serial_no",
     },
+    "profile_frame": {
+        "zh": "profile 自带表头位置、金额单位与退款列；请去掉 skip、skip_end、unit、refund",
+        "en": "has a profile, which knows its frame, its unit and its refunds: leave out skip, "
+        "skip_end, unit and refund",
+    },
     "states_without_state": {
         "zh": "有 states 而没有 state；请用 state 指明状态列",
         "en": "has states but no state: name the column of the states with state",
@@ -46,8 +51,10 @@ SENTENCES: dict[str, dict[Language, str]] = {
         "en": "has a refund column, and its rows are sales: add rows=movements, or leave it out",
     },
     "net_movements": {
-        "zh": "rows=movements 逐笔核对付款与退款，不能与 amount_is=net 同用；请删去其一",
-        "en": "has amount_is=net, and its rows are movements: leave one of the two out",
+        "zh": "rows=movements 逐笔核对补贴的付款与退款，不能与 amount_is=net、price"
+        "（yjhx 文件即为 price）同用；请删去其一",
+        "en": "has amount_is=net or price (as a yjhx file has), and its rows are movements: leave "
+        "one of the two out",
     },
     "state_words": {
         "zh": "应形如 支付成功:confirmed，多个用逗号分隔；状态只能取 confirmed、refunded、"
