@@ -211,8 +211,8 @@ class Item(ItemFacts):
         gt=0, le=PRICE_MAX_FEN, description="final price after the merchant's discounts, in fen"
     )
     serial_no: Serial = Field(
-        description="SN; VIN for a car; frame number for an e-bike. Hyphens, blanks and case make"
-        " no other piece"
+        description="SN; VIN for a car; frame number for an e-bike. Kept as typed, and compared"
+        " without hyphens, blanks and case"
     )
     energy_grade: EnergyGrade | None = None
     imei: Imei | None = Field(None, description="15 digits; hyphens and blanks are taken off")

@@ -40,8 +40,9 @@ def serial_spellings(serial_no: str) -> tuple[str, ...]:
     """The spellings that the ledger holds for a piece: the folded one and, where it differs, the
     one that release 0.1.0 compares."""
     plain = serial_no.upper()
-    folded = without_separators(plain)
-    return (folded,) if folded == plain else (folded, plain)
+    if "-" not in plain and " " not in plain:
+        return (plain,)
+    return (without_separators(plain), plain)
 
 
 def is_vin(serial_no: str) -> bool:

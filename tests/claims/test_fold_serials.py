@@ -14,7 +14,7 @@ from service.claims.ledger.fold_serials import SerialFolding
 from service.cli import app as command_line
 from service.db.away import driver_url
 from tests.audit.command import audit
-from tests.claims.test_serials import (
+from tests.claims.pieces import (
     as_in_0_1_0,
     give_back,
     held,
