@@ -72,6 +72,17 @@ def test_two_lines_with_two_spellings_are_one_piece() -> None:
     assert codes == [[], [ReasonCode.SERIAL_ALREADY_CLAIMED]]
 
 
+def test_an_old_bike_is_not_the_new_one_in_another_spelling() -> None:
+    bike = item_json(
+        category="e_bike",
+        energy_grade=None,
+        serial_no="frame 1",
+        trade_in=old_bike_json(serial_no="FRAME-1"),
+    )
+    (line,) = quote(read_book("330402"), make_checkout(items=[bike]), NOW).lines
+    assert [reason.variant for reason in line.reasons] == ["same_serial"]
+
+
 @pytest.mark.parametrize("typed", ["86-012304-000001-9", "86 012304 000001 9", " 860123040000019-"])
 def test_an_imei_is_its_digits(typed: str) -> None:
     assert item(imei=typed).imei == imei(1) == "860123040000019"
