@@ -105,8 +105,18 @@ SENTENCES: dict[str, dict[Language, str]] = {
         "en": "is not a GTIN: 8, 12, 13 or 14 digits with a check digit",
     },
     "imei": {
-        "zh": "IMEI 有误，应为 15 位数字并通过校验",
-        "en": "is not an IMEI: 15 digits with a check digit",
+        "zh": "IMEI 有误，应为 15 位数字（可含空格和连字符）并通过校验，且不得全为同一数字",
+        "en": "is not an IMEI: 15 digits with a check digit, and not one digit 15 times; blanks "
+        "and hyphens may be between them",
+    },
+    "imei2": {
+        "zh": "imei2 是手机的第二个 IMEI：须同时填写 imei，且两者不得相同",
+        "en": "is the second IMEI of a phone: give imei as well, and another number here",
+    },
+    "serial": {
+        "zh": "序列号应为 1 至 64 个半角字符，至少含一个字母、数字或符号（空格和连字符不计）",
+        "en": "is not a serial number: 1 to 64 letters, digits and signs (ASCII), of which one at "
+        "least is neither a blank nor a hyphen",
     },
     "id_format": {
         "zh": "证件号码与证件类型不符，请核对",
@@ -123,6 +133,10 @@ SENTENCES: dict[str, dict[Language, str]] = {
     "vin": {
         "zh": "汽车的序列号应为车辆识别代号（17 位并通过校验），请核对",
         "en": "of a car is its VIN: 17 characters with a check digit",
+    },
+    "e_bike_code": {
+        "zh": "电动自行车的序列号应为整车编码（15 位数字，第 5 位为 2），请核对",
+        "en": "of an e-bike is its vehicle code: 15 digits, the fifth of them a 2",
     },
     "old_vin": {
         "zh": "旧车的序列号应为 17 位车辆识别代号，请核对",

@@ -13,6 +13,7 @@ from service.db.engine import LOCK_TIMEOUT_MS, connect, migrate
 from service.db.tables import metadata
 from service.ops.health import ledger_fault
 from tests.conftest import House
+from tests.upgrade.migrations import chain
 
 pytestmark = pytest.mark.anyio
 
@@ -73,6 +74,14 @@ async def test_a_migration_retries_a_locked_table(database_url: str) -> None:
         await holding.rollback()
         await other.close()
     await migrating
+
+
+async def test_a_build_of_indexes_that_was_interrupted_is_begun_anew(house: House) -> None:
+    (script,) = (script for script in chain() if script.revision == "0017")
+    await house.sql("UPDATE alembic_version SET version_num = $1", script.down_revision)
+    await asyncio.to_thread(migrate, str(house.settings.database_url), "0017")
+    assert await house.sql("SELECT 1 FROM alembic_version WHERE version_num = '0017'")
+    assert await house.sql("SELECT 1 FROM pg_index WHERE NOT indisvalid") == []
 
 
 async def test_a_newer_releases_ledger_is_refused_in_one_sentence(house: House) -> None:

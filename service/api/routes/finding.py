@@ -17,6 +17,7 @@ from service.api.query import End, Start, only
 from service.claims.claim import Claim
 from service.claims.ledger.finding import PAGE_MAX, ClaimFilter, find_claims
 from service.claims.outcomes import GateAway
+from service.core.identifiers import SERIAL_LENGTH_MAX, SERIAL_PATTERN
 from service.db.engine import driver
 
 router = APIRouter(prefix="/v1/claims", tags=["claims"])
@@ -75,7 +76,12 @@ async def list_claims(
     caller: MayClaim,
     order_no: Annotated[str | None, Query(pattern=PLAIN)] = None,
     serial_no: Annotated[
-        str | None, Query(pattern=r"^[!-~]{1,64}$", description="or an IMEI")
+        str | None,
+        Query(
+            pattern=SERIAL_PATTERN,
+            max_length=SERIAL_LENGTH_MAX,
+            description="or an IMEI; hyphens, blanks and case do not matter",
+        ),
     ] = None,
     state: Literal["reserved", "confirmed", "cancelled", "expired"] | None = None,
     from_: Annotated[
