@@ -32,7 +32,7 @@ def without_separators(text: str) -> str:
 def folded_serial(serial_no: str) -> str:
     """The spelling by which serial numbers are compared: no blanks, no hyphens, upper case. Two
     that differ only in these are one piece. The letter O and the digit 0 differ. The SQL function
-    of this name is the same (migration 0017)."""
+    of this name is the same (migration 0018)."""
     return without_separators(serial_no).upper()
 
 

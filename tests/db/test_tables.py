@@ -77,10 +77,10 @@ async def test_a_migration_retries_a_locked_table(database_url: str) -> None:
 
 
 async def test_a_build_of_indexes_that_was_interrupted_is_begun_anew(house: House) -> None:
-    (script,) = (script for script in chain() if script.revision == "0017")
+    (script,) = (script for script in chain() if script.revision == "0018")
     await house.sql("UPDATE alembic_version SET version_num = $1", script.down_revision)
-    await asyncio.to_thread(migrate, str(house.settings.database_url), "0017")
-    assert await house.sql("SELECT 1 FROM alembic_version WHERE version_num = '0017'")
+    await asyncio.to_thread(migrate, str(house.settings.database_url), "0018")
+    assert await house.sql("SELECT 1 FROM alembic_version WHERE version_num = '0018'")
     assert await house.sql("SELECT 1 FROM pg_index WHERE NOT indisvalid") == []
 
 
