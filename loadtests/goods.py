@@ -78,7 +78,7 @@ def item_of(good: Good, number: int, random: Random, line_no: int = 1) -> dict[s
         "line_no": line_no,
         "category": good.category,
         "price_fen": price_fen - random.choice((0, 0, 100, 1)),
-        "serial_no": f"{good.category[:2].upper()}{number:X}-{random.getrandbits(32):08X}",
+        "serial_no": f"{good.category[:2].upper()}{number:X}{random.getrandbits(32):08X}",
     }
     if good.grades:
         item["energy_grade"] = random.choice(good.grades)

@@ -52,7 +52,7 @@ _ROW = f"""
         'S' || to_char(retailer, 'FM00') || to_char(n / {RETAILERS} % {STORES_EACH}, 'FM00')
             AS store_id,
         md5('key ' || n)::uuid::text AS key,
-        upper(substr(md5('serial ' || n), 1, 8)) || '-' || n AS serial_no,
+        upper(substr(md5('serial ' || n), 1, 8)) || 'N' || n AS serial_no,
         CASE n % 200 WHEN 0 THEN 'cancelled' WHEN 1 THEN 'expired' ELSE 'confirmed' END AS state,
         n % 200 IN (2, 3) AS refunded,
         md5('person ' || n) AS person,

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import gevent
 from locust import FastHttpUser, LoadTestShape, between, constant_throughput, events, task
@@ -130,7 +131,8 @@ class Till(Shop):
         if self.claims:
             claim = self.claims[-1]
             invoice = {
-                "number": claim["claim_id"].replace("-", ""),
+                # Twenty digits that begin with the year; the claim's id is random at its end.
+                "number": claim["created_at"][2:4] + f"{UUID(claim['claim_id']).int % 10**18:018}",
                 "date": claim["created_at"][:10],
                 "buyer": "顾客",
                 "total_fen": claim["price_fen"],

@@ -18,6 +18,7 @@ from service.db.reports import REPORT_CONNECTIONS_MAX, Reports, open_reports
 from service.finance.bundle import Finance
 from service.finance.journal.sums import sum_up, sum_up_sales
 from service.finance.reconcile.reconciliations import RUNNING_MAX as RECONCILIATIONS_MAX
+from service.invoices.reader import InvoiceReader
 from service.ops.figures import Figures
 from service.policies import read_book
 from service.pools.bundle import Pools
@@ -44,6 +45,7 @@ class Service:
     finance: Finance
     callers: Callers
     figures: Figures
+    invoice_reader: InvoiceReader
 
 
 @asynccontextmanager
@@ -75,8 +77,9 @@ async def open_service(settings: Settings, around: Around = unobserved) -> Async
             uninvoiced=finance.uninvoiced,
         )
         yield Service(
-            settings, clock, book, engine, reports, claims, pools, finance, callers, figures
-        )
+            settings, clock, book, engine, reports, claims, pools, finance, callers, figures,
+            InvoiceReader(),
+        )  # fmt: skip
 
 
 def connections_of(workers: int) -> int:

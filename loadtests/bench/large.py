@@ -74,7 +74,7 @@ def scattered(target: Target, numbers: Sequence[int]) -> list[bytes]:
     random = Random()
     posts = []
     for n in numbers:
-        body = claim_body(n, target.sold_at, serial_no=f"{random.getrandbits(32):08X}-B{n}")
+        body = claim_body(n, target.sold_at, serial_no=f"{random.getrandbits(32):08X}B{n}")
         key = str(UUID(int=random.getrandbits(128)))
         posts.append(http_post("/v1/claims", target.key, key, json.dumps(body).encode()))
     return posts

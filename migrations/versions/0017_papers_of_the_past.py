@@ -13,7 +13,7 @@ depends_on = None
 STATEMENT = """
 INSERT INTO invoice_paper
     (jurisdiction, number, code, claim_id, dated_on, buyer, total_fen, recorded_at)
-SELECT jurisdiction, folded_invoice(number), folded_invoice(code), claim_id, dated_on, buyer,
+SELECT jurisdiction, folded_invoice(number), folded_code(number, code), claim_id, dated_on, buyer,
     total_fen, recorded_at
 FROM invoice ORDER BY recorded_at
 ON CONFLICT (jurisdiction, number, code) DO NOTHING

@@ -37,6 +37,11 @@ SENTENCES: dict[str, dict[Language, str]] = {
         "zh": "请至少映射 claim_id、order_no、invoice_no、serial_no 之一",
         "en": "names nothing to find a sale by: map claim_id, order_no, invoice_no or serial_no",
     },
+    "profile_frame": {
+        "zh": "profile 自带表头位置、金额单位与退款列；请去掉 skip、skip_end、unit、refund",
+        "en": "has a profile, which knows its frame, its unit and its refunds: leave out skip, "
+        "skip_end, unit and refund",
+    },
     "states_without_state": {
         "zh": "有 states 而没有 state；请用 state 指明状态列",
         "en": "has states but no state: name the column of the states with state",
@@ -46,8 +51,10 @@ SENTENCES: dict[str, dict[Language, str]] = {
         "en": "has a refund column, and its rows are sales: add rows=movements, or leave it out",
     },
     "net_movements": {
-        "zh": "rows=movements 逐笔核对付款与退款，不能与 amount_is=net 同用；请删去其一",
-        "en": "has amount_is=net, and its rows are movements: leave one of the two out",
+        "zh": "rows=movements 逐笔核对补贴的付款与退款，不能与 amount_is=net、price"
+        "（yjhx 文件即为 price）同用；请删去其一",
+        "en": "has amount_is=net or price (as a yjhx file has), and its rows are movements: leave "
+        "one of the two out",
     },
     "state_words": {
         "zh": "应形如 支付成功:confirmed，多个用逗号分隔；状态只能取 confirmed、refunded、"
@@ -106,8 +113,18 @@ SENTENCES: dict[str, dict[Language, str]] = {
         "en": "is not a GTIN: 8, 12, 13 or 14 digits with a check digit",
     },
     "imei": {
-        "zh": "IMEI 有误，应为 15 位数字并通过校验",
-        "en": "is not an IMEI: 15 digits with a check digit",
+        "zh": "IMEI 有误，应为 15 位数字（可含空格和连字符）并通过校验，且不得全为同一数字",
+        "en": "is not an IMEI: 15 digits with a check digit, and not one digit 15 times; blanks "
+        "and hyphens may be between them",
+    },
+    "imei2": {
+        "zh": "imei2 是手机的第二个 IMEI：须同时填写 imei，且两者不得相同",
+        "en": "is the second IMEI of a phone: give imei as well, and another number here",
+    },
+    "serial": {
+        "zh": "序列号应为 1 至 64 个半角字符，至少含一个字母、数字或符号（空格和连字符不计）",
+        "en": "is not a serial number: 1 to 64 letters, digits and signs (ASCII), of which one at "
+        "least is neither a blank nor a hyphen",
     },
     "id_format": {
         "zh": "证件号码与证件类型不符，请核对",
@@ -124,6 +141,10 @@ SENTENCES: dict[str, dict[Language, str]] = {
     "vin": {
         "zh": "汽车的序列号应为车辆识别代号（17 位并通过校验），请核对",
         "en": "of a car is its VIN: 17 characters with a check digit",
+    },
+    "e_bike_code": {
+        "zh": "电动自行车的序列号应为整车编码（15 位数字，第 5 位为 2），请核对",
+        "en": "of an e-bike is its vehicle code: 15 digits, the fifth of them a 2",
     },
     "old_vin": {
         "zh": "旧车的序列号应为 17 位车辆识别代号，请核对",
@@ -147,15 +168,15 @@ SENTENCES: dict[str, dict[Language, str]] = {
     },
     "invoice_year": {
         "zh": "20 位发票号码的前两位应为开票年份，请核对号码和日期",
-        "en": "of 20 digits begins with the year of the date: check both",
+        "en": "must begin with the year of the date, as each number of 20 digits does: check both",
     },
     "invoice_code": {
         "zh": "8 位发票号码须填写 10 位或 12 位的发票代码",
-        "en": "of an invoice with 8 digits has 10 or 12 digits",
+        "en": "must have 10 or 12 digits, for the number has 8",
     },
     "invoice_code_extra": {
         "zh": "20 位号码的发票没有发票代码，请删去",
-        "en": "belongs to no invoice with 20 digits: leave it out",
+        "en": "must be left out: an invoice with a number of 20 digits has no code",
     },
     "no_such_invoice": {
         "zh": "该笔没有这个号码的发票；请先填报原发票",
@@ -166,9 +187,29 @@ SENTENCES: dict[str, dict[Language, str]] = {
         "en": "takes back more than came back ({left} yuan are left): refund the lines first, or "
         "check the total",
     },
+    "red_letter_before": {
+        "zh": "红字发票的日期不得早于被冲红的发票",
+        "en": "must not be before the date of the invoice that it takes back",
+    },
+    "red_letter_of_differs": {
+        "zh": "与发票文件中的原发票号码不一致，请核对",
+        "en": "is not the number that the invoice's file gives: check both",
+    },
+    "taken_back": {
+        "zh": "该发票已被红字发票冲红，请填报新开的发票",
+        "en": "was taken back by a red-letter invoice: file the new invoice",
+    },
+    "company_buyer": {
+        "zh": "发票的购买方是企业，补贴只给个人消费者，请核对",
+        "en": "is a company by its tax number, and the subsidy is for persons: check the invoice",
+    },
+    "in_the_body": {
+        "zh": "只用于提交发票文件；按 JSON 填报时请写在报文中",
+        "en": "is a parameter for files: JSON has it in the body",
+    },
     "red_letter_sign": {
         "zh": "红字发票的金额应为负数",
-        "en": "of a red-letter invoice must be negative",
+        "en": "must be negative on a red-letter invoice",
     },
     "red_letter_lines": {
         "zh": "红字发票冲减的是一张发票，请删去 lines",
@@ -176,8 +217,8 @@ SENTENCES: dict[str, dict[Language, str]] = {
     },
     "red_letter_of_missing": {
         "zh": "金额为负的是红字发票，须填写被冲红的发票号码",
-        "en": "is required, for a negative total is that of a red-letter invoice: give the number "
-        "that it takes back",
+        "en": "is required, because the total is negative: give the number that this red-letter "
+        "invoice takes back",
     },
     "not_the_seller": {
         "zh": "发票的销售方税号与登记的企业不符，请核对是否为本企业开具",

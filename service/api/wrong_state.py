@@ -26,9 +26,11 @@ INVOICE_SETTLED = Sentence(
     "one that is approved stays.",
 )
 LINES_INVOICED = Sentence(
-    "第 {lines} 行已列在发票 {number} 上；请核对行号，或先按正确的行重新填报该发票。",
-    "Invoice {number} has line {lines} already: check the lines, or file that invoice again with "
-    "the lines that it really has.",
+    "第 {lines} 行已列在发票 {number} 上；请核对行号，或先填报冲红该发票的红字发票，"
+    "或按正确的行重新填报该发票（已结算的须先作废结算草稿）。",
+    "Invoice {number} has line {lines} already. Check the lines. Or take that invoice back with "
+    "its red-letter invoice, or file it again with its right lines; if it is settled, void the "
+    "draft of the settlement first.",
 )
 SENTENCES: dict[tuple[Wish, str], Sentence] = {
     ("confirm", "reserved"): EXPIRED,  # past its time, and not swept yet

@@ -13,7 +13,8 @@ from service.core.policy import PolicyBook
 from service.core.quote import price_of
 
 _LINES = """
-SELECT l.claim_id, l.line_no, c.policy, l.category, l.price_fen, l.energy_grade, l.facts::text,
+SELECT l.claim_id, l.line_no, c.policy, l.category, l.price_fen, l.energy_grade,
+    (l.facts - 'imei2')::text,  -- another one in each line, and no price depends on it
     l.rate_bp, l.cap_fen, l.subsidy_fen
 FROM claim AS c JOIN claim_line AS l USING (claim_id) WHERE c.jurisdiction = $1
 """

@@ -1,8 +1,9 @@
 """Whether an invoice fits its claim, and which of the claim's papers it replaces. Pure.
 
 A claim has one invoice for the whole sale, or several for its lines. A red-letter invoice takes
-back one of them, in whole or in part. A corrected invoice replaces the former one that has the same
-lines, until a settlement has it.
+back one of them: what came back of it, or all of it. A corrected invoice replaces the former one
+that has the same lines. All of that holds until a settlement has the invoice; then a red-letter
+invoice takes back what came back, and nothing is replaced.
 """
 
 import dataclasses
@@ -20,7 +21,7 @@ BEFORE_SALE_MAX = timedelta(days=30)
 
 InvoiceFaultCode = Literal[
     "invoice_before_sale", "no_such_line", "no_such_invoice", "red_letter_too_large",
-    "not_the_seller",
+    "red_letter_before", "taken_back", "not_the_seller",
 ]  # fmt: skip
 
 
@@ -141,8 +142,10 @@ def red_letter_missing_fen(claim: Claim, papers: Sequence[InvoicePaper]) -> int:
 
 def _replaced_blue(
     claim: Claim, invoice: Invoice, papers: Sequence[InvoicePaper]
-) -> list[Invoice] | LinesInvoiced:
+) -> list[Invoice] | InvoiceFault | LinesInvoiced:
     """The former invoice of the same lines, and the former version of the same invoice."""
+    if _left_fen(invoice, papers) < _kept_fen(claim, invoice):
+        return InvoiceFault("number", "taken_back")
     lines = {line.line_no for line in _covered(claim, invoice)}
     replaced = []
     for one in current(papers):
@@ -159,18 +162,21 @@ def _replaced_blue(
 def _replaced_red_letters(
     claim: Claim, invoice: Invoice, papers: Sequence[InvoicePaper]
 ) -> list[Invoice] | InvoiceFault:
-    """A red-letter invoice takes back an invoice of the claim, and no more of it than came back. If
-    it would, it is a correction of the only one of the same total."""
+    """A red-letter invoice takes back what came back of an invoice of the claim, or all of it: then
+    it replaces it. One that would take back more is a correction of the only one of its total."""
     blue = {p.invoice.number: p for p in papers if not p.invoice.red_letter_of}
     taken_back = blue.get(invoice.red_letter_of)
     if taken_back is None:
         return InvoiceFault("red_letter_of", "no_such_invoice")
+    if invoice.dated_on < taken_back.invoice.dated_on:
+        return InvoiceFault("date", "red_letter_before")
     same = [one for one in current(papers) if one.key == invoice.key]
     if same:  # other facts of the same paper
         papers = [paper for paper in papers if paper.invoice.key != invoice.key]
     # A replaced invoice is taken back in full.
     kept_fen = 0 if taken_back.replaced_at else _kept_fen(claim, taken_back.invoice)
-    if _left_fen(taken_back.invoice, papers) + invoice.total_fen >= kept_fen:
+    left_fen = _left_fen(taken_back.invoice, papers)
+    if left_fen + invoice.total_fen >= kept_fen:
         return same
     equal = [
         one
@@ -179,8 +185,9 @@ def _replaced_red_letters(
     ]
     if len(equal) == 1 and not same:
         return equal
-    left_fen = _left_fen(taken_back.invoice, papers) - kept_fen
-    return InvoiceFault("total_fen", "red_letter_too_large", {"left": yuan(left_fen)})
+    if left_fen + invoice.total_fen == 0:
+        return [taken_back.invoice, *same]
+    return InvoiceFault("total_fen", "red_letter_too_large", {"left": yuan(left_fen - kept_fen)})
 
 
 def _covered(claim: Claim, invoice: Invoice) -> list[ClaimLine]:

@@ -1,5 +1,6 @@
 """A claim after its grant or hold: confirm, cancel, refund, invoice."""
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -28,6 +29,7 @@ BATCH_MAX = 256
 QUEUE_MAX = 2048
 # Refunds of a batch are one statement each, and share the time limit of one connection.
 REFUNDS_MAX = 16
+FILING_MAX = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,9 @@ class Lifecycle:
         self._claims = MicroBatcher[OwnClaim, Claim | None](
             ledger.claims, batch_max=BATCH_MAX, queue_max=QUEUE_MAX
         )
+
+        # Each may wait for a settlement's lock: the other connections stay free for claims.
+        self._filing = asyncio.Semaphore(FILING_MAX)
 
     def queues(self) -> dict[str, int]:
         """The length of each queue."""
@@ -166,9 +171,10 @@ class Lifecycle:
         claim = await self.claim(retailer_id, claim_id)
         if claim is None:
             return NoSuchClaim()
-        return await self._ledger.record_invoice(
-            claim, invoice.of(claim), self._clock.now(), seller_id=seller_id
-        )
+        async with answered_within(self._answer_within_s), self._filing:
+            return await self._ledger.record_invoice(
+                claim, invoice.of(claim), self._clock.now(), seller_id=seller_id
+            )
 
     async def invoices(self, retailer_id: str, claim_id: UUID) -> ClaimPapers | NoSuchClaim:
         """The claim with every invoice that was filed for it."""

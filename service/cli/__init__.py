@@ -12,6 +12,7 @@ from service.cli import (
     pii,
     policy,
     reconcile,
+    serials,
     serve,
     settle,
 )
@@ -21,6 +22,7 @@ app.add_typer(policy.app)
 app.add_typer(budget.app)
 app.add_typer(journal.app)
 app.add_typer(pii.app)
+app.add_typer(serials.app)
 for group in (enrol.retailers, enrol.stores, enrol.keys):
     app.add_typer(group)
 app.add_typer(settle.app)

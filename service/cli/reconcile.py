@@ -13,11 +13,24 @@ from service.cli.faults import faults_reported
 from service.cli.tables import print_table
 from service.config import Misconfigured, Settings
 from service.core.money import yuan
+from service.finance.files.profiles.profile import ProfileName
 from service.finance.journal.selection import Selection
 from service.finance.reconcile.items import harmless_row, item_columns
 from service.finance.reconcile.ledger_units import ReconcileScope
-from service.finance.reconcile.mapping import AmountIs, AmountUnit, ColumnMapping, states_of
-from service.finance.reconcile.run import ReconcileItem, ReconcileRun, ReconcileSummary
+from service.finance.reconcile.mapping import (
+    AmountIs,
+    AmountUnit,
+    ColumnMapping,
+    states_of,
+)
+from service.finance.reconcile.pairing import AGREEING
+from service.finance.reconcile.profile_pairs import profile_mapping
+from service.finance.reconcile.run import (
+    UNLISTED,
+    ReconcileItem,
+    ReconcileRun,
+    ReconcileSummary,
+)
 from service.finance.reconcile.sentences import BAD_ROW_SENTENCES
 from service.finance.reconcile.signs import RowsAre
 
@@ -27,10 +40,20 @@ HeadingOption = Annotated[str | None, typer.Option(metavar="HEADING")]
 
 
 def reconcile_command(
-    file: Annotated[Path, typer.Argument(help="csv or xlsx, at most 1,000,000 rows")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="csv or xlsx, or what a profile's platform sends; at most 1,000,000 rows"
+        ),
+    ],
     from_on: From,
     to_on: To,
-    amount: Annotated[str, typer.Option(metavar="HEADING", help="the subsidy's column")],
+    profile: Annotated[
+        ProfileName | None, typer.Option(help="the platform whose file it is, as downloaded")
+    ] = None,
+    amount: Annotated[
+        str | None, typer.Option(metavar="HEADING", help="the subsidy's column; a profile has one")
+    ] = None,
     claim_id: HeadingOption = None,
     order_no: HeadingOption = None,
     invoice_no: HeadingOption = None,
@@ -40,7 +63,10 @@ def reconcile_command(
     state: HeadingOption = None,
     states: Annotated[str, typer.Option(help="paid:confirmed,returned:refunded")] = "",
     unit: Annotated[AmountUnit, typer.Option()] = "yuan",
-    amount_is: Annotated[AmountIs, typer.Option(help="net: less what was refunded")] = "granted",
+    amount_is: Annotated[
+        AmountIs | None,
+        typer.Option(help="granted; net: less what was refunded; price: before the subsidy"),
+    ] = None,
     rows: Annotated[RowsAre, typer.Option(help="movements: payments and refunds")] = "sales",
     refund: Annotated[
         str | None, typer.Option(metavar="HEADING", help="movements: the refunds' own amounts")
@@ -62,13 +88,24 @@ def reconcile_command(
     with faults_reported(exit_code=2):
         settings = Settings()
         try:
-            mapping = ColumnMapping(
-                tuple((name, heading) for name, heading in keys.items() if heading),
-                amount, unit, amount_is, state, states_of(states), skip, sheet, skip_end,
-                rows=rows, refund=refund,
-            )  # fmt: skip
+            known_states = states_of(states)
         except ValueError as error:
             raise Misconfigured(f"--states {error}.") from None
+        mapped = tuple((name, heading) for name, heading in keys.items() if heading)
+        if profile is not None:
+            if skip or skip_end or refund or unit != "yuan":
+                raise Misconfigured("A profile knows its frame, its unit and its refunds: leave out"
+                                    " --skip, --skip-end, --unit and --refund.")  # fmt: skip
+            mapping = profile_mapping(
+                profile, mapped, amount, amount_is, state, known_states, sheet, rows
+            )
+        elif amount is None:
+            raise Misconfigured("Name the subsidy's column with --amount, or a --profile.")
+        else:
+            mapping = ColumnMapping(
+                mapped, amount, unit, amount_is or "granted", state, known_states, skip, sheet,
+                skip_end, rows, refund,
+            )  # fmt: skip
         if states and state is None:
             raise Misconfigured(
                 "Name the column of the states with --state, or leave out --states."
@@ -81,8 +118,10 @@ def reconcile_command(
         scope = ReconcileScope(settings.jurisdiction, *days(from_on, to_on), retailer, store)
         summary, shown = asyncio.run(_reconcile(settings, scope, mapping, file, list_, matched))
     _show(summary, shown)
-    matching = summary.findings["matched"].count
-    if summary.bad_rows or matching < sum(total.count for total in summary.findings.values()):
+    if profile is not None and not summary.totals:
+        typer.echo("The file has no totals of its own: nothing proves that no row is missing.")
+    differing = [t for name, t in summary.findings.items() if name not in AGREEING]
+    if summary.bad_rows or any(total.count for total in differing):
         raise typer.Exit(1)
 
 
@@ -90,9 +129,10 @@ def _check_movements(mapping: ColumnMapping) -> None:
     """Raises Misconfigured."""
     if mapping.refund and not mapping.by_movement:
         raise Misconfigured("--refund needs --rows movements: a sale has no refunds of its own.")
-    if mapping.by_movement and mapping.amount_is == "net":
+    if mapping.by_movement and mapping.amount_is != "granted":
         raise Misconfigured(
-            "Leave out --amount-is net or --rows movements: a movement is a payment or a refund."
+            "Leave out --rows movements, or --amount-is net and price (as a yjhx file has):"
+            " a movement is a payment or a refund of the subsidy."
         )
 
 
@@ -129,7 +169,7 @@ async def _reconcile(
         number = 0
         async for item in run.items(with_matched=with_matched):
             number += 1
-            if len(shown) < SHOWN_MAX and item.finding != "matched":
+            if len(shown) < SHOWN_MAX and item.finding not in UNLISTED:
                 shown.append(item)
             if writer:
                 writer.writerow(harmless_row(number, item, mapping.rows))
@@ -150,10 +190,14 @@ def _show(summary: ReconcileSummary, shown: list[ReconcileItem]) -> None:
     print_table(("finding", "count", "here, yuan", "in the file, yuan"), rows)
     typer.echo(
         f"The file has {summary.rows_in_file} rows by its own count, and"
-        f" {summary.rows_accounted} are accounted for: 1 heading, {summary.skipped_rows} skipped"
+        f" {summary.rows_accounted} are accounted for: {summary.heading_rows} heading,"
+        f" {summary.skipped_rows} skipped"
         f" before it, {summary.trailer_rows} at the end, {summary.remarks} remarks,"
         f" {summary.bad_rows} bad,{unmoved} {summary.paired_rows()} in the other findings."
     )
+    if summary.totals:
+        totals = ", ".join(f"{total.name} {total.stated}" for total in summary.totals)
+        typer.echo(f"The rows add up to the platform's own totals: {totals}.")
     if shown:
         columns = ("finding", "line", "matched by", "here, yuan", "there, yuan", "here", "there")
         print_table(columns, [_row(item) for item in shown], title=f"The first {len(shown)}")

@@ -22,27 +22,36 @@ from pydantic import (
     model_validator,
 )
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
-from stdnum import ean, imei, luhn
 from stdnum.cn import ric
-from vininfo import Vin
 
 from service.core.calendar import parse_day, parse_instant
+from service.core.identifiers import (
+    VIN_FORMAT,
+    Gtin,
+    Imei,
+    Serial,
+    UpperSerial,
+    folded_serial,
+    is_e_bike_code,
+    is_vin,
+    serial_spellings,
+)
 
 # Dearer than any car on sale (100 million yuan): a price above it is a slip of the hand,
 # and sums of 20 lines stay far inside what JSON, Lua and bigint hold exactly.
 PRICE_MAX_FEN = 10_000_000_000
 ITEMS_MAX = 20
 
-# What the serial number of a category's goods must be: a VIN (GB 16735), or anything printable.
-# Policy files say it of their categories (`rules/serial.py`); a validation gets it as its context,
-# a mapping by category.
-SerialFormat = Literal["vin", "any"]
+# What the serial number of a category's goods must be: a VIN (GB 16735), the code of a new e-bike,
+# or anything printable. Policy files say it of their categories (`rules/serial.py`); a validation
+# gets it as its context, a mapping by category.
+SerialFormat = Literal["vin", "e_bike_code", "any"]
 SerialFormats = Mapping[str, SerialFormat]
 
-VIN_FORMAT = re.compile(r"[A-HJ-NPR-Z0-9]{17}")
 ID_FORMATS = {
     "resident_id": re.compile(r"\d{17}[\dX]"),
-    "hk_macao_permit": re.compile(r"[HM]\d{8}(\d{2})?"),
+    # HA and MA: permits of residents who are not Chinese citizens, issued since July 2024.
+    "hk_macao_permit": re.compile(r"[HM](\d{8}|A\d{7})(\d{2})?"),
     "taiwan_permit": re.compile(r"\d{8}|\d{10}[A-Z]?"),
     "passport": re.compile(r"[A-Z0-9]{5,17}"),
 }
@@ -83,18 +92,6 @@ def _day_schema(source: object, handler: object) -> CoreSchema:
     )
 
 
-def _gtin(value: str) -> str:
-    if len(value) not in (8, 12, 13, 14) or not ean.is_valid(value):
-        raise PydanticCustomError("gtin", "not a GTIN: 8, 12, 13 or 14 digits, one a check digit")
-    return value
-
-
-def _imei(value: str) -> str:
-    if len(value) != 15 or not luhn.is_valid(value) or not imei.is_valid(value):
-        raise PydanticCustomError("imei", "not an IMEI: 15 digits with a check digit (Luhn)")
-    return value
-
-
 # No control characters, and so no NUL, which PostgreSQL cannot store; and not blank.
 Text = Annotated[
     str,
@@ -107,14 +104,9 @@ Text = Annotated[
 ]
 StoreId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,32}$")]
 Category = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
-Serial = Annotated[
-    str, StringConstraints(pattern=r"^[!-~]{1,64}$"), AfterValidator(lambda value: value.upper())
-]
 IdNumber = Annotated[
     str, StringConstraints(pattern=r"^[A-Za-z0-9]{5,20}$"), AfterValidator(lambda v: v.upper())
 ]
-Gtin = Annotated[str, StringConstraints(pattern=r"^[0-9]{8,14}$"), AfterValidator(_gtin)]
-Imei = Annotated[str, StringConstraints(pattern=r"^[0-9]{15}$"), AfterValidator(_imei)]
 Instant = Annotated[
     datetime,
     GetPydanticSchema(_instant_schema),
@@ -177,14 +169,14 @@ class TradeIn(Strict):
     """The old vehicle that is handed in."""
 
     kind: Literal["car", "e_bike"]
-    serial_no: Serial = Field(description="the old VIN (by format) or frame number")
+    serial_no: UpperSerial = Field(description="the old VIN (by format) or frame number")
     document_no: Text | None = Field(None, description="transfer or scrapping paper")
     owned_since: Day | None = Field(None, description="cars: in the buyer's own name since")
 
     @field_validator("serial_no")
     @classmethod
     def _vin_for_a_car(cls, value: str, info: ValidationInfo) -> str:
-        if info.data.get("kind") == "car" and not VIN_FORMAT.fullmatch(value):
+        if info.data.get("kind") == "car" and not VIN_FORMAT.fullmatch(folded_serial(value)):
             raise PydanticCustomError("old_vin", "not a VIN")
         return value
 
@@ -202,7 +194,7 @@ class ItemFacts(Strict):
     )
 
     def facts(self) -> dict[str, int | str]:
-        """Those that were given, by name."""
+        """Those that were given, by name, and what else the line keeps with them."""
         # Not model_fields, which is a property of pydantic's: this is asked for each line.
         return {name: fact for name in FACTS if (fact := getattr(self, name)) is not None}
 
@@ -218,29 +210,50 @@ class Item(ItemFacts):
     price_fen: int = Field(
         gt=0, le=PRICE_MAX_FEN, description="final price after the merchant's discounts, in fen"
     )
-    serial_no: Serial = Field(description="SN; VIN for a car; frame number for an e-bike")
+    serial_no: Serial = Field(
+        description="SN; VIN for a car; frame number for an e-bike. Kept as typed, and compared"
+        " without hyphens, blanks and case"
+    )
     energy_grade: EnergyGrade | None = None
-    imei: Imei | None = None
+    imei: Imei | None = Field(None, description="15 digits; hyphens and blanks are taken off")
     barcode: Gtin | None = Field(None, description="GTIN")
     brand: Text | None = None
     model: Text | None = None
     trade_in: TradeIn | None = None
+    imei2: Imei | None = Field(
+        None, exclude_if=is_absent, description="the second IMEI of a phone with two"
+    )
 
     @field_validator("serial_no")
     @classmethod
-    def _vin_where_the_policy_says_so(cls, value: str, info: ValidationInfo) -> str:
+    def _as_the_policy_says(cls, value: str, info: ValidationInfo) -> str:
         formats: SerialFormats = info.context or {}
-        if formats.get(info.data.get("category", "")) == "vin" and not (
-            VIN_FORMAT.fullmatch(value) and Vin(value).verify_checksum(check_year=False)
-        ):
+        serial_format = formats.get(info.data.get("category", ""))
+        if serial_format == "vin" and not is_vin(value):
             raise PydanticCustomError("vin", "not a VIN with a good check digit")
+        if serial_format == "e_bike_code" and not is_e_bike_code(value):
+            raise PydanticCustomError("e_bike_code", "not the code of a new e-bike")
         return value
 
+    @field_validator("imei2")
+    @classmethod
+    def _another_imei(cls, value: str | None, info: ValidationInfo) -> str | None:
+        # An imei that is refused already is not in the data.
+        if value is not None and "imei" in info.data and info.data["imei"] in (None, value):
+            raise PydanticCustomError("imei2", "not a second IMEI")
+        return value
+
+    def facts(self) -> dict[str, int | str]:
+        facts = super().facts()
+        return facts if self.imei2 is None else {**facts, "imei2": self.imei2}
+
     def serials(self) -> tuple[str, ...]:
-        """The numbers under which this piece may be subsidised only once."""
-        if self.imei is None or self.imei == self.serial_no:
-            return (self.serial_no,)
-        return (self.serial_no, self.imei)
+        """The numbers under which this piece may be subsidised only once, each once."""
+        spellings = serial_spellings(self.serial_no)
+        if self.imei is None:
+            return spellings
+        imeis = (self.imei,) if self.imei2 is None else (self.imei, self.imei2)
+        return tuple(dict.fromkeys((*spellings, *imeis)))
 
 
 # The law of the fingerprint: a body's JSON, as this model writes it, is what the ledger digests to

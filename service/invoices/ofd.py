@@ -5,7 +5,9 @@ never taken for the total, though it is the only number that some files show.
 """
 
 import io
+import re
 import zipfile
+import zlib
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -19,6 +21,8 @@ Value = TypeVar("Value")
 
 UNPACKED_MAX_BYTES = 50 * 1024 * 1024
 MEMBERS_MAX = 1000
+NUMBER = re.compile(r"<(?:\w+:)?InvoiceNo>\s*([^<]*?\d[^<]*?)\s*<")
+BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError)
 
 
 def read_ofd(content: bytes) -> InvoiceFile:
@@ -28,7 +32,7 @@ def read_ofd(content: bytes) -> InvoiceFile:
     _check_container(content)
     try:
         invoice = ofdkit.extract_invoice(content)
-    except ofdkit.OFDError:
+    except (ofdkit.OFDError, LookupError, ValueError, *BROKEN_ZIP):
         raise UnreadableInvoice("not_ofd") from None
     if invoice is None:
         raise UnreadableInvoice("unknown_layout")
@@ -45,25 +49,38 @@ def read_ofd(content: bytes) -> InvoiceFile:
 
 
 def _check_container(content: bytes) -> None:
-    """Refuse what would unpack to more than an invoice has, before anything is unpacked."""
+    """Refuse what would unpack to more than an invoice has, and several invoices, which the library
+    would mix."""
     try:
-        members = zipfile.ZipFile(io.BytesIO(content)).infolist()
-    except (zipfile.BadZipFile, ValueError, EOFError):
+        package = zipfile.ZipFile(io.BytesIO(content))
+        members = package.infolist()
+        if len(members) > MEMBERS_MAX or sum(one.file_size for one in members) > UNPACKED_MAX_BYTES:
+            raise UnreadableInvoice("too_large")
+        parts = [package.read(one) for one in members if one.filename.lower().endswith(".xml")]
+    except (*BROKEN_ZIP, ValueError):
         raise UnreadableInvoice("not_ofd") from None
-    if len(members) > MEMBERS_MAX or sum(one.file_size for one in members) > UNPACKED_MAX_BYTES:
-        raise UnreadableInvoice("too_large")
+    texts = (part.decode(errors="ignore") for part in parts)
+    numbers = {folded(number) for text in texts for number in NUMBER.findall(text)}
+    if len(numbers) > 1:
+        raise UnreadableInvoice("several_invoices", "InvoiceNo")
 
 
 def _total_fen(invoice: ofdkit.Invoice) -> int:
-    """The total including tax; some files show it as a currency sign alone. The amount before tax
-    plus the tax is the same sum."""
+    """The total including tax. Some files show it as a currency sign alone, or give the amount
+    before tax for it. Then it is the sum of that and the tax."""
+    total_fen, before_tax_fen, tax_fen = map(
+        _fen_or_none, (invoice.total_amount, invoice.amount_without_tax, invoice.tax_amount)
+    )
+    if before_tax_fen is not None and tax_fen and total_fen in (None, before_tax_fen):
+        return before_tax_fen + tax_fen
+    return _read(fen_of, invoice.total_amount, "TaxInclusiveTotalAmount")
+
+
+def _fen_or_none(text: str | None) -> int | None:
     try:
-        return _read(fen_of, invoice.total_amount, "TaxInclusiveTotalAmount")
-    except UnreadableInvoice:
-        if invoice.amount_without_tax is None or invoice.tax_amount is None:
-            raise
-    before_tax_fen = _read(fen_of, invoice.amount_without_tax, "TaxExclusiveTotalAmount")
-    return before_tax_fen + _read(fen_of, invoice.tax_amount, "TaxTotalAmount")
+        return fen_of(text or "")
+    except ValueError:
+        return None
 
 
 def _given(text: str | None, field: str) -> str:

@@ -10,6 +10,8 @@ from datetime import date
 from decimal import Decimal, InvalidOperation
 from typing import Literal
 
+from stdnum.cn import ric, uscc
+
 NumberFault = Literal["invoice_number", "invoice_code_extra", "invoice_code", "invoice_year"]
 
 NAME_MAX = 120
@@ -17,7 +19,12 @@ NAME_MAX = 120
 _FULL_NUMBER = re.compile(r"[0-9]{20}")
 _SHORT_NUMBER = re.compile(r"[0-9]{8}")
 _CODE = re.compile(r"[0-9]{10}|[0-9]{12}")
-_DAY = re.compile(r"(\d{4})[年/.-]?(\d{1,2})[月/.-]?(\d{1,2})日?", re.ASCII)
+_DAY = re.compile(
+    r"\s*(?:(\d{4})\s*[年/.-]\s*(\d{1,2})\s*[月/.-]\s*(\d{1,2})\s*日?(?![\d])"
+    r"|(\d{4})(\d{2})(\d{2})(?:\d{6}(?!\d)|(?!\d)))(?:[T\s]|$)",
+    re.ASCII,
+)
+_PERSON = re.compile(r"[0-9]{17}[0-9X]")
 _AMOUNT = re.compile(r"-?\d{1,13}(\.\d{1,2}0*)?", re.ASCII)
 
 
@@ -41,10 +48,10 @@ def number_fault(number: str, code: str, year: int) -> NumberFault | None:
 def day_of(text: str) -> date:
     """The day that begins a date or an instant as files write them: 2025-06-18, 20250618,
     2025年06月18日, 2025-06-18 10:00:00. Raises ValueError."""
-    day = _DAY.match(folded(text).partition("T")[0])
+    day = _DAY.match(unicodedata.normalize("NFKC", text))
     if day is None:
         raise ValueError("not a day")
-    return date(*map(int, day.groups()))
+    return date(*(int(part) for part in day.groups() if part is not None))
 
 
 def fen_of(text: str) -> int:
@@ -60,6 +67,12 @@ def fen_of(text: str) -> int:
     except InvalidOperation:
         raise ValueError("not an amount in yuan") from None
     return int(fen)
+
+
+def is_company(tax_id: str) -> bool:
+    """Whether a buyer's number is a company's (GB 32100), and not a person's (GB 11643)."""
+    person = _PERSON.fullmatch(tax_id) and ric.calc_check_digit(tax_id) == tax_id[-1]
+    return not person and uscc.is_valid(tax_id)
 
 
 def name_of(text: str) -> str:

@@ -6,6 +6,7 @@ the names: files that are in use; no published schema was found.
 """
 
 import re
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
@@ -27,6 +28,7 @@ _DECLARED = re.compile(rb"""^\s*<\?xml[^>]*?encoding\s*=\s*["']([A-Za-z0-9._-]{1
 _DECLARATION = re.compile(r"^\s*<\?xml[^>]*\?>")
 # A superset of both others; producers declare any of the three for the same bytes.
 _GB = {"gb2312", "gbk", "gb18030"}
+RED = "N"  # what the English dialect labels a red-letter invoice with
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,7 @@ class Dialect:
     buyer_id: str
     seller_id: str
     total: str
+    red_label: str
     red_letter_of: str
 
 
@@ -52,6 +55,7 @@ DIALECTS = (
         buyer_id="BuyerInformation/BuyerIdNum",
         seller_id="SellerInformation/SellerIdNum",
         total="BasicInformation/TotalTax-includedAmount",
+        red_label="InIssuType/LabelCode",
         red_letter_of="RedEInvoice/OriginalInvoiceCode",
     ),
     Dialect(
@@ -62,6 +66,7 @@ DIALECTS = (
         buyer_id="购买方纳税人识别号",
         seller_id="销售方纳税人识别号",
         total="价税合计",
+        red_label="",
         red_letter_of="",
     ),
     Dialect(
@@ -72,6 +77,7 @@ DIALECTS = (
         buyer_id="GMFNSRSBH",
         seller_id="XSFNSRSBH",
         total="JSHJXX",
+        red_label="",
         red_letter_of="",
     ),
 )
@@ -79,7 +85,8 @@ DIALECTS = (
 
 def read_xml(content: bytes) -> InvoiceFile:
     """The one invoice in the file. Raises UnreadableInvoice."""
-    if len(content) > SIZE_MAX_BYTES:
+    # Each element has a start and most an end: more of them are counted before a tree is built.
+    if len(content) > SIZE_MAX_BYTES or content.count(b"<") > 3 * ELEMENTS_MAX:
         raise UnreadableInvoice("too_large")
     leaves = _leaves(_parse(content))
     for dialect in DIALECTS:
@@ -99,11 +106,17 @@ def _parse(content: bytes) -> Element:
 
 
 def _text(content: bytes) -> bytes | str:
-    """The parser knows no Chinese encoding: such a file is decoded for it. Raises ValueError."""
+    """The parser knows no Chinese encoding: such a file is decoded for it. Some makers declare one
+    and write UTF-8. Raises ValueError."""
+    content = content.removeprefix(BOM_UTF8)
     declared = _DECLARED.match(content)
     if declared is None or declared[1].decode("ascii").lower() not in _GB:
         return content
-    return _DECLARATION.sub("", content.decode("gb18030"))
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError:
+        text = content.decode("gb18030")
+    return _DECLARATION.sub("", text)
 
 
 def _leaves(root: Element) -> Leaves:
@@ -131,6 +144,9 @@ def _texts(root: Element) -> Iterator[tuple[str, str]]:
 
 
 def _paper(leaves: Leaves, dialect: Dialect) -> InvoiceFile:
+    total_fen = _one(leaves, dialect.total, fen_of)
+    if _optional(leaves, dialect.red_label, str.strip) == RED and total_fen >= 0:
+        raise UnreadableInvoice("bad_value", dialect.total)
     return InvoiceFile(
         number=_one(leaves, dialect.number, folded),
         code=_optional(leaves, dialect.code, folded),
@@ -138,7 +154,7 @@ def _paper(leaves: Leaves, dialect: Dialect) -> InvoiceFile:
         buyer=_one(leaves, dialect.buyer, name_of),
         buyer_id=_optional(leaves, dialect.buyer_id, folded),
         seller_id=_one(leaves, dialect.seller_id, folded),
-        total_fen=_one(leaves, dialect.total, fen_of),
+        total_fen=total_fen,
         red_letter_of=_optional(leaves, dialect.red_letter_of, folded),
     )
 

@@ -123,6 +123,7 @@ async def test_fourth_air_conditioner_is_refused(house: House) -> None:
     [
         ("hk_macao_permit", "H1234567801", "h1234567802"),
         ("hk_macao_permit", "H12345678", "H1234567801"),
+        ("hk_macao_permit", "HA1234567", "ha123456701"),
         ("taiwan_permit", "0123456701A", "01234567"),
     ],
 )

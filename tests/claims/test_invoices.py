@@ -2,12 +2,15 @@
 
 import asyncio
 import hashlib
+import zlib
 from typing import Any
 
 import asyncpg
 import httpx
 import pytest
+import sqlalchemy as sa
 
+from service.db.engine import connect
 from service.sandbox import RETAILER_USCC
 from tests.builders import item_json, serial
 from tests.conftest import House
@@ -32,7 +35,7 @@ def invoice_json(n: int = 1, **overrides: Any) -> dict[str, Any]:
 
 async def sale(house: House, key: str, pieces: int = 1) -> str:
     """A claim of so many pieces at one price; returns its id."""
-    first = abs(hash(key)) % 10_000 * 10
+    first = zlib.crc32(key.encode()) % 10_000 * 10
     items = [
         item_json(line_no=n, serial_no=serial(first + n), category=category)
         for n, category in zip(
@@ -212,7 +215,15 @@ async def test_the_database_alone_keeps_what_a_settlement_has(house: House) -> N
         "UPDATE invoice SET total_fen = 1",
         "DELETE FROM invoice",
     ):
-        with pytest.raises(asyncpg.CheckViolationError, match="void its draft"):
+        with pytest.raises(asyncpg.UniqueViolationError, match="void its draft"):
+            await house.sql(change)
+    for change in (
+        "UPDATE invoice_paper SET number = '25332000009999999999'",
+        "UPDATE invoice_paper SET claim_id = gen_random_uuid()",
+        "UPDATE settled_entry SET invoice_no = 'x'",
+        "UPDATE settlement SET retailer_name = 'x'",
+    ):
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await house.sql(change)
 
 
@@ -357,6 +368,66 @@ async def test_a_return_has_its_red_letter_invoice(house: House) -> None:
     assert "0.00" in detail
 
 
+async def test_an_invoice_that_was_taken_back_pays_no_more(house: House) -> None:
+    claim_id = await sale(house, "k1", pieces=2)
+    await filed(house, claim_id, 1, total_fen=2 * PRICE)
+    # The sale is invoiced anew, by line: the first invoice is taken back in full.
+    await filed(house, claim_id, 2, red_letter_of=number(1), total_fen=-2 * PRICE)
+    assert (await papers(house, claim_id))["uninvoiced_lines"] == [1, 2]
+    answer = await file(house, claim_id, 1, total_fen=2 * PRICE)
+    refused(answer, 422, "invalid_field")
+    await filed(house, claim_id, 3, lines=[1])
+    await filed(house, claim_id, 4, lines=[2])
+    drafted = await draft(house)
+    assert await invoice_numbers(house, drafted) == [number(3), number(4)]
+    answer = await file(house, claim_id, 5, red_letter_of=number(3), total_fen=-PRICE)
+    refused(answer, 409, "wrong_state")
+
+
+async def test_a_red_letter_is_not_older_than_its_invoice(house: House) -> None:
+    claim_id = await sale(house, "k1")
+    await filed(house, claim_id, 1)
+    red = {"red_letter_of": number(1), "total_fen": -PRICE, "date": "2025-06-17"}
+    refused(await file(house, claim_id, 2, **red), 422, "invalid_field")
+
+
+async def test_the_first_file_s_hash_stays(house: House) -> None:
+    claim_id = await sale(house, "k1")
+    first = (await send(house, claim_id, xml())).json()
+    assert (await send(house, claim_id, xml() + b"\n")).json() == first
+
+
+async def test_a_paper_that_the_former_release_filed_is_known_in_every_spelling(
+    house: House,
+) -> None:
+    """It took a code with 20 digits, 8 digits without one, and letters."""
+    claims = [await sale(house, f"k{n}") for n in range(4)]
+    olds = [(number(1), "033001"), ("12345678", ""), ("AB-1", ""), (number(2), "")]
+    for claim_id, (old, code) in zip(claims, olds, strict=True):
+        await house.sql(
+            "INSERT INTO invoice VALUES ('330402', $1, $2, $3::uuid, '2025-06-18', '王小明', $4,"
+            " now())",
+            old, code, claim_id, PRICE,
+        )  # fmt: skip
+    other = await sale(house, "k9")
+    refused(await file(house, other, 1), 409, "invoice_taken")
+    refused(await file(house, other, number="12345678", code="0330220003"), 409, "invoice_taken")
+    assert (await filed(house, claims[2], number="AB-1"))["number"] == "AB-1"  # a repeat
+    refused(await file(house, other, number="AB-1"), 422, "invalid_field")
+    with pytest.raises(asyncpg.UniqueViolationError):
+        await house.sql("UPDATE invoice SET number = 'ab1' WHERE number = $1", number(2))
+
+
+async def test_a_lock_of_a_settlement_is_waited_for_briefly(house: House) -> None:
+    claim_id = await sale(house, "k1")
+    async with connect(house.service.engine, within_s=20) as connection:
+        await connection.execute(sa.text("SELECT FROM retailer FOR UPDATE"))
+        answers = await asyncio.gather(*(file(house, claim_id) for _ in range(3)))
+        assert {answer.status_code for answer in answers} == {503}
+        assert (await house.claim("k2", items=[item_json(serial_no=serial(9))])).status_code == 201
+    await filed(house, claim_id)
+
+
 async def test_a_replaced_invoice_may_be_taken_back_in_full(house: House) -> None:
     claim_id = await sale(house, "k1")
     await filed(house, claim_id, 1)
@@ -426,6 +497,12 @@ async def test_a_file_is_checked_as_json_is(house: House) -> None:
     refused(await send(house, claim_id, xml(number="24332000000000000001")), 422, "invalid_field")
     refused(await send(house, claim_id, xml(), lines="1,1"), 422, "invalid_field")
     refused(await send(house, claim_id, xml(), line="1"), 422, "invalid_field")
+    company = filled(ENGLISH, seller_id=RETAILER_USCC, buyer_id=RETAILER_USCC).encode()
+    refused(await send(house, claim_id, company, lines="2"), 422, "invalid_field")
+    detail = refused(
+        await send(house, claim_id, b"%PDF-1.7", "application/pdf"), 400, "malformed_request"
+    )
+    assert "OFD" in detail
     answer = await send(house, claim_id, xml(), lines="2")
     assert (answer.status_code, answer.json()["lines"]) == (200, [2])
     async with house.client() as client:

@@ -17,6 +17,7 @@ from service.db.tables import metadata
 from service.embedded import Engines
 from service.ops.health import ledger_fault
 from tests.conftest import House, cloned
+from tests.upgrade.migrations import chain
 
 pytestmark = pytest.mark.anyio
 
@@ -80,6 +81,14 @@ async def test_a_migration_retries_a_locked_table(database_url: str) -> None:
         await holding.rollback()
         await other.close()
     await migrating
+
+
+async def test_a_build_of_indexes_that_was_interrupted_is_begun_anew(house: House) -> None:
+    (script,) = (script for script in chain() if script.revision == "0018")
+    await house.sql("UPDATE alembic_version SET version_num = $1", script.down_revision)
+    await asyncio.to_thread(migrate, str(house.settings.database_url), "0018")
+    assert await house.sql("SELECT 1 FROM alembic_version WHERE version_num = '0018'")
+    assert await house.sql("SELECT 1 FROM pg_index WHERE NOT indisvalid") == []
 
 
 async def test_an_index_that_waits_for_an_older_snapshot_is_built_in_the_end(

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+from service.core.identifiers import serial_spellings
 from tests.faults.books import Books
 from tests.faults.history import History, Sale
 
@@ -61,7 +62,12 @@ def _once(books: Books) -> Iterator[str]:
     for (_, key), count in keys.items():
         if count > 1:
             yield f"double grant: key {key} has {count} claims"
-    live = Counter(line["serial_no"] for line in books.lines if line["state"] in LIVE)
+    live = Counter(
+        spelling
+        for line in books.lines
+        if line["state"] in LIVE
+        for spelling in serial_spellings(line["serial_no"])
+    )
     for serial, count in live.items():
         if count > 1:
             yield f"double grant: serial {serial} has {count} live lines"

@@ -1,6 +1,7 @@
 """A file of finance's own, sent to be reconciled, and what must hold of each summary."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 from service.finance.reconcile.run import ReconcileSummary
@@ -58,3 +59,21 @@ def movement_ties_of(summary: ReconcileSummary) -> None:
     assert with_unit + unpaid.count + findings["missing_there"].count == summary.units
     assert unpaid.there_fen == summary.other_days.count == 0
     assert summary.rows_accounted == summary.rows_in_file
+
+
+class StubLedger:
+    """Stands for the ledger: gives these units, in this order."""
+
+    def __init__(self, units: list[tuple[Any, ...]]) -> None:
+        self._units = units
+
+    async def execute(self, statement: str) -> None:
+        pass
+
+    async def cursor(self, *_: Any, **__: Any) -> AsyncIterator[tuple[Any, ...]]:
+        for unit in self._units:
+            yield unit
+
+
+async def no_progress(share: float) -> None:
+    assert 0 <= share <= 1

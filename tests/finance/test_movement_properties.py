@@ -18,8 +18,7 @@ from service.finance.reconcile.movements import pair_movements
 from service.finance.reconcile.pairing import LedgerUnit, Pair
 from service.finance.reconcile.run import ReconcileItem, ReconcileRun, ReconcileSummary
 from tests.finance.books import PLACE, TODAY
-from tests.finance.reconciling import movement_ties_of
-from tests.finance.test_reconciliation_properties import Ledger, no_progress
+from tests.finance.reconciling import StubLedger, movement_ties_of, no_progress
 
 SCOPE = ReconcileScope(PLACE, TODAY, TODAY)
 MAPPING = ColumnMapping(
@@ -189,7 +188,7 @@ def run(
         reconciling = ReconcileRun(SCOPE, mapping, no_progress)
         try:
             await reconciling.stage_file(io.BytesIO(text.encode()))
-            await reconciling.stage_books(Ledger(units), 10**6)  # type: ignore[arg-type]
+            await reconciling.stage_books(StubLedger(units), 10**6)  # type: ignore[arg-type]
             items = [item async for item in reconciling.items(with_matched=True)]
             return items, reconciling.summary
         finally:

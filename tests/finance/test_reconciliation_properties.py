@@ -4,7 +4,6 @@ import asyncio
 import io
 import random
 from collections import Counter
-from collections.abc import AsyncIterator
 from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -19,7 +18,7 @@ from service.finance.reconcile.mapping import ColumnMapping
 from service.finance.reconcile.run import ReconcileItem, ReconcileRun
 from tests.conftest import House
 from tests.finance.books import PLACE, TODAY
-from tests.finance.reconciling import ties_of
+from tests.finance.reconciling import StubLedger, no_progress, ties_of
 
 pytestmark = pytest.mark.anyio
 
@@ -29,24 +28,6 @@ OPS = ("keep", "keep", "keep", "drop", "amount", "state", "twice", "both")
 FINDS = {"amount": "amount_differs", "state": "state_differs", "both": "state_differs"}
 
 FileRow = tuple[str, int, str]
-
-
-class Ledger:
-    """Stands for the ledger: gives these units, in this order."""
-
-    def __init__(self, units: list[tuple[Any, ...]]) -> None:
-        self._units = units
-
-    async def execute(self, statement: str) -> None:
-        pass
-
-    async def cursor(self, *_: Any, **__: Any) -> AsyncIterator[tuple[Any, ...]]:
-        for unit in self._units:
-            yield unit
-
-
-async def no_progress(share: float) -> None:
-    assert 0 <= share <= 1
 
 
 async def run(
@@ -104,7 +85,7 @@ def test_what_was_planted_is_found_and_nothing_else(world: Any) -> None:
     units, rows, planted = world
 
     async def stage(reconciling: ReconcileRun) -> None:
-        await reconciling.stage_books(Ledger(units), 1)  # type: ignore[arg-type]
+        await reconciling.stage_books(StubLedger(units), 1)  # type: ignore[arg-type]
 
     items, summary = asyncio.run(run(BY_ORDER, rows, stage))
     assert Counter((item.finding, item.key) for item in items) == planted

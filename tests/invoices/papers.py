@@ -78,6 +78,7 @@ def ofd(
     original: str | None = None,
     custom: dict[str, str] | None = None,
     place: str = "original_invoice.xml",
+    more: dict[str, str] | None = None,
 ) -> bytes:
     """An OFD package whose attachment is this XML, or whose heading has these values alone."""
     data = "".join(
@@ -95,6 +96,7 @@ def ofd(
     if original:
         parts["Doc_0/Attachs/Attachments.xml"] = OFD_ATTACHMENTS.format(place=place)
         parts["Doc_0/Attachs/original_invoice.xml"] = original
+    parts |= more or {}
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as package:
         for name, text in parts.items():

@@ -1,5 +1,7 @@
 """What is read from an e-invoice's file, and what is not taken for one."""
 
+import subprocess
+import sys
 from datetime import date
 
 import pytest
@@ -7,6 +9,7 @@ import pytest
 from service.invoices.faults import UnreadableInvoice
 from service.invoices.file import SIZE_MAX_BYTES, InvoiceFile
 from service.invoices.ofd import read_ofd
+from service.invoices.reader import InvoiceReader
 from service.invoices.xml import ELEMENTS_MAX, read_xml
 from tests.invoices.papers import (
     BUYER,
@@ -20,6 +23,8 @@ from tests.invoices.papers import (
     filled,
     ofd,
 )
+
+pytestmark = pytest.mark.anyio
 
 PAPER = InvoiceFile(
     number=NUMBER,
@@ -134,7 +139,59 @@ def test_a_total_that_is_a_currency_sign_alone_is_the_sum_of_the_others() -> Non
     sign = filled(ORIGINAL_INVOICE, code="", total="¥")
     assert read_ofd(ofd(sign)) == PAPER
     untaxed = sign.replace("690.15", "*")
-    assert fault_of(ofd(untaxed), read_ofd) == ("bad_value", "TaxTotalAmount")
+    assert fault_of(ofd(untaxed), read_ofd) == ("bad_value", "TaxInclusiveTotalAmount")
+    before_tax = filled(ORIGINAL_INVOICE, code="", total="5308.85")
+    assert read_ofd(ofd(before_tax)) == PAPER
+
+
+def test_two_invoices_in_one_ofd_are_not_taken_for_one() -> None:
+    another = filled(ORIGINAL_INVOICE, code="", number=NUMBER[:-1] + "9")
+    other = {"Doc_0/Attachs/another.xml": another}
+    content = ofd(filled(ORIGINAL_INVOICE, code=""), more=other)
+    assert fault_of(content, read_ofd) == ("several_invoices", "InvoiceNo")
+
+
+@pytest.mark.parametrize("encoding", ["GBK", "gb2312"])
+def test_a_file_that_declares_gbk_and_is_utf_8_is_read(encoding: str) -> None:
+    assert read_xml(b"\xef\xbb\xbf" + filled(PINYIN, encoding=encoding).encode()) == PAPER
+
+
+def test_a_red_letter_label_with_a_positive_total_is_refused() -> None:
+    path = "BasicInformation/TotalTax-includedAmount"
+    assert fault_of(filled(ENGLISH, label="N").encode()) == ("bad_value", path)
+
+
+async def test_a_file_is_read_by_a_process_with_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = InvoiceReader()
+    assert await reader.read(filled(PINYIN).encode(), "text/xml") == PAPER
+    for content, kind, fault in (
+        (b"<a>", "text/xml", "not_xml"),
+        (b"PK no zip", "application/ofd", "not_ofd"),
+    ):
+        with pytest.raises(UnreadableInvoice) as raised:
+            await reader.read(content, kind)
+        assert raised.value.fault == fault
+    # One that takes too long is killed.
+    monkeypatch.setattr("service.invoices.reader.READ_MAX_S", 0.001)
+    with pytest.raises(UnreadableInvoice) as raised:
+        await reader.read(filled(PINYIN).encode(), "text/xml")
+    assert raised.value.fault == "too_large"
+
+
+@pytest.mark.parametrize("spend", ["while True: pass", "x = bytearray(900 << 20)"])
+def test_the_process_ends_when_a_file_costs_too_much(spend: str) -> None:
+    """The limits of time and memory, on spending of our own."""
+    code = (
+        "from service.invoices import child\n"
+        "child.CPU_MAX_S = 1\n"
+        f"def read_file(content, media_type):\n    {spend}\n"
+        "child.read_file = read_file\n"
+        "child.main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "text/xml"], input=b"", capture_output=True, timeout=60
+    )
+    assert done.returncode < 0 or b"too_large" in done.stdout
 
 
 @pytest.mark.parametrize("place", ["original_invoice.xml", "/Doc_0/Attachs/original_invoice.xml"])

@@ -58,7 +58,24 @@ def test_a_day_is_read_as_files_write_it(text: str) -> None:
     assert day_of(text) == date(2025, 6, 18)
 
 
-@pytest.mark.parametrize("text", ["", "18.06.2025", "2025-02-30", "today", "1750212000"])
+@pytest.mark.parametrize(
+    ("text", "day"),
+    [
+        ("2025-6-1 10:00:00", date(2025, 6, 1)),
+        ("2025/6/2 0:05:00", date(2025, 6, 2)),
+        ("2025 年 6 月 3 日", date(2025, 6, 3)),
+        ("20250604101500", date(2025, 6, 4)),
+        ("2025-06-05T00:00:00+08:00", date(2025, 6, 5)),
+    ],
+)
+def test_the_time_of_day_is_never_taken_for_a_part_of_the_day(text: str, day: date) -> None:
+    assert day_of(text) == day
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "18.06.2025", "2025-02-30", "today", "1750212000", "202511", "2025061899", "2025-06-181"],
+)
 def test_what_is_no_day_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"day|month|year"):
         day_of(text)

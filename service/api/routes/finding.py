@@ -30,6 +30,7 @@ from service.claims.ledger.desk import DeskPage, find_at_desk
 from service.claims.ledger.finding import PAGE_MAX, ClaimFilter, find_claims
 from service.claims.outcomes import GateAway
 from service.core.checkout import Consumer
+from service.core.identifiers import SERIAL_LENGTH_MAX, SERIAL_PATTERN
 from service.db.engine import driver
 from service.wiring import Service
 
@@ -101,7 +102,12 @@ async def list_claims(
     order_no: Annotated[str | None, Query(pattern=PLAIN)] = None,
     invoice_no: Annotated[str | None, Query(pattern=PLAIN)] = None,
     serial_no: Annotated[
-        str | None, Query(pattern=r"^[!-~]{1,64}$", description="or an IMEI")
+        str | None,
+        Query(
+            pattern=SERIAL_PATTERN,
+            max_length=SERIAL_LENGTH_MAX,
+            description="or an IMEI; hyphens, blanks and case do not matter",
+        ),
     ] = None,
     retailer: Annotated[Name | None, Query(description="claims of this retailer only")] = None,
     state: Literal["reserved", "confirmed", "cancelled", "expired"] | None = None,

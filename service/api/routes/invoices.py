@@ -1,13 +1,14 @@
 """The invoices of a claim: filed as JSON or as the e-invoice's own file, and listed."""
 
-import asyncio
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Annotated, Any, Self, assert_never
+from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints
+from pydantic_core import PydanticCustomError
 from starlette.responses import Response
 
 from service.api.auth import MayClaim, Refusal, ServiceOf, own_retailer
@@ -26,6 +27,7 @@ from service.claims.invoicing import (
     LinesInvoiced,
     WrongState,
     WrongTotal,
+    current,
     red_letter_missing_fen,
     uninvoiced_lines,
 )
@@ -34,21 +36,42 @@ from service.claims.lifecycle import NoSuchClaim
 from service.core.calendar import business_day
 from service.core.checkout import ITEMS_MAX, PRICE_MAX_FEN, Day, Strict, Text
 from service.core.money import yuan
+from service.core.sentences import Sentence
 from service.invoices.faults import UnreadableInvoice
 from service.invoices.file import SIZE_MAX_BYTES, InvoiceFile
-from service.invoices.paper import folded, number_fault
-from service.invoices.read import MEDIA_TYPES, read_file
+from service.invoices.paper import folded, is_company, number_fault
+from service.invoices.read import MEDIA_TYPES
+from service.retailers.directory import Caller
+from service.wiring import Service
 
 router = APIRouter(prefix="/v1/claims/{claim_id}", tags=["claims"])
 
 FILE_BOUND = Bound(SIZE_MAX_BYTES)
 TOTAL_MAX_FEN = PRICE_MAX_FEN * ITEMS_MAX
 
+
+def _number(text: str) -> str:
+    number = folded(text)
+    if not number:
+        raise PydanticCustomError("missing", "blanks alone")
+    return number
+
+
 Number = Annotated[
     str,
     StringConstraints(min_length=1, max_length=60, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$"),
-    AfterValidator(folded),
+    AfterValidator(_number),
 ]
+# What tills may take for an invoice's file.
+NO_INVOICE_TYPES = {
+    "application/octet-stream", "application/pdf", "application/zip", "image/jpeg", "image/png",
+}  # fmt: skip
+FILE_TYPES = Sentence(
+    "发票文件只接受 XML（Content-Type: application/xml）和 OFD（application/ofd）；"
+    "其他请按 JSON 填报。",
+    "An invoice's file may be XML (Content-Type: application/xml) or OFD (application/ofd): send "
+    "one of them, or the facts as JSON.",
+)
 
 
 class InvoiceBody(Strict):
@@ -142,22 +165,32 @@ async def invoice_claim(
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type in MEDIA_TYPES:
         try:
-            file = await asyncio.to_thread(read_file, await request.body(), media_type)
+            file = await service.invoice_reader.read(await request.body(), media_type)
         except UnreadableInvoice as unreadable:
             return _bad_file(request, unreadable)
         given = [int(line) for line in lines.split(",")] if lines else []
         if len(set(given)) != len(given):
             return invalid_field(request, "lines", "duplicate_line_no")
+        if file.red_letter_of and red_letter_of not in (None, file.red_letter_of):
+            return invalid_field(request, "red_letter_of", "red_letter_of_differs")
+        if is_company(file.buyer_id):
+            return invalid_field(request, "buyer", "company_buyer")
         digest = hashlib.sha256(await request.body()).digest()
         invoice = _from_file(file, tuple(given), red_letter_of or "", digest)
         seller_id = file.seller_id
     else:
-        await only()(request)  # a JSON body has them itself
+        if lines or red_letter_of:
+            return invalid_field(request, "lines" if lines else "red_letter_of", "in_the_body")
+        if media_type in NO_INVOICE_TYPES:
+            raise Refusal("malformed_request", FILE_TYPES)
         if len(await request.body()) > service.settings.body_max_bytes:
             raise BodyTooLarge
         invoice = _from_body(await json_body(InvoiceBody)(request))
         seller_id = ""
     if fault := _fault(invoice, business_day(service.clock.now())):
+        # Release 0.1.0 took other numbers. A repeat of one is harmless.
+        if fault[0] == "number" and await _is_on_record(service, caller, claim_id, invoice):
+            return InvoiceRecord.of(invoice)
         return invalid_field(request, *fault)
     outcome = await service.claims.lifecycle.invoice(
         own_retailer(caller), claim_id, invoice, seller_id=seller_id
@@ -182,6 +215,18 @@ async def list_invoices(service: ServiceOf, caller: MayClaim, claim_id: ClaimId)
         uninvoiced_lines=list(uninvoiced_lines(outcome.claim, outcome.papers)),
         red_letter_missing_fen=red_letter_missing_fen(outcome.claim, outcome.papers),
     )
+
+
+async def _is_on_record(service: Service, caller: Caller, claim_id: UUID, invoice: Invoice) -> bool:
+    outcome = await service.claims.lifecycle.invoices(own_retailer(caller), claim_id)
+    if isinstance(outcome, NoSuchClaim):
+        raise Refusal("not_found")
+    former = replace(
+        invoice.of(outcome.claim),
+        number=invoice.number.replace("-", ""),
+        code=invoice.code.replace("-", ""),
+    )
+    return former in current(outcome.papers)
 
 
 def _from_body(body: InvoiceBody) -> Invoice:

@@ -9,7 +9,14 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel, Field, StringConstraints, model_validator
+from pydantic import (
+    BaseModel,
+    Field,
+    StringConstraints,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 from uuid_utils.compat import uuid7
 
@@ -22,7 +29,8 @@ from service.api.query import Entries, each_once, only
 from service.api.routes.exports import MEDIA_TYPES
 from service.core.sentences import Language
 from service.finance.files.faults import BadFile
-from service.finance.files.open import is_packed, open_table
+from service.finance.files.open import is_packed, opened_table
+from service.finance.files.profiles.profile import ProfileName
 from service.finance.reconcile.items import ItemFinding, ItemList, ListFormat, list_pieces
 from service.finance.reconcile.ledger_units import ReconcileScope
 from service.finance.reconcile.mapping import (
@@ -34,6 +42,7 @@ from service.finance.reconcile.mapping import (
     read_head,
     states_of,
 )
+from service.finance.reconcile.profile_pairs import profile_mapping, profile_use
 from service.finance.reconcile.reconciliations import (
     ReconcileRequest,
     Reconciliation,
@@ -57,6 +66,8 @@ router = APIRouter(
 FILE_BOUND = Bound(256 << 20, body_s=600.0, takes_gzip=True)
 PIECE_BYTES = 1 << 20
 BAD_ROWS_SHOWN = 20
+# What a profile knows itself.
+OF_THE_FRAME = frozenset({"skip", "skip_end", "unit", "refund"})
 
 SheetName = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f]{1,100}$")]
 Heading = Annotated[str, StringConstraints(strip_whitespace=True, pattern=r"^[^\x00-\x1f]{1,64}$")]
@@ -71,9 +82,18 @@ class ReconcileQuery(Entries):
     store_id: Heading | None = Field(None, description="heading: matched too")
     line_no: Heading | None = Field(None, description="heading: a row is a line of a claim")
     serial_no: Heading | None = Field(None, description="heading: a row is a line of a claim")
-    amount: Heading = Field(description="heading of the subsidy's column")
+    profile: ProfileName | None = Field(
+        None, description="the platform whose file it is, as downloaded: it knows the headings"
+    )
+    amount: Heading | None = Field(
+        None,
+        validate_default=True,
+        description="heading of the subsidy's column; without a profile it is required",
+    )
     unit: AmountUnit = Field("yuan", description="of that column")
-    amount_is: AmountIs = Field("granted", description="net: less what was refunded")
+    amount_is: AmountIs = Field(
+        "granted", description="net: less what was refunded; price: before the subsidy"
+    )
     state: Heading | None = Field(None, description="heading of the state's column")
     states: str = Field(
         "",
@@ -90,15 +110,24 @@ class ReconcileQuery(Entries):
     sheet: SheetName | None = Field(None, description="xlsx: the sheet, if several have rows")
     matched: bool = Field(False, description="list what matches, too")
 
+    @field_validator("amount")
+    @classmethod
+    def _needed(cls, amount: str | None, info: ValidationInfo) -> str | None:
+        if amount is None and info.data.get("profile", "one that is refused") is None:
+            raise PydanticCustomError("missing", "no amount column")
+        return amount
+
     @model_validator(mode="after")
     def _possible(self) -> Self:
+        if self.profile is not None and OF_THE_FRAME & self.model_fields_set:
+            raise PydanticCustomError("profile_frame", "a profile has its own frame")
         if not self.mapping().identifies:
             raise PydanticCustomError("finds_nothing", "no key")
         if self.states and self.state is None:
             raise PydanticCustomError("states_without_state", "no state column")
         if self.refund and self.rows == "sales":
             raise PydanticCustomError("refund_of_sales", "a refund column, and rows are sales")
-        if self.rows == "movements" and self.amount_is == "net":
+        if self.rows == "movements" and self.mapping().amount_is != "granted":
             raise PydanticCustomError("net_movements", "movements are not net")
         return self
 
@@ -108,6 +137,13 @@ class ReconcileQuery(Entries):
             states = states_of(self.states)
         except ValueError:
             raise PydanticCustomError("state_words", "not word:state") from None
+        if self.profile is not None:
+            amount_is = self.amount_is if "amount_is" in self.model_fields_set else None
+            return profile_mapping(
+                self.profile, keys, self.amount, amount_is, self.state, states, self.sheet,
+                self.rows,
+            )  # fmt: skip
+        assert self.amount is not None, "Bug! `_needed` has seen to it."
         return ColumnMapping(
             keys, self.amount, self.unit, self.amount_is, self.state, states, self.skip, self.sheet,
             self.skip_end, rows=self.rows, refund=self.refund,
@@ -169,7 +205,8 @@ FILE = {"schema": {"type": "string", "format": "binary"}}
     openapi_extra={
         "requestBody": {
             "required": True,
-            "description": "csv or xlsx, or a zip or gz of one: the file itself says which",
+            "description": "csv or xlsx, or a zip or gz of one: the file itself says which. "
+            "With a profile the platform's file as it was downloaded",
             "content": {"application/octet-stream": FILE},
         }
     },
@@ -181,7 +218,8 @@ async def reconcile(
     caller: MayFinance,
     query: Annotated[ReconcileQuery, Query()],
 ) -> Any:
-    """Compare the file in the body with the ledger: csv or xlsx, at most 1,000,000 rows.
+    """Compare the file in the body with the ledger: csv or xlsx, at most 1,000,000 rows. With
+    `profile` it is a platform's file as it was downloaded.
 
     The answer comes at once. Read the reconciliation until its state is `done` or `failed`. It
     names the lines of the rows that cannot be read. The ledger does not change.
@@ -196,7 +234,7 @@ async def reconcile(
         mapping = query.mapping()
         try:
             digest, size = await _receive(request, file)
-            await asyncio.to_thread(_check_heading, file, mapping)
+            await asyncio.to_thread(_check_heading, file, mapping, query.to_on)
         except BrokenGzip:
             return _bad_file(request, BadFile("broken_gzip"))
         except BadFile as bad:
@@ -240,10 +278,11 @@ async def _receive(request: Request, file: BinaryIO) -> tuple[bytes, int]:
     return digest.digest(), size
 
 
-def _check_heading(file: BinaryIO, mapping: ColumnMapping) -> None:
+def _check_heading(file: BinaryIO, mapping: ColumnMapping, until: date) -> None:
     """Check the heading of a csv, so that a wrong one is refused at once. Raises BadFile."""
     if not is_packed(file):
-        read_head(iter(open_table(file, mapping.sheet)), mapping)
+        with opened_table(file, mapping.sheet, profile_use(mapping, until)) as table:
+            read_head(iter(table), mapping)
     file.seek(0)
 
 

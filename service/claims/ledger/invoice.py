@@ -6,12 +6,13 @@ holds to.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
 import asyncpg
 
+from service.batcher import Overloaded
 from service.claims.claim import Claim
 from service.claims.invoicing import (
     Invoice,
@@ -22,15 +23,24 @@ from service.claims.invoicing import (
     replaced_by,
 )
 
+# Shorter than a till waits, so that no connection is given up for it.
+LOCK_MS = 200
 # In the order of a draft: the retailer first.
 _LOCK_SQL = """
 SELECT r.uscc FROM retailer AS r JOIN claim AS c USING (jurisdiction, retailer_id)
 WHERE c.jurisdiction = $1 AND c.claim_id = $2 FOR SHARE OF r FOR NO KEY UPDATE OF c
 """
+# Release 0.1.0 could file one invoice in two spellings, for two claims. Then the second claim's is
+# in `invoice` only.
 _PAPERS_SQL = """
 SELECT number, code, dated_on, buyer, total_fen, lines, red_letter_of, file_sha256, recorded_at,
     replaced_at
 FROM invoice_paper WHERE claim_id = $2 AND jurisdiction = $1
+UNION ALL
+SELECT number, code, dated_on, buyer, total_fen, NULL, NULL, NULL, recorded_at, NULL
+FROM invoice AS i WHERE claim_id = $2 AND jurisdiction = $1 AND NOT EXISTS (
+    SELECT FROM invoice_paper AS p WHERE p.claim_id = i.claim_id AND p.replaced_at IS NULL
+        AND p.red_letter_of IS NULL)
 ORDER BY recorded_at, number, code
 """
 _SETTLED_SQL = """
@@ -56,6 +66,11 @@ WHERE p.claim_id = excluded.claim_id
     AND (p.red_letter_of IS NULL) = (excluded.red_letter_of IS NULL)
 RETURNING 1
 """
+# A number of 8 digits that release 0.1.0 took without its code may be any paper of that number.
+_HALF_NAMED_SQL = """
+SELECT EXISTS (SELECT FROM invoice_paper
+    WHERE jurisdiction = $1 AND number = $2 AND code <> $3 AND code = '' AND claim_id <> $4)
+"""
 _FILE_SALE_SQL = """
 INSERT INTO invoice
     (jurisdiction, number, code, claim_id, dated_on, buyer, total_fen, recorded_at)
@@ -70,7 +85,7 @@ SELECT $1, line_no, $3, $4, $5 FROM unnest($2::smallint[]) AS line_no
 """
 _STAMP_SQL = """
 UPDATE invoice_paper SET file_sha256 = $4
-WHERE jurisdiction = $1 AND number = $2 AND code = $3
+WHERE jurisdiction = $1 AND number = $2 AND code = $3 AND file_sha256 IS NULL
 """
 
 
@@ -105,19 +120,17 @@ async def record_invoice(
     seller_id: str = "",
 ) -> Recorded:
     """File the claim's invoice. One that is on record already is left as it is. `seller_id`: the
-    seller's tax number that an invoice's file gives. Raises asyncpg's errors."""
+    seller's tax number that an invoice's file gives. Raises Overloaded, or asyncpg's errors."""
     try:
         async with connection.transaction():
+            await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_MS}ms'")
             uscc = await connection.fetchval(_LOCK_SQL, jurisdiction, claim.claim_id)
             if seller_id and seller_id != uscc:
                 return InvoiceFault("seller", "not_the_seller")
             papers = await read_papers(connection, jurisdiction, claim.claim_id)
-            if invoice in current(papers):
-                if invoice.file_sha256 is not None:
-                    await connection.execute(
-                        _STAMP_SQL, jurisdiction, *invoice.key, invoice.file_sha256
-                    )
-                return invoice
+            for one in current(papers):
+                if one == invoice:
+                    return await _stamped(connection, jurisdiction, one, invoice.file_sha256)
             replaced = replaced_by(claim, invoice, papers)
             if not isinstance(replaced, list):
                 return replaced
@@ -127,8 +140,20 @@ async def record_invoice(
             return invoice
     except _Refused as refused:
         return refused.outcome
-    except asyncpg.UniqueViolationError:  # the former release files at the same moment
-        return InvoiceTaken()
+    except asyncpg.LockNotAvailableError:  # a draft or an approval of the retailer is under way
+        raise Overloaded from None
+    except asyncpg.UniqueViolationError as error:
+        return InvoiceSettled() if error.constraint_name == "invoice_settled" else InvoiceTaken()
+
+
+async def _stamped(
+    connection: asyncpg.Connection, jurisdiction: str, invoice: Invoice, sha256: bytes | None
+) -> Invoice:
+    """The invoice on record, with the hash of its file: the first one that came."""
+    if sha256 is None or invoice.file_sha256 is not None:
+        return invoice
+    await connection.execute(_STAMP_SQL, jurisdiction, *invoice.key, sha256)
+    return replace(invoice, file_sha256=sha256)
 
 
 async def read_papers(
@@ -189,6 +214,8 @@ async def _file(
         invoice.total_fen,
     )
     lines = list(invoice.lines) or None
+    if await connection.fetchval(_HALF_NAMED_SQL, *head[:4]):
+        raise _Refused(InvoiceTaken())
     filed = await connection.fetchval(
         _FILE_SQL, *head, lines, invoice.red_letter_of or None, invoice.file_sha256, now
     )

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from service.core.checkout import Checkout, Consumer
+from service.core.identifiers import serial_spellings
 
 # How many characters of a travel permit's number stay with the person for life. The rest counts
 # how often the permit was issued: a renewed permit brings no new quota.
@@ -54,8 +55,12 @@ class Digester:
         )
 
     def vehicle(self, serial_no: str) -> tuple[bytes, ...]:
-        """The same for an old vehicle."""
-        return self._subjects("vehicle", serial_no)
+        """The same for an old vehicle. One whose number is not typed as it folds has the digests of
+        both spellings: former claims are booked under the one that was typed."""
+        spellings = serial_spellings(serial_no)
+        return tuple(
+            digest for spelling in spellings for digest in self._subjects("vehicle", spelling)
+        )
 
     def fingerprint(self, checkout: Checkout) -> bytes:
         """The digest of the whole body. It is keyed because the body holds the ID number."""

@@ -66,6 +66,7 @@ FAULTS: tuple[Callable[[Terms, InForce], Iterator[TermsFault]], ...] = (
     quota.faults,
     trade_in.faults,
     area.faults,
+    serial.faults,
 )
 
 CELLS: tuple[Callable[[Terms, Mark], Cells], ...] = (

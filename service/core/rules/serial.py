@@ -1,20 +1,28 @@
 """The numbers under which one piece is subsidised only once."""
 
+from collections.abc import Iterator
+from typing import Literal
+
 from service.core.checkout import SerialFormat
+from service.core.fact import Fact
 from service.core.reasons import Reason, ReasonCode
-from service.core.rules.subject import Cells, Mark, ReasonFacts, Sale, Sentences
+from service.core.rules.subject import Cells, Mark, ReasonFacts, Sale, Sentences, TermsFault
 from service.core.rules.trade_in import TradeInTerms
+from service.core.rules.window import InForce
 from service.core.sentences import Sentence
 
 
 class SerialTerms(TradeInTerms):
     """What the goods' serial number must be. Where a policy says nothing, goods for which an old
-    car is handed in have a VIN."""
+    car is handed in have a VIN. `e_bike_code`: whether it must be the 15 digits of a new e-bike."""
 
-    serial: SerialFormat | None = None
+    serial: Literal["vin", "any"] | None = None
+    e_bike_code: Fact[bool] | None = None
 
     @property
     def serial_format(self) -> SerialFormat:
+        if self.e_bike_code is not None and self.e_bike_code.value:
+            return "e_bike_code"
         for_an_old_car = self.trade_in is not None and self.trade_in.kind == "car"
         return self.serial or ("vin" if for_an_old_car else "any")
 
@@ -34,9 +42,17 @@ def serial_not_repeated(terms: SerialTerms, sale: Sale) -> Reason | None:
 CHECKS = (serial_not_repeated,)
 
 
+def faults(terms: SerialTerms, in_force: InForce) -> Iterator[TermsFault]:
+    if terms.e_bike_code is not None and terms.serial == "vin":
+        yield terms.e_bike_code.id, "a serial number is a VIN or the code of an e-bike, not both"
+
+
 def cells(terms: SerialTerms, mark: Mark) -> Cells:
     if terms.serial_format == "vin":
         yield "conditions", "serial number: a VIN"
+    elif terms.e_bike_code is not None:
+        must = "the" if terms.e_bike_code.value else "need not be the"
+        yield "conditions", f"serial number: {must} code of an e-bike {mark(terms.e_bike_code)}"
 
 
 SENTENCES: Sentences = {

@@ -6,6 +6,7 @@ from typing import Literal
 
 from service.core.checkout import TradeIn
 from service.core.fact import Fact, Frozen
+from service.core.identifiers import folded_serial
 from service.core.reasons import Reason, ReasonCode
 from service.core.rules.quota import Quota, quota_text
 from service.core.rules.subject import Cells, Mark, ReasonFacts, Sale, Sentences, TermsFault
@@ -61,7 +62,7 @@ def trade_in_owned_long_enough(terms: TradeInTerms, sale: Sale) -> Reason | None
 
 def trade_in_another_vehicle(terms: TradeInTerms, sale: Sale) -> Reason | None:
     old = _trade_in(terms, sale)
-    if old is None or old.serial_no not in sale.item.serials():
+    if old is None or folded_serial(old.serial_no) not in sale.item.serials():
         return None
     return Reason(ReasonCode.TRADE_IN_REQUIRED, "same_serial")
 

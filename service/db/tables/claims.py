@@ -107,7 +107,8 @@ claim_line = sa.Table(
     sa.Column("trade_in", JSONB),
     # The quotas that the line took: a refund gives back exactly these.
     column("quotas", JSONB),
-    # Other facts of the item that pricing read (`ItemFacts`): the audit reads them again.
+    # Other facts of the item that pricing read (`ItemFacts`): the audit reads them again. Also
+    # `imei2`, the second IMEI.
     sa.Column("facts", JSONB),
     sa.CheckConstraint(
         "state in ('reserved', 'confirmed', 'cancelled', 'expired', 'refunded')",
@@ -120,6 +121,20 @@ claim_line = sa.Table(
     sa.Index("claim_line_serial_idx", "serial_no", "claim_id"),
     sa.Index(
         "claim_line_imei_idx", "imei", "claim_id", postgresql_where=sa.text("imei is not null")
+    ),
+    # Lines whose serial number is typed otherwise than folded.
+    sa.Index(
+        "claim_line_folded_idx",
+        sa.text("folded_serial(serial_no)"),
+        "claim_id",
+        "line_no",
+        postgresql_where=sa.text("serial_no <> folded_serial(serial_no)"),
+    ),
+    sa.Index(
+        "claim_line_imei2_idx",
+        sa.text("(facts ->> 'imei2')"),
+        "claim_id",
+        postgresql_where=sa.text("facts ->> 'imei2' is not null"),
     ),
 )
 

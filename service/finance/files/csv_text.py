@@ -1,6 +1,5 @@
 """A csv file, with quotation marks as strictly read as its rows need."""
 
-import codecs
 import csv
 import io
 import re
@@ -9,19 +8,20 @@ from itertools import chain
 from typing import Any, BinaryIO
 
 from service.finance.files.faults import BadFile
+from service.finance.files.lines import broken_line, encoding_of
+from service.finance.files.table import NOTHING_ASIDE
 
-PIECE_BYTES = 1 << 20
 # A cell that is longer holds rows, or is an attack.
 csv.field_size_limit(1 << 17)
 
 _LINE_END = re.compile("\r\n|\r|\n")
-_BOMS = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
 
 class CsvTable:
     """Rows parted by commas, or by tabs where the first row has those alone."""
 
     sheet = ""
+    aside = NOTHING_ASIDE
 
     def __init__(self, file: BinaryIO, size: int) -> None:
         self._file = file
@@ -42,7 +42,8 @@ class CsvTable:
         try:
             yield from self._rows(self._counted(text))
         except UnicodeDecodeError:
-            raise BadFile("bad_character", line=str(self._broken_line(text.encoding))) from None
+            line = broken_line(self._file, text.encoding)
+            raise BadFile("bad_character", line=str(line)) from None
         finally:
             if not self._file.closed:  # as it is when rows are left in the middle for a fault
                 text.detach()
@@ -55,19 +56,6 @@ class CsvTable:
             else:
                 self._filled_lines += 1
                 yield line
-
-    def _broken_line(self, encoding: str) -> int:
-        """The line of the first character that is not of the encoding. Text is decoded in pieces,
-        so the rows that were given out end before it."""
-        decoder = codecs.getincrementaldecoder(encoding)()
-        line = 1
-        self._file.seek(0)
-        try:
-            for piece in self._file:
-                line += decoder.decode(piece).count("\n")
-        except UnicodeDecodeError:
-            pass
-        return line
 
     def _rows(self, lines: Iterator[str]) -> Iterator[tuple[int, Sequence[Any]]]:
         first = next(lines, None)
@@ -104,22 +92,3 @@ def _check_quotes(cells: Sequence[str], line: int, comma: str, width: int) -> No
         # The mark that closes it stands where this row's opened it: in a row that was swallowed.
         if rows or (place and last.count(comma) >= place):
             raise BadFile("open_quote", line=str(line))
-
-
-def encoding_of(file: BinaryIO) -> str:
-    """UTF-8 if all of the file is; UTF-16 where it says so; else what a Chinese Excel or platform
-    writes."""
-    head = file.read(3)
-    file.seek(0)
-    if head[:2] in _BOMS:
-        return "utf-16"
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    try:
-        while piece := file.read(PIECE_BYTES):
-            decoder.decode(piece)
-        decoder.decode(b"", final=True)
-    except UnicodeDecodeError:
-        return "utf-8-sig" if head == codecs.BOM_UTF8 else "gb18030"
-    finally:
-        file.seek(0)
-    return "utf-8-sig"

@@ -85,6 +85,34 @@ FAULTS: dict[str, Sentence] = {
         "it has more than 1,000,000 rows: reconcile shorter periods",
     ),
     "no_rows": Sentence("文件中没有表头", "it has no heading"),
+    "not_of_profile": Sentence(
+        "第 {line} 行不是 {profile} 账单的格式；请核对 profile，并提交平台下载的原文件",
+        "line {line} is not one of a {profile} file: check profile, and send the file as the "
+        "platform gave it",
+    ),
+    "headings_differ": Sentence(
+        "第 {line} 行的表头与前一个文件不同；请分开提交",
+        "the heading in line {line} differs from the file's before it: send them one by one",
+    ),
+    "no_totals": Sentence(
+        "文件末尾没有平台的合计（{total}），可能不完整；请重新下载",
+        "it does not end with the platform's totals ({total}), so it may be cut: download it again",
+    ),
+    "totals_differ": Sentence(
+        "平台的合计“{total}”为 {stated}，逐行读出为 {read}：文件缺行或被改动；请重新下载",
+        "the platform's total {total} is {stated}, and the rows add up to {read}: rows are missing "
+        "or were changed, so download it again",
+    ),
+    "record_cut": Sentence(
+        "第 {line} 行有 {bytes} 字节，应为 {expected}：文件被截断或转换过编码；请重新下载",
+        "line {line} has {bytes} bytes and should have {expected}: the file is cut, or was saved "
+        "in another encoding, so download it again",
+    ),
+    "record_shifted": Sentence(
+        "第 {line} 行的字段不在应有的位置；请提交平台下载的原文件",
+        "the fields of line {line} are not where they should be: send the file as the platform "
+        "gave it",
+    ),
     "key_too_common": Sentence(
         "账上有上万笔共用同一个键，无法逐笔对应；请改用能区分每笔的列（如 claim_id）",
         "thousands of sales in the books share one key: match by columns that tell sales apart, "

@@ -7,15 +7,22 @@ from typing import BinaryIO
 from service.finance.files.archive import GZIP, NAMES_SHOWN, ZIP, unpacked
 from service.finance.files.csv_text import CsvTable
 from service.finance.files.faults import BadFile
+from service.finance.files.profiles import PROFILES
+from service.finance.files.profiles.profile import ProfileUse
 from service.finance.files.table import Table
 from service.finance.files.workbook import WorkbookTable, is_old_workbook
 
 
 @contextmanager
-def opened_table(file: BinaryIO, sheet: str | None = None) -> Iterator[Table]:
-    """The table of a csv file or a workbook, or of an archive that has one of them. Raises
-    BadFile."""
+def opened_table(
+    file: BinaryIO, sheet: str | None = None, use: ProfileUse | None = None
+) -> Iterator[Table]:
+    """The table of a csv file or a workbook, or of an archive that has one of them. With `use` the
+    table of a platform's file, or of an archive with its parts. Raises BadFile."""
     with unpacked(file) as members:
+        if use is not None:
+            yield PROFILES[use.profile].open(members, use)
+            return
         if len(members) > 1:
             names = ", ".join(list(members)[:NAMES_SHOWN])
             raise BadFile("which_member", members=names)

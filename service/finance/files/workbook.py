@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 from xml.parsers import expat
 
 from service.finance.files.faults import BadFile
-from service.finance.files.table import ROWS_MAX
+from service.finance.files.table import NOTHING_ASIDE, ROWS_MAX
 
 # What a workbook of a million rows could unpack to; more is no workbook but an attack.
 UNPACKED_MAX_BYTES = 2 << 30
@@ -26,6 +26,8 @@ _STRICT = b"purl.oclc.org/ooxml"
 
 class WorkbookTable:
     """One sheet: the named one, or the only one that has rows."""
+
+    aside = NOTHING_ASIDE
 
     def __init__(self, file: BinaryIO, sheet: str | None = None) -> None:
         self._file = file

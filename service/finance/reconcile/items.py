@@ -19,7 +19,7 @@ from service.finance.reconcile.signs import RowsAre, movement_of
 ListFormat = Literal["csv", "ndjson"]
 ItemFinding = Literal[
     "bad_row", "matched", "missing_here", "missing_there", "amount_differs", "state_differs",
-    "duplicate",
+    "duplicate", "rounding", "refunded", "unsubsidised",
 ]  # fmt: skip
 
 PAGE = 20_000

@@ -46,15 +46,20 @@ KEY_SQL = {
 }
 
 
+# SQL of the amount of each unit: `p` is its line or its claim.
+AMOUNT_SQL = {"granted": "g.granted_fen", "net": "g.net_fen", "price": "p.price_fen"}
+
+
 def units_sql(scope: ReconcileScope, mapping: ColumnMapping) -> str:
     """A query that returns (key, claim_id, line_no, booked_on, amount_fen, state) of each unit."""
     invoice = _invoice(mapping)
     window = f"BETWEEN $2::date - {AROUND_DAYS} AND $3::date + {AROUND_DAYS}"
     where = scope.where()
+    grants = "SELECT claim_id, line_no, store_id, amount_fen, booked_on FROM journal"
     granted = f"""
         WITH granted AS (
-            SELECT claim_id, line_no, store_id, amount_fen, booked_on FROM journal
-            WHERE {where} AND kind = 'grant' AND booked_on {window} AND entry_no <= $6
+            {grants} WHERE {where} AND kind = 'grant' AND booked_on {window} AND entry_no <= $6
+            {_earlier(grants, where, window) if mapping.profile else ""}
         ), returned AS (
             SELECT claim_id, line_no, amount_fen FROM journal
             WHERE {where} AND kind = 'refund' AND entry_no <= $6
@@ -73,13 +78,22 @@ def units_sql(scope: ReconcileScope, mapping: ColumnMapping) -> str:
                 AND (c.created_at AT TIME ZONE 'Asia/Shanghai')::date {window}
         )
     """  # noqa: S608
-    amount = "net_fen" if mapping.amount_is == "net" else "granted_fen"
+    amount = AMOUNT_SQL[mapping.amount_is]
     return f"""
         {granted} {unbooked}
-        SELECT {_key(mapping)}, g.claim_id::text, g.line_no, g.booked_on, g.{amount}, g.state
+        SELECT {_key(mapping)}, g.claim_id::text, g.line_no, g.booked_on, {amount}, g.state
         FROM unit AS g {_joins(mapping)}
         UNION ALL SELECT {_key(mapping)}, g.claim_id::text, g.line_no, NULL, 0, g.state
         FROM unbooked AS g {_joins(mapping)}
+    """  # noqa: S608
+
+
+def _earlier(grants: str, where: str, window: str) -> str:
+    """The earlier sales that have a refund in the period: a platform's file has that refund."""
+    return f"""
+        UNION {grants} WHERE {where} AND kind = 'grant' AND entry_no <= $6 AND claim_id IN (
+            SELECT claim_id FROM journal
+            WHERE {where} AND kind = 'refund' AND booked_on {window} AND entry_no <= $6)
     """  # noqa: S608
 
 
@@ -164,11 +178,14 @@ def _key(mapping: ColumnMapping) -> str:
 
 
 def _joins(mapping: ColumnMapping) -> str:
-    """The joins that the keys need."""
-    names = {name for name, _ in mapping.keys}
+    """The joins that the keys and the amount need."""
+    names = {name for name, _ in mapping.keys} | {mapping.amount_is}
     joins = {
         "order_no": "LEFT JOIN claim AS c ON c.claim_id = g.claim_id",
         "serial_no": "LEFT JOIN claim_line AS l"
         " ON l.claim_id = g.claim_id AND l.line_no = g.line_no",
+        "price": "LEFT JOIN claim_line AS p ON p.claim_id = g.claim_id AND p.line_no = g.line_no"
+        if mapping.by_line
+        else "LEFT JOIN claim AS p ON p.claim_id = g.claim_id",
     }
     return " ".join(sql for name, sql in joins.items() if name in names)

@@ -10,14 +10,16 @@ from uuid import UUID
 
 from service.finance.files.cells import fen_of, has_lost_digits, is_error, text_of
 from service.finance.files.faults import BadFile
+from service.finance.files.profiles.profile import KIND, MOVED, ProfileName, RowKind
 from service.finance.reconcile.signs import PaymentAndRefund, RowsAre, signed_fen
 
 RowState = Literal["confirmed", "refunded", "partly_refunded", "reserved", "cancelled", "expired"]
 AmountUnit = Literal["yuan", "fen"]
-AmountIs = Literal["granted", "net"]
+AmountIs = Literal["granted", "net", "price"]
 BadRowReason = Literal[
     "too_few_cells", "key_missing", "key_unreadable", "amount_unreadable", "state_unmapped",
-    "formula_failed", "digits_lost", "amount_is_boolean", "payment_and_refund",
+    "formula_failed", "digits_lost", "amount_is_boolean", "payment_and_refund", "kind_unknown",
+    "sign_contradicts", "too_many_cells", "dispute", "reference_unreadable", "reference_repeated",
 ]  # fmt: skip
 
 ROW_STATES: tuple[RowState, ...] = (
@@ -58,7 +60,9 @@ class ColumnMapping:
     """The meaning of the file's headings. `keys` are pairs (name from MATCH_KEYS, heading). `skip`:
     lines before the heading. `sheet`: the name of the workbook's sheet, if it has several.
     `skip_end`: rows of totals at the end. `rows`: whether a row is a sale, or a payment or refund.
-    `refund`: with movements, the column of the refunds' amounts."""
+    `refund`: with movements, the column of the refunds' amounts. `profile`: the platform whose file
+    it is. Then `amount` is the platform's heading, and the table adds what has moved by it and
+    whether it came back."""
 
     keys: tuple[tuple[str, str], ...]
     amount: str
@@ -71,6 +75,7 @@ class ColumnMapping:
     skip_end: int = 0
     rows: RowsAre = "sales"
     refund: str | None = None
+    profile: ProfileName | None = None
 
     @property
     def by_movement(self) -> bool:
@@ -96,12 +101,14 @@ class ColumnMapping:
 @dataclass(frozen=True, slots=True)
 class FileRow:
     """A readable row of the file. `state` is None if the file has no state column. A movement's
-    amount is negative for a refund, and 0 if the row moved no money."""
+    amount is negative for a refund, and 0 if the row moved no money. `is_refund`: the profile calls
+    it money that came back, and its amount is negative."""
 
     line: int
     key: str
     amount_fen: int
     state: RowState | None
+    is_refund: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +138,8 @@ class RowReader:
         if repeated := [name for name in mapping.headings if names.count(name) > 1]:
             raise BadFile("repeated_columns", columns=", ".join(repeated), line=str(line))
         self._keys = [(name, names.index(heading)) for name, heading in mapping.keys]
-        self._amount = names.index(mapping.amount)
+        self._amount = names.index(MOVED if mapping.profile else mapping.amount)
+        self._kind = names.index(KIND) if mapping.profile else None
         self._state = None if mapping.state is None else names.index(mapping.state)
         self._states: dict[str, RowState] = {
             **{state: state for state in ROW_STATES},
@@ -139,7 +147,7 @@ class RowReader:
         }
         self._refund = None if mapping.refund is None else names.index(mapping.refund)
         self._by_movement = mapping.by_movement
-        self._in_yuan = mapping.unit == "yuan"
+        self._in_yuan = mapping.unit == "yuan" and not mapping.profile
         places = (self._amount, self._state or 0, self._refund or 0)
         self._width = 1 + max(*(at for _, at in self._keys), *places)
         self._heading_width = len(names)
@@ -153,19 +161,23 @@ class RowReader:
             why: BadRowReason = "formula_failed" if any(map(is_error, cells)) else "too_few_cells"
             return BadFileRow(line, why)
         try:
+            is_refund = self._kind is not None and _is_refund(cells[self._kind])
             key = self.key(cells)
             refund_fen = self._refund_fen(cells)
             # A refund with a column of its own may have no other amount.
             unpaid = refund_fen and not text_of(cells[self._amount])
             amount_fen = 0 if unpaid else self._amount_fen(cells[self._amount])
-            state = None if self._state is None else self._row_state(cells[self._state])
+            if self._state is not None:
+                state: RowState | None = self._row_state(cells[self._state])
+            else:
+                state = "refunded" if is_refund else None
             if self._by_movement:
                 amount_fen = signed_fen(amount_fen, refund_fen, state)
         except BadCell as bad:
             return BadFileRow(line, bad.why)
         except PaymentAndRefund:
             return BadFileRow(line, "payment_and_refund")
-        return FileRow(line, key, amount_fen, state)
+        return FileRow(line, key, amount_fen, state, is_refund)
 
     def key(self, cells: Sequence[Any]) -> str:
         """What the row is matched by. Raises BadCell."""
@@ -188,6 +200,8 @@ class RowReader:
         )
 
     def _amount_fen(self, cell: Any) -> int:
+        if self._kind is not None and type(cell) is int:
+            return cell  # a profile's table has read it
         amount_fen = fen_of(cell, in_yuan=self._in_yuan)
         if amount_fen is None:
             if isinstance(cell, bool):
@@ -262,6 +276,15 @@ def read_head(rows: Iterator[NumberedRow], mapping: ColumnMapping) -> FileHead:
 def begins_as_remark(cells: Sequence[Any]) -> bool:
     """Whether the row begins with #, and not with the word of a formula that failed."""
     return text_of(cells[0]).startswith("#") and not is_error(cells[0])
+
+
+def _is_refund(kind: RowKind) -> bool:
+    """Raises BadCell where a person must look."""
+    if kind == "payment":
+        return False
+    if kind == "refund":
+        return True
+    raise BadCell(kind)
 
 
 def _has_all(cells: Sequence[Any], headings: list[str]) -> bool:

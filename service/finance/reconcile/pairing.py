@@ -12,11 +12,15 @@ from typing import Literal
 from service.finance.reconcile.mapping import FileRow, RowState
 
 PairFinding = Literal[
-    "matched", "missing_here", "missing_there", "amount_differs", "state_differs", "duplicate"
-]
+    "matched", "missing_here", "missing_there", "amount_differs", "state_differs", "duplicate",
+    "rounding", "refunded", "unsubsidised",
+]  # fmt: skip
 PAIR_FINDINGS: tuple[PairFinding, ...] = (
     "matched", "missing_here", "missing_there", "amount_differs", "state_differs", "duplicate",
+    "rounding", "refunded", "unsubsidised",
 )  # fmt: skip
+# No mismatches. The last three occur with a profile only (profile_pairs.py).
+AGREEING: frozenset[PairFinding] = frozenset({"matched", "rounding", "refunded", "unsubsidised"})
 
 
 @dataclass(frozen=True, slots=True)

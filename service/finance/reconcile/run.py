@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
-from itertools import groupby, islice
+from itertools import chain, groupby, islice
 from operator import itemgetter
 from typing import Any, BinaryIO, NamedTuple
 
@@ -17,7 +17,7 @@ import asyncpg
 
 from service.finance.files.faults import BadFile
 from service.finance.files.open import opened_table
-from service.finance.files.table import ROWS_MAX, Table
+from service.finance.files.table import ROWS_MAX, PlatformTotal, RowsAside, Table
 from service.finance.reconcile.ledger_units import ReconcileScope, movements_sql, units_sql
 from service.finance.reconcile.mapping import (
     KEY_SEPARATOR,
@@ -32,6 +32,7 @@ from service.finance.reconcile.mapping import (
 )
 from service.finance.reconcile.movements import pair_movements
 from service.finance.reconcile.pairing import PAIR_FINDINGS, LedgerUnit, Pair, pair_off
+from service.finance.reconcile.profile_pairs import pair_off_bill, profile_use, rounded_off
 from service.finance.reconcile.signs import is_refund
 
 # All units of one key are held in memory. A key with more units identifies nothing.
@@ -40,6 +41,10 @@ CHUNK = 10_000
 SORTER_KIB = 32_000
 # The share of the work that is done when the file is staged, and when the units are.
 FILE_SHARE, BOOKS_SHARE = 0.45, 0.75
+# A bill has thousands of these, and a person need not look at them.
+UNLISTED = frozenset({"matched", "refunded", "unsubsidised"})
+# Values of is_row: 0 is a unit, 1 a row.
+REFUND_ROW = 2
 
 STAGE = """
 CREATE TABLE staged (
@@ -83,6 +88,8 @@ class ReconcileSummary:
     `remarks`, the bad rows, the rows in `findings`, and the `trailer_rows` that are skipped at the
     end. `rows_accounted` is their sum, and equal to
     it in a result. Both are null in results of release 0.1.0. `sheet`: empty for a csv.
+    `heading_rows`: 0 or several in a platform's file. `totals`: what a platform's file says of its
+    own rows, and what was read; they tie.
 
     With rows=movements, a unit is a payment or a refund that was booked in the period, and amounts
     are signed. `unmoved_rows` moved no money, by their state or because their amount is 0, and the
@@ -105,6 +112,8 @@ class ReconcileSummary:
     trailer_rows: int = 0
     rows_accounted: int | None = None
     rows_in_file: int | None = None
+    heading_rows: int = 1
+    totals: list[PlatformTotal] = field(default_factory=list)
     unmoved_rows: int = 0
     joint_rows: int = 0
     joint_units: int = 0
@@ -124,7 +133,9 @@ class ReconcileSummary:
     def account(self, rows: int) -> None:
         """Check that `rows`, with the rows that are no sales, are all that the file has. Raises
         BadFile."""
-        self.rows_accounted = 1 + self.skipped_rows + self.remarks + self.trailer_rows + rows
+        self.rows_accounted = (
+            self.heading_rows + self.skipped_rows + self.remarks + self.trailer_rows + rows
+        )
         if self.rows_accounted != self.rows_in_file:
             raise BadFile("rows_lost", rows=str(self.rows_in_file), read=str(self.rows_accounted))
 
@@ -171,7 +182,8 @@ class ReconcileRun:
 
     async def stage_file(self, file: BinaryIO) -> None:
         """Read the whole file. Raises BadFile."""
-        with opened_table(file, self._mapping.sheet) as table:
+        use = profile_use(self._mapping, self.scope.to_on)
+        with opened_table(file, self._mapping.sheet, use) as table:
             try:
                 await self._stage_table(table)
             except BadFile as bad:
@@ -200,9 +212,16 @@ class ReconcileRun:
             )
             await self._on_progress(table.share() * FILE_SHARE)
         rows.check(reader)
-        self.summary.trailer_rows = len(rows.held)
+        self._account_aside(table.aside, len(rows.held))
         self.summary.rows_in_file = table.rows_said()
         self.summary.account(self.summary.rows)
+
+    def _account_aside(self, aside: RowsAside, held: int) -> None:
+        self.summary.heading_rows = aside.headings
+        self.summary.skipped_rows += aside.skipped
+        self.summary.remarks += aside.remarks
+        self.summary.trailer_rows = held + aside.trailer
+        self.summary.totals = list(aside.totals)
 
     async def stage_books(self, connection: asyncpg.Connection, until: int) -> None:
         """Read the ledger's units in the caller's transaction. Its snapshot must be complete up to
@@ -238,7 +257,8 @@ class ReconcileRun:
 
     def _staged_row(self, row: FileRow) -> tuple[Any, ...]:
         refund = self._mapping.by_movement and is_refund(row.amount_fen, row.state)
-        return row.key, 1, row.line, row.amount_fen, row.state, None, None, None, refund
+        is_row = 1 + row.is_refund
+        return row.key, is_row, row.line, row.amount_fen, row.state, None, None, None, refund
 
     def _insert(self, staged: Any) -> None:
         self._stage.executemany("INSERT INTO staged VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", staged)
@@ -256,7 +276,7 @@ class ReconcileRun:
             unit = pair.unit
             if unit is not None and unit.booked_on is not None and not unit.expected:
                 self.summary.other_days.add(unit, pair.row)
-            if pair.finding != "unmoved" and (with_matched or pair.finding != "matched"):
+            if pair.finding != "unmoved" and (with_matched or pair.finding not in UNLISTED):
                 yield _item(pair, key)
             if done % CHUNK == 0:
                 share = BOOKS_SHARE + (1 - BOOKS_SHARE) * min(done / in_all, 1)
@@ -271,15 +291,21 @@ class ReconcileRun:
             units: list[LedgerUnit] = []
             first_row = None
             for record in staged:
-                if record[1]:  # is_row: units sort before rows
+                if record[1]:  # is_row: units sort before rows, payments before refunds
                     first_row = record
                     break
                 if len(units) == UNITS_PER_KEY_MAX:
                     raise BadFile("key_too_common")
                 units.append(self._unit(record))
             rows = [] if first_row is None else _rows(first_row, staged)
-            by_movement = self._mapping.by_movement
-            pairs = pair_movements(units, list(rows)) if by_movement else pair_off(units, rows)
+            if self._mapping.by_movement:
+                pairs = pair_movements(units, list(rows))
+            elif self._mapping.profile is None:
+                pairs = pair_off(units, rows)
+            else:
+                pairs = pair_off_bill(units, rows)
+            if self._mapping.profile is not None:
+                pairs = rounded_off(pairs, self._mapping.profile)
             for pair in pairs:
                 yield readable_key, pair
 
@@ -291,9 +317,8 @@ class ReconcileRun:
 
 
 def _rows(first: Any, rest: Iterator[Any]) -> Iterator[FileRow]:
-    yield FileRow(first[2], first[0], first[3], first[4])
-    for record in rest:
-        yield FileRow(record[2], record[0], record[3], record[4])
+    for record in chain([first], rest):
+        yield FileRow(record[2], record[0], record[3], record[4], record[1] == REFUND_ROW)
 
 
 def _item(pair: Pair, key: str) -> ReconcileItem:

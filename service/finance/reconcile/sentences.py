@@ -37,6 +37,23 @@ BAD_ROW_SENTENCES: dict[BadRowReason, Sentence] = {
         "has a number that lost digits in a spreadsheet: format the column as text, and export it "
         "again",
     ),
+    "too_many_cells": Sentence("列数多于表头", "has more cells than the heading"),
+    "kind_unknown": Sentence(
+        "交易类型未知，请人工核对", "is of an unknown kind of transaction: look at it yourself"
+    ),
+    "sign_contradicts": Sentence(
+        "金额的借贷标志与交易类型不符，请人工核对",
+        "has an amount whose sign contradicts the kind of transaction: look at it yourself",
+    ),
+    "dispute": Sentence(
+        "差错或退单记录，请人工核对", "is a record of a fault or a chargeback: look at it yourself"
+    ),
+    "reference_unreadable": Sentence(
+        "检索参考号应为 11 位数字加 N", "has no valid 检索参考号: 11 digits and N"
+    ),
+    "reference_repeated": Sentence(
+        "检索参考号在文件中重复", "has a 检索参考号 that an earlier row has already"
+    ),
     "amount_is_boolean": Sentence(
         "金额是 TRUE 或 FALSE，应为数", "has TRUE or FALSE as its amount, where a number belongs"
     ),

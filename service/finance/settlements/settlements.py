@@ -220,7 +220,7 @@ class Settlements:
     async def read(self, settlement_id: UUID) -> Settlement | NoSuchRecord:
         """The settlement, also if it was voided."""
         row = await self._connection.fetchrow(
-            "SELECT * FROM settlement_on_record WHERE jurisdiction = $1 AND settlement_id = $2",
+            "SELECT * FROM settlement_recorded WHERE jurisdiction = $1 AND settlement_id = $2",
             self._jurisdiction,
             settlement_id,
         )
@@ -231,7 +231,7 @@ class Settlements:
     ) -> list[Settlement]:
         """At most LISTED_MAX settlements, the newest first."""
         rows = await self._connection.fetch(
-            "SELECT * FROM settlement_on_record WHERE jurisdiction = $1"
+            "SELECT * FROM settlement_recorded WHERE jurisdiction = $1"
             " AND ($2::text IS NULL OR retailer_id = $2) AND ($3::text IS NULL OR state = $3)"
             " ORDER BY drafted_at DESC, settlement_id DESC LIMIT $4",
             self._jurisdiction,

@@ -35,13 +35,13 @@ FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
 # Drafts of release 0.1.0 keep no invoice and no name: what is on record speaks for them.
 HEAD = """
     SELECT coalesce(s.retailer_name, r.name) AS name, coalesce(s.retailer_uscc, r.uscc) AS uscc
-    FROM settlement_on_record AS s JOIN retailer AS r USING (jurisdiction, retailer_id)
+    FROM settlement_recorded AS s JOIN retailer AS r USING (jurisdiction, retailer_id)
     WHERE s.jurisdiction = $1 AND s.settlement_id = $2
 """
 LINES = """
     SELECT j.entry_no, j.booked_on, s.part, j.store_id, j.category, s.claim_id, s.line_no,
         coalesce(s.invoice_no, i.number) AS invoice_no, s.amount_fen
-    FROM settlement_entry AS s
+    FROM statement_entry AS s
     JOIN journal AS j ON j.jurisdiction = s.jurisdiction AND j.entry_no = s.entry_no
     LEFT JOIN invoice AS i ON i.claim_id = s.claim_id
     WHERE s.jurisdiction = $1 AND s.settlement_id = $2 ORDER BY j.entry_no

@@ -1,0 +1,120 @@
+"""Alipay's zip goes in as it is downloaded, and the totals of its list prove that it is whole."""
+
+import gzip
+
+import pytest
+
+from tests.finance.bills import (
+    ALIPAY_22,
+    ALIPAY_25,
+    ALIPAY_SUMMARY,
+    Sold,
+    alipay_list,
+    alipay_refund,
+    alipay_row,
+    alipay_zip,
+    fault_of,
+    findings,
+    reconciled,
+    zipped,
+)
+
+SALES = [Sold("POS2025-1"), Sold("POS2025-2")]
+ROWS = [alipay_row("POS2025-1"), alipay_row("POS2025-2")]
+LIST = alipay_list(ROWS)
+
+
+def test_the_zip_is_read_and_every_line_of_it_is_accounted_for() -> None:
+    summary, items = reconciled(alipay_zip(LIST), "alipay", SALES)
+    assert (summary.findings["matched"].count, items) == (2, [])
+    assert (summary.heading_rows, summary.remarks, summary.trailer_rows) == (1, 6, 2 + 7)
+    assert summary.rows_in_file == summary.rows_accounted == 18
+    assert [(total.name, total.stated) for total in summary.totals] == [
+        ("交易合计", "2"), ("交易合计商家实收", "13597.74"), ("交易合计商家优惠", "2399.60"),
+        ("退款合计", "0"), ("退款合计商家实收", "0.00"), ("退款合计商家优惠", "0.00"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("remarks", [0, 1, 5])
+@pytest.mark.parametrize("columns", [ALIPAY_25, ALIPAY_22])
+def test_any_layout_and_frame_is_read(columns: list[str], remarks: int) -> None:
+    text = alipay_list(ROWS, columns, remarks)
+    half_width = text.replace("（", "(").replace("）", ")")
+    for body in (text.encode("gbk"), half_width.encode("gbk"), gzip.compress(text.encode())):
+        assert findings(body, "alipay", SALES) == {"matched": 2}
+
+
+@pytest.mark.parametrize("amount", ["支付宝优惠（元）", "支付宝优惠(元)"])
+def test_the_other_column_of_subsidies_may_be_named(amount: str) -> None:
+    rows = [alipay_row("POS2025-1", "0.00", **{"支付宝优惠（元）": "1199.80"})]
+    assert findings(alipay_zip(alipay_list(rows)), "alipay", SALES[:1], amount=amount) == {
+        "matched": 1
+    }
+
+
+@pytest.mark.parametrize("name", ["65寸,电视,白", "7,5", '55" TV', ",", "#1"])
+def test_a_goods_name_and_a_remark_may_have_commas(name: str) -> None:
+    rows = [alipay_row("POS2025-1", 商品名称=name), alipay_row("POS2025-2", 备注=name)]
+    summary, items = reconciled(alipay_zip(alipay_list(rows)), "alipay", SALES)
+    assert (summary.findings["matched"].count, summary.bad_rows, items) == (2, 0, [])
+
+
+def test_refunds_are_negative_and_tie_with_refunded_sales() -> None:
+    text = alipay_list([*ROWS, alipay_refund("POS2025-1")])
+    refunded = [Sold("POS2025-1", state="refunded"), SALES[1]]
+    summary, items = reconciled(alipay_zip(text), "alipay", refunded)
+    assert (summary.findings["refunded"].there_fen, items) == (-119_980, [])
+    assert summary.totals[-1].stated == "1199.80"
+    assert findings(alipay_zip(text), "alipay", SALES) == {"matched": 2, "state_differs": 1}
+
+
+@pytest.mark.parametrize("order", ["POS2025-1", "POS2025-2"])
+def test_a_row_that_is_missing_is_known_by_the_totals(order: str) -> None:
+    text = alipay_list([*ROWS, alipay_refund("POS2025-1"), alipay_refund("POS2025-2")])
+    lines = text.splitlines(keepends=True)
+    for kind, total in (("交易", "交易合计"), ("退款", "退款合计")):
+        kept = [line for line in lines if f"{order}\t,{kind}" not in line]
+        bad = fault_of(alipay_zip("".join(kept)), "alipay")
+        assert (bad.fault, bad.facts) == (
+            "totals_differ", {"total": total, "stated": "2", "read": "1"},
+        )  # fmt: skip
+
+
+def test_a_changed_amount_and_a_cut_list_are_known() -> None:
+    bad = fault_of(alipay_zip(LIST.replace("6798.87", "6798.86", 1)), "alipay")
+    assert (bad.fault, bad.facts["total"]) == ("totals_differ", "交易合计商家实收")
+    for end in (LIST.index("#交易合计"), LIST.rindex("POS2025-2")):
+        assert fault_of(alipay_zip(LIST[:end]), "alipay").fault == "no_totals"
+    refunds = alipay_list([*ROWS, alipay_refund("POS2025-1")])
+    bad = fault_of(alipay_zip(refunds[: refunds.index("#退款合计")]), "alipay")
+    assert (bad.fault, bad.facts) == ("no_totals", {"total": "退款合计"})
+    cut = LIST.encode("gbk")[: LIST.encode("gbk").index("虚构门店".encode("gbk")) + 1]
+    assert fault_of(cut, "alipay").fault == "bad_character"
+
+
+def test_what_is_not_known_is_a_bad_row() -> None:
+    rows = [
+        *ROWS, alipay_row("X3", 业务类型="转账"), alipay_row("X4", "-1.00"), alipay_row("X5", "x1"),
+    ]  # fmt: skip
+    text = alipay_list([*rows[:4]]).replace("#---", "X6\t,short\r\n#---", 2)
+    text = text.replace("X6\t,short\r\n", "", 1)
+    assert findings(alipay_zip(text), "alipay", SALES) == {
+        "matched": 2, "kind_unknown": 1, "sign_contradicts": 1, "too_few_cells": 1,
+    }  # fmt: skip
+
+
+def test_an_archive_without_a_list_is_refused() -> None:
+    for body in (zipped({"汇总.csv": ALIPAY_SUMMARY.encode("gbk")}), b"a,b\n1,2\n"):
+        assert fault_of(body, "alipay").fault == "not_of_profile"
+    assert fault_of(LIST.replace("业务类型", "类型").encode("gbk"), "alipay").facts == {
+        "profile": "alipay", "line": "5",
+    }  # fmt: skip
+
+
+def test_two_days_in_one_archive_are_one_table() -> None:
+    lists = [alipay_list(ROWS[:1]), alipay_list(ROWS[1:])]
+    body = zipped({f"{n}_业务明细.csv": text.encode("gbk") for n, text in enumerate(lists)})
+    for content in (body, "".join(lists).encode("gbk")):
+        summary, items = reconciled(content, "alipay", SALES)
+        assert (summary.findings["matched"].count, items) == (2, [])
+        assert summary.rows_in_file == summary.rows_accounted == 20
