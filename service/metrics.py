@@ -230,6 +230,27 @@ day_fen = AtScrape(
     "What is booked on a business day, in fen, exactly",
     ("day", "kind", "pool"),  # today, yesterday; grant, refund
 )
+sales_fen = AtScrape(
+    "butie_sales_fen_total",
+    "What the granted lines were sold for, in fen; a refunded line's price is positive too",
+    ("kind", "pool", "category"),
+    "counter",
+)
+town_sales_fen = AtScrape(
+    "butie_town_sales_fen_total",
+    "The same by the store's town; the 50 largest, the others together",
+    ("kind", "town"),
+    "counter",
+)
+day_sales_fen = AtScrape(
+    "butie_day_sales_fen",
+    "The same of a business day, exactly",
+    ("day", "kind", "pool"),  # today, yesterday; grant, refund
+)
+sales_unsummed = AtScrape(
+    "butie_sales_unsummed_entries",
+    "Journal entries that the sums of sales do not have yet",
+)
 holds = AtScrape("butie_holds", "Holds that have not ended")
 uninvoiced_claims = AtScrape(
     "butie_uninvoiced_claims",

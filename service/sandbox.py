@@ -148,7 +148,8 @@ async def newest_instant(engine: AsyncEngine) -> datetime | None:
 async def enrol(engine: AsyncEngine, book: PolicyBook, folder: Path, now: datetime) -> None:
     """Make sure that the retailer, the store, a budget for each scheme and the keys are there.
 
-    Keys that `sandbox.json` still has stay valid; lost ones are issued again.
+    Keys that `sandbox.json` still has stay valid. Lost ones are issued again, and so are keys from
+    before their role got a scope.
     """
     async with connect(engine, within_s=START_S) as connection:
         context = ActContext(connection, book.jurisdiction, "sandbox", now)
@@ -199,6 +200,7 @@ async def _keys(context: ActContext, known: Mapping[str, object]) -> dict[str, s
         good = sa.select(api_key.c.key_id).where(
             api_key.c.secret_sha256 == hash_secret(str(keys.get(role, ""))),
             api_key.c.revoked_at.is_(None),
+            api_key.c.scopes.contains(list(ROLES[role])),
         )
         if await context.connection.scalar(good) is None:
             key = await create_key(

@@ -16,7 +16,7 @@ from service.core.policy import PolicyBook
 from service.db.engine import make_engine
 from service.db.reports import REPORT_CONNECTIONS_MAX, Reports, open_reports
 from service.finance.bundle import Finance
-from service.finance.journal.sums import sum_up
+from service.finance.journal.sums import sum_up, sum_up_sales
 from service.finance.reconcile.reconciliations import RUNNING_MAX as RECONCILIATIONS_MAX
 from service.invoices.reader import InvoiceReader
 from service.ops.figures import Figures
@@ -69,7 +69,12 @@ async def open_service(settings: Settings, around: Around = unobserved) -> Async
         finance = await Finance.open(settings, book, clock, reports, shutdown)
         callers = Callers.open(settings, clock, engine, shutdown)
         figures = Figures(
-            engine, settings.jurisdiction, clock, sum_up=sum_up, uninvoiced=finance.uninvoiced
+            engine,
+            settings.jurisdiction,
+            clock,
+            sum_up=sum_up,
+            sum_up_sales=sum_up_sales,
+            uninvoiced=finance.uninvoiced,
         )
         yield Service(
             settings, clock, book, engine, reports, claims, pools, finance, callers, figures,

@@ -33,9 +33,9 @@ ServiceOf = Annotated[Service, Depends(service_of)]
 _bearer = HTTPBearer(auto_error=False, description="an API key of the right scope")
 
 
-def allowed(scope: Scope) -> Callable[..., Awaitable[Caller]]:
-    """A dependency, called directly by a shortcut: the caller, whose key must have the scope.
-    Raises as `check_key` does."""
+def allowed(*scopes: Scope) -> Callable[..., Awaitable[Caller]]:
+    """A dependency, called directly by a shortcut: the caller, whose key must have one of the
+    scopes. Raises as `check_key` does."""
 
     async def caller(
         request: Request,
@@ -44,17 +44,18 @@ def allowed(scope: Scope) -> Callable[..., Awaitable[Caller]]:
     ) -> Caller:
         scheme, _, secret = header(request, b"authorization").partition(" ")
         bearer = scheme.lower() == "bearer" and not is_repeated(request, b"authorization")
-        return await check_key(request, service, secret.strip() if bearer else "", scope)
+        return await check_key(request, service, secret.strip() if bearer else "", *scopes)
 
     return caller
 
 
-async def check_key(request: Request, service: Service, secret: str, scope: Scope) -> Caller:
-    """The owner of the key, which must have the scope. Raises Refusal, TooMany or LedgerAway."""
+async def check_key(request: Request, service: Service, secret: str, *scopes: Scope) -> Caller:
+    """The owner of the key, which must have one of the scopes. Raises Refusal, TooMany or
+    LedgerAway."""
     caller = await service.callers.directory.caller(secret) if secret else None
     if caller is None:
         raise Refusal("unauthorized")
-    if scope not in caller.scopes:
+    if caller.scopes.isdisjoint(scopes):
         raise Refusal("missing_scope")
     if service.callers.limiter is not None:
         try:
@@ -65,13 +66,20 @@ async def check_key(request: Request, service: Service, secret: str, scope: Scop
     return caller
 
 
-# One dependency a scope: FastAPI calls it once for each request, and the rate limiter counts that.
+# One dependency a set of scopes: FastAPI calls it once for each request, and the rate limiter
+# counts that.
 may_claim = allowed("claims")
 may_finance = allowed("finance")
+may_find_claims = allowed("claims", "claims:read")
+may_find_persons = allowed("claims:read")
+may_read_settlements = allowed("finance", "claims")
 may_read_budgets = allowed("budgets:read")
 is_admin = allowed("admin")
 MayClaim = Annotated[Caller, Depends(may_claim)]
 MayFinance = Annotated[Caller, Depends(may_finance)]
+MayFindClaims = Annotated[Caller, Depends(may_find_claims)]
+MayFindPersons = Annotated[Caller, Depends(may_find_persons)]
+MayReadSettlements = Annotated[Caller, Depends(may_read_settlements)]
 IsAdmin = Annotated[Caller, Depends(is_admin)]
 
 

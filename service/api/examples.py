@@ -69,6 +69,9 @@ REQUESTS: dict[str, dict[str, dict[str, Any]]] = {
         "claim": _example("an air conditioner, granted at once", CHECKOUT),
         "hold": _example("a phone, reserved until the customer has paid", PHONE),
     },
+    "PersonBody": {
+        "person": _example("by a document", CHECKOUT["consumer"]),
+    },
     "BatchBody": {
         "batch": _example(
             "claims of a chain's gateway",

@@ -99,6 +99,16 @@ SENTENCES: dict[str, dict[Language, str]] = {
         "zh": "应为上一页返回的 next_cursor",
         "en": "must be the next_cursor of the page before",
     },
+    "claim_id": {
+        "zh": "应为补贴单号（UUID），请核对",
+        "en": "must be a claim's id, which is a UUID: check it",
+    },
+    "one_mark": {
+        "zh": "请用 claim_id、order_no、invoice_no、serial_no 中的一项来查，且只用一项；"
+        "或用 retailer 加 invoiced 或 red_letter_missing",
+        "en": "must have exactly one of claim_id, order_no, invoice_no and serial_no; or retailer "
+        "with invoiced or red_letter_missing",
+    },
     "day": {"zh": "应为日期，如 2021-03-01", "en": "must be a day like 2021-03-01"},
     "gtin": {
         "zh": "商品条码有误，应为 8、12、13 或 14 位数字并通过校验",

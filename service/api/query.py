@@ -4,6 +4,7 @@ import re
 from collections.abc import Awaitable, Callable
 from datetime import date, datetime, timedelta
 from typing import Annotated, Protocol, TypeVar
+from uuid import UUID
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
@@ -81,6 +82,17 @@ def only(*names: str) -> Callable[[Request], Awaitable[None]]:
             raise RequestValidationError(errors)
 
     return check
+
+
+def _claim_no(text: object) -> UUID:
+    try:
+        return UUID(str(text))
+    except ValueError:
+        raise PydanticCustomError("claim_id", "no claim's id") from None
+
+
+# A claim's id as a filter. What cannot be one is a slip; in a path it is answered as not there.
+ClaimNo = Annotated[UUID, BeforeValidator(_claim_no)]
 
 
 def _instant(text: object, *, days: int) -> datetime:

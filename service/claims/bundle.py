@@ -36,6 +36,7 @@ class Claims:
     sweeper: Sweeper
     tally: Tally
     background: Background
+    digester: Digester
 
     @classmethod
     async def open(
@@ -91,7 +92,7 @@ class Claims:
             without_gate="refusing" if settings.gate_mode == "refuse" else "bypassed",
         )
         shutdown.runs(sweeper.loop())
-        claims = cls(gate, ledger, path, lifecycle, sweeper, Tally(book), background)
+        claims = cls(gate, ledger, path, lifecycle, sweeper, Tally(book), background, digester)
         shutdown.runs(Loop("queues", QUEUES_EVERY_S, claims.show_queues))
         return claims
 

@@ -24,7 +24,7 @@ from service.finance.journal.download import Compression, Download
 from service.finance.journal.export import Format, Layout
 from service.finance.journal.selection import ENTRY_NO_MAX, EntryKind, Selection
 from service.finance.journal.snapshot import Books
-from service.finance.journal.totals import Totals, read_totals
+from service.finance.journal.totals import Subtotal, Totals, TotalsBy, read_totals
 
 From = Annotated[str, typer.Option("--from", metavar="DAY", help="first booking day")]
 To = Annotated[str, typer.Option("--to", metavar="DAY", help="last booking day, included")]
@@ -81,6 +81,7 @@ def export_command(
     chinese: Annotated[bool, typer.Option("--chinese", help="heading in Chinese")] = False,
     bom: Annotated[bool, typer.Option("--bom", help="csv: for Excel")] = False,
     funding: Annotated[bool, typer.Option("--funding", help="who bears each amount")] = False,
+    sales: Annotated[bool, typer.Option("--sales", help="what each line was sold for")] = False,
     trailer: Annotated[
         bool, typer.Option("--trailer", help="csv, ndjson: end with the sum")
     ] = False,
@@ -95,7 +96,7 @@ def export_command(
             after, until,
         )  # fmt: skip
         ending = trailer and format_ in ("csv", "ndjson")
-        layout = Layout(format_, funding, chinese, bom, ending)
+        layout = Layout(format_, funding, chinese, bom, ending, sales)
         asyncio.run(_export(settings, selection, layout, compress, out))
 
 
@@ -160,6 +161,8 @@ def totals_command(
     policy: Filter = None,
     after: AfterEntry = 0,
     until: UntilEntry = None,
+    sales: Annotated[bool, typer.Option("--sales", help="what the lines were sold for")] = False,
+    by: Annotated[TotalsBy | None, typer.Option("--by", help="one more grouping")] = None,
 ) -> None:
     """Show the totals of an export with the same filters, and the SHA-256 of its plain csv."""
     with faults_reported():
@@ -169,26 +172,43 @@ def totals_command(
             settings.jurisdiction, first, last, retailer, store, pool, category, kind, policy,
             after, until,
         )  # fmt: skip
-        totals = asyncio.run(_totals(settings, selection))
+        totals = asyncio.run(_totals(settings, selection, sales, by))
     _show(totals)
 
 
-async def _totals(settings: Settings, selection: Selection) -> Totals:
+async def _totals(
+    settings: Settings, selection: Selection, sales: bool, by: TotalsBy | None
+) -> Totals:
     async with books_of(settings) as books, books.snapshot(selection) as (reading, completed):
-        return await read_totals(reading, completed)
+        return await read_totals(reading, completed, sales=sales, by=by)
 
 
 def _show(totals: Totals) -> None:
     rows: list[tuple[object, ...]] = []
-    for attribute, subtotals in (
-        ("kind", totals.by_kind), ("pool", totals.by_pool), ("retailer", totals.by_retailer),
-    ):  # fmt: skip
+    groups: dict[str, list[Subtotal]] = {
+        "kind": totals.by_kind,
+        "pool": totals.by_pool,
+        "retailer": totals.by_retailer,
+        "day": totals.by_day or [],
+        "category": totals.by_category or [],
+        "town": totals.by_town or [],
+    }
+    for attribute, subtotals in groups.items():
         rows += [
-            (attribute, subtotal.name or "-", subtotal.rows, yuan(subtotal.sum_fen))
+            (
+                *(attribute, subtotal.name or "-", subtotal.rows, yuan(subtotal.sum_fen)),
+                *_sold(subtotal.sales_fen),
+            )
             for subtotal in subtotals
         ]
+    empty = () if totals.sales_fen is None else ("",)
     for level in ("centre", "province", "city", "district"):
-        rows.append(("borne by", level, "", yuan(getattr(totals.funding, f"{level}_fen"))))
-    rows.append(("all", "", totals.rows, yuan(totals.sum_fen)))
-    print_table(("by", "", "entries", "yuan"), rows)
+        rows.append(("borne by", level, "", yuan(getattr(totals.funding, f"{level}_fen")), *empty))
+    rows.append(("all", "", totals.rows, yuan(totals.sum_fen), *_sold(totals.sales_fen)))
+    heading = ("by", "", "entries", "yuan")
+    print_table(heading if totals.sales_fen is None else (*heading, "sales, yuan"), rows)
     typer.echo(f"up to entry {totals.until_entry}; SHA-256 of the plain csv: {totals.sha256}")
+
+
+def _sold(sales_fen: int | None) -> tuple[str, ...]:
+    return () if sales_fen is None else (yuan(sales_fen),)

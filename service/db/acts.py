@@ -1,4 +1,5 @@
-"""The append-only record of what operators do to retailers, stores, keys and budgets.
+"""The append-only record of what operators do to retailers, stores, keys and budgets, and of each
+search for a person's claims.
 
 An act and its record are in one transaction, so neither exists without the other.
 """
@@ -33,7 +34,8 @@ class ActContext:
         before: Mapping[str, Any] | None = None,
         after: Mapping[str, Any] | None = None,
     ) -> None:
-        """Put the act on record. `before` and `after` must hold no secret."""
+        """Put the act on record. Nothing in it may be a secret or lead to a person: no number of a
+        document and no digest of one. The subject of a search is the kind of document."""
         row = self._row(act, subject_kind, subject_id, before, after)
         await self.connection.execute(sa.insert(admin_act), [row])
 

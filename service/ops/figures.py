@@ -42,6 +42,19 @@ SELECT coalesce(nullif(store.town, ''), $2), kind, abs(sum(amount_fen))::bigint
 FROM journal_sum_store JOIN store USING (jurisdiction, store_id)
 WHERE jurisdiction = $1 GROUP BY 1, 2 ORDER BY 3 DESC
 """
+SALES = """
+SELECT kind, pool, category, abs(sum(sales_fen))::bigint
+FROM sales_sum_day WHERE jurisdiction = $1 GROUP BY 1, 2, 3
+"""
+SALES_DAYS = """
+SELECT booked_on, kind, pool, abs(sum(sales_fen))::bigint FROM sales_sum_day
+WHERE jurisdiction = $1 AND booked_on = ANY ($2) GROUP BY 1, 2, 3
+"""
+SALES_TOWNS = """
+SELECT coalesce(nullif(store.town, ''), $2), kind, abs(sum(sales_fen))::bigint
+FROM sales_sum_store JOIN store USING (jurisdiction, store_id)
+WHERE jurisdiction = $1 GROUP BY 1, 2 ORDER BY 3 DESC
+"""
 HOLDS = "SELECT count(*) FROM claim WHERE jurisdiction = $1 AND state = 'reserved'"
 AUDIT = """
 SELECT finished_at, key, value::bigint
@@ -55,8 +68,8 @@ Samples = Mapping[Any, float]
 
 class Figures:
     """Reads the figures of one jurisdiction. `sum_up` brings the journal's sums up to date and
-    returns how many entries they still lack. `uninvoiced` reads (claims, fen) by age; None while
-    they are not known."""
+    returns how many entries they still lack, `sum_up_sales` those of the sales. `uninvoiced` reads
+    (claims, fen) by age; None while they are not known."""
 
     def __init__(
         self,
@@ -65,12 +78,14 @@ class Figures:
         clock: Clock,
         *,
         sum_up: Callable[[asyncpg.Connection, str], Awaitable[int]],
+        sum_up_sales: Callable[[asyncpg.Connection, str], Awaitable[int]],
         uninvoiced: Callable[[], Awaitable[Mapping[str, tuple[int, int]] | None]],
     ) -> None:
         self._engine = engine
         self._jurisdiction = jurisdiction
         self._clock = clock
         self._sum_up = sum_up
+        self._sum_up_sales = sum_up_sales
         self._uninvoiced = uninvoiced
         self._reading = asyncio.Lock()
         self._read: list[Metric] = []
@@ -102,6 +117,7 @@ class Figures:
 
     async def _ask(self, connection: asyncpg.Connection, today: date) -> list[Metric]:
         unsummed = await self._sum_up(connection, self._jurisdiction)
+        sales_unsummed = await self._sum_up_sales(connection, self._jurisdiction)
         days = {"today": today, "yesterday": today - timedelta(days=1)}
 
         async def rows(query: str, *more: Any) -> list[asyncpg.Record]:
@@ -116,10 +132,17 @@ class Figures:
                 family(metrics.journal_fen, {tuple(row)[:3]: row[4] for row in sums}),
                 family(metrics.day_fen, _days(budgets, days, await rows(DAYS, [*days.values()]))),
                 family(metrics.town_fen, _towns(await rows(TOWNS, NO_TOWN))),
+                family(metrics.sales_fen, {tuple(row)[:3]: row[3] for row in await rows(SALES)}),
+                family(
+                    metrics.day_sales_fen,
+                    _days(budgets, days, await rows(SALES_DAYS, [*days.values()])),
+                ),
+                family(metrics.town_sales_fen, _towns(await rows(SALES_TOWNS, NO_TOWN))),
                 _one(metrics.holds, (await rows(HOLDS))[0][0]),
                 *_tranches(budgets),
                 *_audit(await rows(AUDIT)),
                 _one(metrics.journal_unsummed, unsummed),
+                _one(metrics.sales_unsummed, sales_unsummed),
             ]
 
 

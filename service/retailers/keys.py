@@ -8,13 +8,14 @@ import secrets
 from dataclasses import dataclass
 from typing import Literal
 
-Scope = Literal["claims", "budgets:read", "finance", "admin"]
+Scope = Literal["claims", "claims:read", "budgets:read", "finance", "admin"]
 
-# The scopes of each role's key. The authorities' keys belong to no retailer.
+# The scopes of each role's key. The authorities' keys belong to no retailer. A key keeps the scopes
+# that it was made with, and so does its replacement: one from before `claims:read` has none.
 ROLES: dict[str, tuple[Scope, ...]] = {
     "pos": ("claims",),
-    "finance": ("finance", "budgets:read"),
-    "bureau": ("budgets:read",),
+    "finance": ("finance", "budgets:read", "claims:read"),
+    "bureau": ("budgets:read", "claims:read"),
     "admin": ("admin", "budgets:read"),
 }
 

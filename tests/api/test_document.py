@@ -42,7 +42,8 @@ NAMES = {
     "post_withdrawal", "prometheus_metrics", "quote", "read_budget", "read_claim",
     "read_claim_by_key", "read_forecast", "read_reconciliation", "read_settlement",
     "read_statement_file", "read_tranches", "readyz", "reconcile", "refund_claim",
-    "resume_retailer", "resume_store", "suspend_retailer", "suspend_store", "void_settlement",
+    "resume_retailer", "resume_store", "search_claims", "suspend_retailer", "suspend_store",
+    "void_settlement",
 }  # fmt: skip
 
 
@@ -178,6 +179,8 @@ async def test_every_request_example_is_taken_as_the_document_says(house: House)
     claim = await send("pos", "/v1/claims", "Checkout", "claim", expect=201)
     hold = await send("pos", "/v1/claims", "Checkout", "hold", expect=201)
     assert (claim["state"], hold["state"]) == ("confirmed", "reserved")
+    found = await send("bureau", "/v1/claims/search", "PersonBody")
+    assert [one["claim_id"] for one in found["claims"]] == [claim["claim_id"]]
     batch = await send("pos", "/v1/claims/batch", "BatchBody")
     assert [result["status"] for result in batch["results"]] == [409, 409]  # claimed just now
     invoice = f"/v1/claims/{claim['claim_id']}/invoice"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.builders import checkout_json, item_json, uscc
+from tests.builders import checkout_json, item_json, resident_id, uscc
 from tests.conftest import House
 
 pytestmark = pytest.mark.anyio
@@ -27,6 +27,8 @@ INVOICE = {
     "buyer": "x",
     "total_fen": 599_900,
 }
+
+PERSON = {"id_type": "resident_id", "id_number": resident_id(1)}
 
 TILL = {"pos": 200, "other": 200}
 OWN = {"pos": 200, "other": 404}
@@ -50,7 +52,9 @@ MATRIX: dict[tuple[str, str], tuple[Any, dict[str, int]]] = {
     ("POST", "/v1/quotes"): ("checkout", {"pos": 200, "other": 403}),
     ("POST", "/v1/claims"): ("checkout", {"pos": 201, "other": 403}),
     ("POST", "/v1/claims/batch"): ("batch", TILL),
-    ("GET", "/v1/claims"): (None, TILL),
+    ("GET", "/v1/claims"): (None, {**TILL, "finance": 422, "bureau": 422}),
+    ("GET", "/v1/claims?claim_id={claim}"): (None, {**TILL, "finance": 200, "bureau": 200}),
+    ("POST", "/v1/claims/search"): (PERSON, {"finance": 200, "bureau": 200}),
     ("GET", "/v1/claims/by-key/{key}"): (None, OWN),
     ("GET", "/v1/claims/{claim}"): (None, OWN),
     ("POST", "/v1/claims/{hold}/confirm"): (None, OWN),
@@ -85,10 +89,13 @@ MATRIX: dict[tuple[str, str], tuple[Any, dict[str, int]]] = {
     ("GET", "/v1/acts"): (None, ADMIN),
     ("GET", "/v1/exports/journal?from=2025-06-01&to=2025-06-30"): (None, FINANCE),
     ("GET", "/v1/exports/journal/totals?from=2025-06-01&to=2025-06-30"): (None, FINANCE),
-    ("GET", "/v1/settlements"): (None, FINANCE),
+    ("GET", "/v1/settlements"): (None, {**TILL, "finance": 200}),
     ("POST", "/v1/settlements"): (SETTLEMENT, {"finance": 409}),
-    ("GET", "/v1/settlements/{nothing}"): (None, {"finance": 404}),
-    ("GET", "/v1/settlements/{nothing}/statement"): (None, {"finance": 404}),
+    ("GET", "/v1/settlements/{nothing}"): (None, {"pos": 404, "other": 404, "finance": 404}),
+    ("GET", "/v1/settlements/{nothing}/statement"): (
+        None,
+        {"pos": 404, "other": 404, "finance": 404},
+    ),
     ("POST", "/v1/settlements/{nothing}/approve"): (None, {"finance": 404}),
     ("POST", "/v1/settlements/{nothing}/pay"): ({"payment_reference": "P1"}, {"finance": 404}),
     ("POST", "/v1/settlements/{nothing}/void"): ({"reason": "x"}, {"finance": 404}),

@@ -85,11 +85,18 @@ def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
 async def traced(collector: Collector, database_url: str, engine_urls: Any, tmp_path: Path) -> Any:
     """Opens the house; once it is closed all spans have come."""
 
-    async def work(*keys: str, person: str = resident_id(1), **headers: str) -> list[Any]:
+    async def work(
+        *keys: str, person: str = resident_id(1), searched: bool = False, **headers: str
+    ) -> list[Any]:
         async with open_house(database_url, engine_urls.redis_url, tmp_path) as house:
-            return await asyncio.gather(
+            answers = await asyncio.gather(
                 *(sell(house, n, key, person, headers) for n, key in enumerate(keys))
             )
+            if searched:
+                body = {"id_type": "resident_id", "id_number": person}
+                async with house.client("bureau") as desk:
+                    answers.append(await desk.post("/v1/claims/search", json=body))
+            return answers
 
     return work
 
@@ -144,9 +151,10 @@ async def test_a_batch_is_linked_to_every_claim_it_carries(
 
 async def test_nothing_of_a_person_is_in_a_trace(traced: Any, collector: Collector) -> None:
     person = resident_id(4321)
-    answers = await traced("k1", "k2", "k3", "k4", person=person)
-    assert sorted(answer.status_code for answer in answers) == [201, 201, 201, 409]
+    answers = await traced("k1", "k2", "k3", "k4", person=person, searched=True)
+    assert sorted(answer.status_code for answer in answers) == [200, 201, 201, 201, 409]
     assert len(collector.named("POST /v1/claims")) == 4
+    assert len(collector.named("POST /v1/claims/search")) == 1
     assert person.encode() not in collector.raw
     assert person[-4:].encode() not in collector.raw
 

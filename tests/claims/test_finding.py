@@ -174,7 +174,7 @@ async def test_another_retailers_claim_looks_like_none(house: House) -> None:
 
 MANY = 1_000_000
 A_CLAIM = """
-SELECT order_no, serial_no FROM claim JOIN claim_line USING (claim_id)
+SELECT claim_id, order_no, serial_no FROM claim JOIN claim_line USING (claim_id)
 WHERE retailer_id = 'seed01' AND claim.state = 'expired' LIMIT 1
 """
 
@@ -190,7 +190,7 @@ A_HYPHEN = "SELECT serial_no FROM claim_line WHERE serial_no LIKE '%-%' LIMIT 1"
 async def test_every_list_runs_on_an_index_with_a_million_claims(empty_database_url: str) -> None:
     await seed(empty_database_url, 1_000_000, NOW, close=False)
     connection = await asyncpg.connect(empty_database_url)
-    order_no, serial_no = await connection.fetchrow(A_CLAIM)
+    claim_id, order_no, serial_no = await connection.fetchrow(A_CLAIM)
     # Every tenth serial number is typed with a hyphen.
     await connection.execute(HYPHENS, timeout=300)
     typed = await connection.fetchval(A_HYPHEN)
@@ -204,8 +204,15 @@ async def test_every_list_runs_on_an_index_with_a_million_claims(empty_database_
         ClaimFilter(state="reserved"),
         ClaimFilter(state="expired", order_no=order_no),
     ]
-    for wanted in each_kind:
-        statement, arguments = page_query("330402", "seed01", wanted, UUID(int=2**127), 51)
+    of_all = [
+        ClaimFilter(claim_id=claim_id),
+        ClaimFilter(order_no=order_no),
+        ClaimFilter(serial_no=serial_no),
+        ClaimFilter(invoice_no="25332000000012345678"),
+    ]
+    searches = [("seed01", wanted) for wanted in each_kind] + [(None, one) for one in of_all]
+    for retailer_id, wanted in searches:
+        statement, arguments = page_query("330402", retailer_id, wanted, UUID(int=2**127), 51)
         rows = await connection.fetch(f"EXPLAIN (ANALYZE, BUFFERS) {statement}", *arguments)
         plan = "\n".join(row[0] for row in rows)
         print(wanted, plan, sep="\n")

@@ -1,6 +1,9 @@
 """The migrations make the declared schema, and the books cannot be rewritten."""
 
 import asyncio
+import os
+import sys
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -11,11 +14,15 @@ from alembic.migration import MigrationContext
 from service.config import Misconfigured
 from service.db.engine import LOCK_TIMEOUT_MS, connect, migrate
 from service.db.tables import metadata
+from service.embedded import Engines
 from service.ops.health import ledger_fault
-from tests.conftest import House
+from tests.conftest import House, cloned
 from tests.upgrade.migrations import chain
 
 pytestmark = pytest.mark.anyio
+
+ROOT = Path(__file__).parents[2]
+BEFORE_THE_INDEX = "0018"
 
 
 def differences(connection: sa.Connection) -> list[object]:
@@ -82,6 +89,39 @@ async def test_a_build_of_indexes_that_was_interrupted_is_begun_anew(house: Hous
     await asyncio.to_thread(migrate, str(house.settings.database_url), "0018")
     assert await house.sql("SELECT 1 FROM alembic_version WHERE version_num = '0018'")
     assert await house.sql("SELECT 1 FROM pg_index WHERE NOT indisvalid") == []
+
+
+async def test_an_index_that_waits_for_an_older_snapshot_is_built_in_the_end(
+    engine_urls: Engines, anyio_backend: str
+) -> None:
+    async with cloned(engine_urls, "template0") as url:
+        await asyncio.to_thread(migrate, url, BEFORE_THE_INDEX)
+        other = await asyncpg.connect(url)
+        holding = other.transaction(isolation="repeatable_read")
+        await holding.start()
+        await other.fetch("SELECT FROM claim")
+        # Two hosts at once: neither may keep the other's index waiting.
+        migrating = [
+            asyncio.ensure_future(_run(sys.executable, "-m", "service", "migrate", url=url))
+            for _ in range(2)
+        ]
+        try:
+            # Longer than one try.
+            assert not (await asyncio.wait(migrating, timeout=5))[0]
+        finally:
+            await holding.rollback()
+        assert await asyncio.gather(*migrating) == [0, 0]
+        valid = await other.fetch(
+            "SELECT indisvalid FROM pg_index WHERE indexrelid = 'claim_consumer_idx'::regclass"
+        )
+        assert [row["indisvalid"] for row in valid] == [True]
+        await other.close()
+
+
+async def _run(*command: str, url: str) -> int:
+    environment = {**os.environ, "BUTIE_DATABASE_URL": url}
+    process = await asyncio.create_subprocess_exec(*command, env=environment, cwd=ROOT)
+    return await process.wait()
 
 
 async def test_a_newer_releases_ledger_is_refused_in_one_sentence(house: House) -> None:

@@ -31,6 +31,7 @@ from service.finance.journal.download import Download, NotAsAnnounced
 from service.finance.journal.export import Layout
 from service.finance.journal.selection import Selection
 from service.finance.journal.sums import sum_up
+from tests.builders import item_json, resident_id, serial
 from tests.conftest import House
 from tests.finance.books import PERIOD, PLACE, TODAY, claim_some, close, many_entries, refund
 
@@ -129,6 +130,7 @@ async def test_a_closed_day_gives_the_same_bytes_for_ever(
 ) -> None:
     await books(house)
     query = {"format": format_, "from": "2025-06-18", "to": "2025-06-18", "funding": "true"}
+    query |= {"sales": "true"}
     before = [await raw(house, house.app, query | how) for how in COMPRESSED]
     assert "butie-open-from" not in (await export_of(house, **query)).headers
     await claim_some(house, 2, start=50)  # late: they take the next day
@@ -154,6 +156,121 @@ async def test_funding_shares_sum_to_each_amount(house: House) -> None:
             assert sum(int(row[name]) for name in shares) == int(row["amount_fen"])
     funding = (await totals_of(house))["funding"]
     assert funding["centre_fen"] == sum(int(row["centre_fen"] or 0) for row in rows)
+
+
+async def sold_books(house: House) -> None:
+    """Sales of two stores, categories and days, one of them refunded; the first day is closed."""
+    await house.sql("UPDATE store SET town = NULL WHERE store_id = 'NH0002'")
+    for n, (store_id, category, price_fen) in enumerate(
+        (
+            ("NH0001", "air_conditioner", 599_900),
+            ("NH0002", "refrigerator", 399_901),
+            ("NH0001", "phone", 300_001),
+        )
+    ):
+        grade = {"energy_grade": None} if category == "phone" else {}
+        answer = await house.claim(
+            f"s{n}",
+            store_id=store_id,
+            consumer={"id_type": "resident_id", "id_number": resident_id(n)},
+            items=[item_json(serial_no=serial(n), category=category, price_fen=price_fen, **grade)],
+        )
+        assert answer.status_code == 201, answer.text
+    await close(house)
+    await claim_some(house, 2, start=20)  # the day is closed: they are booked on the next one
+    await refund(house, answer.json()["claim_id"])
+
+
+async def test_each_entry_has_what_its_line_was_sold_for(house: House) -> None:
+    await sold_books(house)
+    plain = rows_of(await export_of(house))
+    rows = rows_of(await export_of(house, sales="true"))
+    assert list(rows[0]) == [*NAMES, "sales_fen"]
+    assert [{name: row[name] for name in NAMES} for row in rows] == plain
+    prices = {
+        (str(row["claim_id"]), str(row["line_no"])): row["price_fen"]
+        for row in await house.sql("SELECT claim_id, line_no, price_fen FROM claim_line")
+    }
+    sign = {"grant": 1, "refund": -1}
+    for row in rows:
+        if row["kind"] == "allocation":
+            assert row["sales_fen"] == ""
+        else:
+            price_fen = prices[row["claim_id"], row["line_no"]]
+            assert int(row["sales_fen"]) == sign[row["kind"]] * price_fen
+    assert {row["kind"] for row in rows} == {"grant", "refund", "allocation"}
+
+
+async def test_the_formats_have_the_same_sales(house: House) -> None:
+    await sold_books(house)
+    query = {"sales": "true", "funding": "true"}
+    file = await export_of(house, **query, trailer="true")
+    lines = file.text.splitlines()
+    assert lines[0].endswith(",district_fen,sales_fen")
+    assert {line.count(",") for line in lines} == {lines[0].count(",")}
+    rows = rows_of(await export_of(house, **query))
+    sales = [row["sales_fen"] for row in rows]
+    ndjson = (await export_of(house, **query, format="ndjson")).text.splitlines()
+    records = [json.loads(line) for line in ndjson]
+    assert ["" if one["sales_fen"] is None else str(one["sales_fen"]) for one in records] == sales
+    assert list(records[0])[-1] == "sales_fen"
+    parquet = await export_of(house, **query, format="parquet")
+    table = pyarrow.parquet.read_table(io.BytesIO(parquet.content))
+    assert table.column("sales_fen").to_pylist() == [one["sales_fen"] for one in records]
+    assert table.column("sales_yuan").to_pylist() == [
+        None if one["sales_fen"] is None else Decimal(one["sales_fen"]) / 100 for one in records
+    ]
+    sheet = await export_of(house, **query, format="xlsx", names="zh")
+    heading, *cells = (
+        CalamineWorkbook.from_filelike(io.BytesIO(sheet.content)).get_sheet_by_index(0).to_python()
+    )
+    assert heading[-1] == "带动销售额（分）"
+    assert [_plain(row[-1]) for row in cells] == sales
+
+
+@pytest.mark.parametrize("by", ["day", "category", "town"])
+@pytest.mark.parametrize("query", [{}, {"kind": "grant"}, {"store": "NH0001"}, {"retailer": "x"}])
+async def test_sales_tie_with_the_export_in_every_grouping(
+    house: House, by: str, query: dict[str, str]
+) -> None:
+    await sold_books(house)
+    rows = rows_of(await export_of(house, sales="true", **query))
+    totals = await totals_of(house, sales="true", by=by, **query)
+    towns = {
+        row["store_id"]: row["town"] for row in await house.sql("SELECT store_id, town FROM store")
+    }
+    name_of = {
+        "kind": lambda row: row["kind"],
+        "pool": lambda row: row["pool"],
+        "retailer": lambda row: row["retailer_id"] or None,
+        "day": lambda row: row["booked_on"],
+        "category": lambda row: row["category"] or None,
+        "town": lambda row: towns.get(row["store_id"]),
+    }
+    for group in ("kind", "pool", "retailer", by):
+        expected: dict[str | None, list[int]] = {}
+        for row in rows:
+            sums = expected.setdefault(name_of[group](row), [0, 0, 0])
+            for at, fen in enumerate((1, int(row["amount_fen"]), int(row["sales_fen"] or 0))):
+                sums[at] += fen
+        subtotals = {
+            one["name"]: [one["rows"], one["sum_fen"], one["sales_fen"]]
+            for one in totals[f"by_{group}"]
+        }
+        assert subtotals == expected
+    assert totals["sales_fen"] == sum(int(row["sales_fen"] or 0) for row in rows)
+
+
+async def test_totals_without_sales_are_as_they_were(house: House) -> None:
+    await sold_books(house)
+    totals = await totals_of(house)
+    names = "rows sum_fen until_entry by_kind by_pool by_retailer funding sha256"
+    assert list(totals) == names.split()
+    assert {tuple(one) for one in totals["by_kind"]} == {("name", "rows", "sum_fen")}
+    by_town = (await totals_of(house, by="town"))["by_town"]
+    assert sum(one["rows"] for one in by_town) == totals["rows"]
+    assert {tuple(one) for one in by_town} == {("name", "rows", "sum_fen")}
+    assert (await totals_of(house, sales="true"))["sha256"] == totals["sha256"]
 
 
 @pytest.mark.parametrize(

@@ -455,6 +455,57 @@ async def test_settlements_are_listed_and_read(office: House) -> None:
     assert none["settlements"] == []
 
 
+async def test_a_retailer_reads_its_own_settlements_and_whether_they_are_paid(
+    office: House,
+) -> None:
+    await invoiced(office, 1)
+    paid = await pay(office, await approve(office, await draft(office)))
+    await invoiced(office, 1, start=5)
+    drafted = await draft(office)
+    path = f"/v1/settlements/{paid['settlement_id']}"
+    async with office.client("pos") as client:
+        listed = (await client.get("/v1/settlements")).json()["settlements"]
+        named = await client.get("/v1/settlements", params={"retailer": "sandbox"})
+        only_paid = await client.get("/v1/settlements", params={"state": "paid"})
+        read = await client.get(path)
+        lines = (await client.get(f"{path}/statement")).json()["lines"]
+        pdf = await client.get(f"{path}/statement", params={"format": "pdf"})
+    assert listed == [drafted, paid] == named.json()["settlements"]
+    assert [one["payment_reference"] for one in only_paid.json()["settlements"]] == ["PAY-1"]
+    assert read.json() == paid
+    assert sum(line["amount_fen"] for line in lines) == paid["net_fen"]
+    assert pdf.content.startswith(b"%PDF-")
+
+
+async def test_another_retailers_settlement_looks_like_none(office: House) -> None:
+    await invoiced(office, 1)
+    drafted = await draft(office)
+    async with office.client("other") as client:
+        for params in ({}, {"retailer": "sandbox"}, {"state": "drafted"}):
+            listed = await client.get("/v1/settlements", params=params)
+            assert (listed.status_code, listed.json()) == (200, {"settlements": []})
+        for name in (drafted["settlement_id"], "019780c3-c9da-76f1-8a29-36f05201f175"):
+            for suffix in ("", "/statement"):
+                answer = await client.get(f"/v1/settlements/{name}{suffix}")
+                assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+
+
+async def test_a_retailer_only_reads_settlements(office: House) -> None:
+    await invoiced(office, 1)
+    drafted = await draft(office)
+    bodies: dict[str, dict[str, Any]] = {
+        "": {"retailer_id": "sandbox", **PERIOD},
+        f"/{drafted['settlement_id']}/approve": {},
+        f"/{drafted['settlement_id']}/pay": {"payment_reference": "PAY-1"},
+        f"/{drafted['settlement_id']}/void": {"reason": "x"},
+    }
+    for path, body in bodies.items():
+        answer = await post(office, path, "pos", **body)
+        assert (answer.status_code, answer.json()["code"]) == (403, "missing_scope")
+    async with office.client("bureau") as client:
+        assert (await client.get("/v1/settlements")).status_code == 403
+
+
 @pytest.mark.parametrize(
     ("body", "status"),
     [

@@ -59,6 +59,49 @@ async def test_the_pools_and_the_journal_are_shown_as_the_ledger_has_them(house:
     assert value(scraped, "butie_ledger_up") == 1
 
 
+async def test_sales_are_shown_as_the_lines_were_sold(house: House) -> None:
+    await house.sql("UPDATE store SET town = '新嘉街道' WHERE store_id = 'NH0001'")
+    first, *_ = await claim_some(house, 3)
+    await refund(house, first)
+    held = await house.claim(
+        "held",
+        hold=True,
+        consumer={"id_type": "resident_id", "id_number": resident_id(9)},
+        items=[item_json(serial_no=serial(9), price_fen=200_000)],
+    )
+    assert held.status_code == 201
+    scraped = await scrape(house)
+    sold, returned = 300_006, 100_001  # of the prices 100,001, 100,002 and 100,003
+    assert value(scraped, "butie_sales_fen_total", **AC) == sold
+    assert value(scraped, "butie_sales_fen_total", **{**AC, "kind": "refund"}) == returned
+    for kind, fen in (("grant", sold), ("refund", returned)):
+        town = value(scraped, "butie_town_sales_fen_total", kind=kind, town="新嘉街道")
+        today = {"day": "today", "kind": kind, "pool": "appliances"}
+        assert town == value(scraped, "butie_day_sales_fen", **today) == fen
+    yesterday = {"day": "yesterday", "kind": "grant", "pool": "cars"}
+    assert ("butie_day_sales_fen", frozenset(yesterday.items())) in scraped
+    assert value(scraped, "butie_sales_unsummed_entries") == 0
+    again = await scrape(house, await house.open_worker())
+    assert value(again, "butie_sales_fen_total", **AC) == sold
+
+
+async def test_after_an_upgrade_the_sales_catch_up_from_the_first_entry(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await claim_some(house, 6)
+    await scrape(house)
+    for table in ("sales_sum_day", "sales_sum_store", "sales_sum_mark"):
+        await house.sql(f"DELETE FROM {table}")  # as they are after the migration
+    monkeypatch.setattr(sums, "ENTRIES_MAX", 5)
+    unsummed = []
+    while not unsummed or unsummed[-1]:
+        scraped = await scrape(house)
+        unsummed.append(value(scraped, "butie_sales_unsummed_entries"))
+    assert len(unsummed) > 2
+    assert value(scraped, "butie_sales_fen_total", **AC) == sum(100_000 + n for n in range(1, 7))
+    assert value(scraped, "butie_journal_entries_total", **AC) == 6
+
+
 async def test_every_worker_and_every_start_shows_the_same_figures(house: House) -> None:
     await claim_some(house, 2)
     before = await scrape(house)

@@ -180,11 +180,21 @@ def test_the_logs_and_metrics_hold_no_secret_and_no_id_number(tmp_path: Path) ->
             )
             with suppress(urllib.error.HTTPError):
                 urllib.request.urlopen(request)
+        for n, person in enumerate((id_number, id_number[:-1], [id_number])):
+            search = urllib.request.Request(
+                f"{known['base_url']}/v1/claims/search" + (f"?id_number={id_number}" if n else ""),
+                json.dumps({"id_type": "resident_id", "id_number": person}).encode(),
+                {"Authorization": f"Bearer {known['keys']['bureau']}"},
+            )
+            with suppress(urllib.error.HTTPError):
+                urllib.request.urlopen(search)
         with urllib.request.urlopen(known["base_url"] + "/metrics") as answer:
             metrics = answer.read().decode()
         logs = output.read_text()
     shown = logs[: logs.index("curl -s")] + logs[logs.index("Ctrl-C stops") :]
     assert '"route": "/v1/claims"' in shown
+    assert '"route": "/v1/claims/search", "status": 200' in shown
+    assert '"route": "/v1/claims/search", "status": 422' in shown
     for secret in (*known["keys"].values(), id_number, SANDBOX_PII_KEY):
         assert secret not in shown
         assert secret not in metrics

@@ -24,6 +24,10 @@ NET_TODAY = (
 GROWTH = (
     'max by (pool) (sum by (pool, instance) (increase(butie_journal_fen_total{kind="grant"}[%s])))'
 )
+SALES_TODAY = (
+    'sum(max by (pool) (butie_day_sales_fen{day="today", kind="grant"}))'
+    ' - sum(max by (pool) (butie_day_sales_fen{day="today", kind="refund"}))'
+)
 # +Inf means "not before the policy's end". Grafana shows no infinite date: a far one replaces it.
 NEVER = 9e9
 FORECAST = (
@@ -304,10 +308,100 @@ def panels(language: Language) -> list[Panel]:
             6,
             texts=(("empty", Words("没有计划", "none planned")),),
         ),
+        *_sales_panels(language),
     ]
 
 
-def day_net(by: str) -> str:
+def _sales_panels(language: Language) -> list[Panel]:
+    """The sales that the subsidy drove."""
+    money = wan_unit(language)
+    sales = net("butie_sales_fen_total", "pool, category")
+    subsidy = net("butie_journal_fen_total", "pool, category")
+    by_town = net("butie_town_sales_fen_total", "town")
+    return [
+        Panel(
+            "stat",
+            Words("带动销售额（已扣退货）", "Sales driven, less refunds"),
+            Words(
+                "享受补贴的商品售价（补贴前），扣除已退货的。",
+                "What the granted lines were sold for before the subsidy, less the refunded ones.",
+            ),
+            [
+                Query(wan(f"sum({sales})", language), Words("累计", "so far").of(language)),
+                Query(wan(SALES_TODAY, language), Words("今天", "today").of(language)),
+            ],
+            money,
+            8,
+            decimals=1,
+        ),
+        Panel(
+            "stat",
+            Words("一元补贴带动几元销售", "Yuan of sales for a yuan of subsidy"),
+            Words("累计带动销售额除以累计净发放。", "Sales so far over net granted so far."),
+            [Query(f"sum({sales}) / sum({subsidy})", Words("比值", "ratio").of(language))],
+            Words("suffix: 元", "short").of(language),
+            4,
+            decimals=2,
+        ),
+        Panel(
+            "columns",
+            Words(
+                "每天带动销售额，按资金池（营业日）",
+                "Sales driven a day, by pool (business days)",
+            ),
+            Words(
+                "一格一天，与导出（sales=true）一致。",
+                "A column a day; equal to the export with sales=true.",
+            ),
+            [Query(wan(day_net("pool", "butie_day_sales_fen"), language), "{{pool}}")],
+            Words("suffix: 万元/天", "currencyCNY").of(language),
+            12,
+            decimals=1,
+            low=0,
+            interval="1d",
+            stacked=True,
+        ),
+        Panel(
+            "bars",
+            Words("按品类累计带动销售额（前 12）", "Sales driven so far, by category (top 12)"),
+            Words("已扣退货。", "Refunds are deducted."),
+            [
+                Query(
+                    wan(f"sort_desc(topk(12, sum by (category) ({sales})))", language),
+                    "{{category}}",
+                )
+            ],
+            money,
+            12,
+            decimals=1,
+            low=0,
+        ),
+        Panel(
+            "bars",
+            Words("按镇（街道）累计带动销售额", "Sales driven so far, by town"),
+            Words(
+                "已扣退货；按门店备案的镇或街道。",
+                "Refunds are deducted. By the store's enrolled town.",
+            ),
+            [Query(wan(f"sort_desc({by_town})", language), "{{town}}")],
+            money,
+            12,
+            decimals=1,
+            low=0,
+        ),
+    ]
+
+
+def net(metric: str, by: str) -> str:
+    """Granted less refunded so far, in fen, by the labels `by`. Without a refund so far there is no
+    series of refunds."""
+    granted, refunded = (
+        f'max by ({by}) ({metric}{{kind="{kind}"}})' for kind in ("grant", "refund")
+    )
+    return f"{granted} - ({refunded} or {granted} * 0)"
+
+
+def day_net(by: str, metric: str = "butie_day_fen") -> str:
     """Granted less refunded on each business day, in fen, by the label `by`.
 
     Grafana evaluates the query once a day, at midnight in the dashboard's time zone, Shanghai. For
@@ -315,9 +409,9 @@ def day_net(by: str) -> str:
     """
     kinds = {
         kind: f"(max by ({by}) (last_over_time("
-        f'butie_day_fen{{day="yesterday", kind="{kind}"}}[1d] offset -2d)) or '
+        f'{metric}{{day="yesterday", kind="{kind}"}}[1d] offset -2d)) or '
         f"max by ({by}) (last_over_time("
-        f'butie_day_fen{{day="today", kind="{kind}"}}[1d] offset -1d)))'
+        f'{metric}{{day="today", kind="{kind}"}}[1d] offset -1d)))'
         for kind in ("grant", "refund")
     }
     return f"{kinds['grant']} - {kinds['refund']}"

@@ -383,7 +383,10 @@ def _care(language: Language) -> list[Panel]:
                 "Entries that the sums lack: if growing, check the ledger",
             ),
             Words("看板的累计数取自合计表。", "The dashboards' totals come from running sums."),
-            [Query("max(butie_journal_unsummed_entries)", word("分录", "entries"))],
+            [
+                Query("max(butie_journal_unsummed_entries)", word("分录", "entries")),
+                Query("max(butie_sales_unsummed_entries)", word("销售额", "sales")),
+            ],
             Words("suffix: 条", "short").of(language),
             6,
             decimals=0,

@@ -22,7 +22,7 @@ from service.finance.journal.download import Compression, Download
 from service.finance.journal.export import Format, Layout
 from service.finance.journal.selection import ENTRY_NO_MAX, BookersHang, EntryKind, Selection
 from service.finance.journal.snapshot import StandbyBehind
-from service.finance.journal.totals import Totals, read_totals
+from service.finance.journal.totals import Totals, TotalsBy, read_totals
 
 router = APIRouter(
     prefix="/v1/exports/journal",
@@ -83,6 +83,7 @@ class ExportQuery(Filters):
     names: Literal["en", "zh"] = Field("en", description="heading of csv and xlsx; zh: Chinese")
     bom: bool = Field(False, description="csv: begin with a byte order mark, for Excel")
     funding: bool = Field(False, description="add who bears each amount, four columns")
+    sales: bool = Field(False, description="add what each line was sold for, one column")
     trailer: bool = Field(
         False, description="csv, ndjson: end with rows, sum and the SHA-256 of all before it"
     )
@@ -92,10 +93,18 @@ class ExportQuery(Filters):
         return Layout(
             self.format,
             funding=self.funding,
+            sales=self.sales,
             chinese_names=self.names == "zh",
             bom=self.bom,
             trailer=self.trailer and self.format in ("csv", "ndjson"),
         )
+
+
+class TotalsQuery(Filters):
+    """The entries, and what their totals show."""
+
+    sales: bool = Field(False, description="add what the lines were sold for, less refunds")
+    by: TotalsBy | None = Field(None, description="add totals by business day, category or town")
 
 
 class ExportAnswer(StreamingResponse):
@@ -190,13 +199,13 @@ async def export_journal(
 
 @router.get("/totals")
 async def journal_totals(
-    request: Request, service: ServiceOf, query: Annotated[Filters, Query()]
+    request: Request, service: ServiceOf, query: Annotated[TotalsQuery, Query()]
 ) -> Totals:
     """Count, sums and digest of an export with the same filters, by the same snapshot rule."""
     filters = query.selection(service.settings.jurisdiction)
 
     async def read() -> Totals:
         async with service.finance.books.snapshot(filters) as (connection, selection):
-            return await read_totals(connection, selection)
+            return await read_totals(connection, selection, sales=query.sales, by=query.by)
 
     return await unless_left(request, read())

@@ -188,7 +188,8 @@ async def list_acts(
     cursor: Annotated[int | None, Query(ge=1, le=2**62)] = None,
     limit: Limit = 100,
 ) -> Any:
-    """What was done to retailers, stores, keys and budgets, newest first."""
+    """What was done to retailers, stores, keys and budgets, and each search for a person's claims,
+    newest first."""
     async with connect(service.engine) as connection:
         acts = await read_acts(
             connection, service.settings.jurisdiction, before_no=cursor, limit=limit + 1

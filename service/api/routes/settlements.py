@@ -1,4 +1,5 @@
-"""Settlements: drafted with one key, approved with another, paid; or voided while a draft."""
+"""Settlements: drafted with one key, approved with another, paid; or voided while a draft. Finance
+acts and reads; a retailer reads its own."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,13 +10,14 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query, Response
 from pydantic import BaseModel, Field, TypeAdapter, model_validator
 
-from service.api.auth import MayFinance, Refusal, ServiceOf, may_finance
+from service.api.auth import MayFinance, MayReadSettlements, Refusal, ServiceOf, own_retailer
 from service.api.bodies import json_body, takes
 from service.api.ids import path_uuid
 from service.api.problems import documented
 from service.api.query import Name, in_order, only
 from service.core.checkout import Day, Strict, Text
 from service.core.money import WHOLE_BP
+from service.db.engine import driver
 from service.finance.settlements.settlement import (
     AdvanceOutstanding,
     AdvanceTooLarge,
@@ -43,7 +45,6 @@ from service.wiring import Service
 router = APIRouter(
     prefix="/v1/settlements",
     tags=["finance"],
-    dependencies=[Depends(may_finance)],
     responses=documented("unauthorized", "missing_scope", "ledger_unavailable", "overloaded"),
 )
 WITH_BODY = ("malformed_request", "body_too_large", "invalid_field")
@@ -107,18 +108,29 @@ async def draft_settlement(
 )
 async def list_settlements(
     service: ServiceOf,
+    caller: MayReadSettlements,
     retailer: Annotated[Name | None, Query()] = None,
     state: Annotated[SettlementState | None, Query()] = None,
 ) -> SettlementList:
-    """The newest ones."""
-    async with _settlements(service) as settlements:
-        return SettlementList(settlements=await settlements.newest(retailer, state))
+    """The newest ones. With the scope `claims` your own: whether they are drafted, approved, paid
+    or voided, and with which payment reference."""
+    own = _own(caller)
+    if own is not None and retailer not in (None, own):
+        return SettlementList(settlements=[])  # another's look as if there were none
+    async with driver(service.engine) as connection:
+        settlements = Settlements(connection, service.settings.jurisdiction)
+        return SettlementList(settlements=await settlements.newest(own or retailer, state))
 
 
 @router.get("/{settlement_id}", responses=documented("not_found"))
-async def read_settlement(service: ServiceOf, settlement_id: SettlementId) -> Settlement:
-    async with _settlements(service) as settlements:
-        return _answer(await settlements.read(settlement_id))
+async def read_settlement(
+    service: ServiceOf, caller: MayReadSettlements, settlement_id: SettlementId
+) -> Settlement:
+    """One settlement. With the scope `claims` one of your own."""
+    # Not on a report's connection: those are few, and retailers are many.
+    async with driver(service.engine) as connection:
+        settlements = Settlements(connection, service.settings.jurisdiction)
+        return _readable(caller, await settlements.read(settlement_id))
 
 
 @router.get(
@@ -136,13 +148,16 @@ async def read_settlement(service: ServiceOf, settlement_id: SettlementId) -> Se
 )
 async def read_statement_file(
     service: ServiceOf,
+    caller: MayReadSettlements,
     settlement_id: SettlementId,
     format_: Annotated[StatementFormat, Query(alias="format")] = "json",
 ) -> Response:
-    """The settlement with each of its entries, to file: json, csv, xlsx or pdf."""
+    """The settlement with each of its entries, to file: json, csv, xlsx or pdf. With the scope
+    `claims` of your own settlements only."""
     jurisdiction = service.settings.jurisdiction
     async with service.reports.connection() as connection:
-        settlement = _answer(await Settlements(connection, jurisdiction).read(settlement_id))
+        outcome = await Settlements(connection, jurisdiction).read(settlement_id)
+        settlement = _readable(caller, outcome)
         statement = await read_statement(connection, jurisdiction, settlement)
     if format_ == "json":
         return Response(STATEMENT_JSON.dump_json(statement), 200, media_type="application/json")
@@ -207,6 +222,19 @@ async def _settlements(service: Service) -> AsyncIterator[Settlements]:
     """On a connection of its own. Raises LedgerAway or ReportsBusy."""
     async with service.reports.connection() as connection:
         yield Settlements(connection, service.settings.jurisdiction)
+
+
+def _own(caller: Caller) -> str | None:
+    """The retailer whose settlements the caller may read. None: those of every retailer."""
+    return None if "finance" in caller.scopes else own_retailer(caller)
+
+
+def _readable(caller: Caller, outcome: SettlementOutcome) -> Settlement:
+    """The settlement. Raises Refusal, for another retailer's as for one that is not there."""
+    settlement = _answer(outcome)
+    if _own(caller) not in (None, settlement.retailer_id):
+        raise Refusal("not_found")
+    return settlement
 
 
 def _actor(service: Service, caller: Caller) -> SettlementActor:

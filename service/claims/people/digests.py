@@ -44,8 +44,15 @@ class Digester:
     def person(self, consumer: Consumer) -> tuple[bytes, ...]:
         """The person's digests that quotas are booked under. The first one counts every claim; the
         last one is the newest key's."""
-        lifelong = consumer.id_number[: LIFELONG_CHARS.get(consumer.id_type)]
-        return self._subjects("person", f"{consumer.id_type}|{lifelong}")
+        return self._subjects("person", _lifelong(consumer))
+
+    def every_person(self, consumer: Consumer) -> tuple[bytes, ...]:
+        """The person's digests by each key, oldest first. A claim has one of them: while a key is
+        replaced, some claims have the former key's."""
+        return tuple(
+            self._digest("person", _lifelong(consumer), generation, SUBJECT_BYTES)
+            for generation in range(1, self.generation + 1)
+        )
 
     def vehicle(self, serial_no: str) -> tuple[bytes, ...]:
         """The same for an old vehicle. One whose number is not typed as it folds has the digests of
@@ -99,6 +106,11 @@ class Digester:
         for number, mac in enumerate(later, start=2):
             digest = bytes([number]) + _mac(mac, digest)[:size]
         return digest
+
+
+def _lifelong(consumer: Consumer) -> str:
+    """What of the document stays with the person for life."""
+    return f"{consumer.id_type}|{consumer.id_number[: LIFELONG_CHARS.get(consumer.id_type)]}"
 
 
 def _mac(keyed: hmac.HMAC, message: bytes) -> bytes:

@@ -18,6 +18,9 @@ from service.db.tables.books import (
     policy_funding,
     pool_day,
     pool_reading,
+    sales_sum_day,
+    sales_sum_mark,
+    sales_sum_store,
 )
 from service.db.tables.budget import adjustment, pool, pool_part, tranche
 from service.db.tables.callers import admin_act, api_key, retailer, store
@@ -72,6 +75,9 @@ __all__ = [
     "reconciliation_item",
     "refund",
     "retailer",
+    "sales_sum_day",
+    "sales_sum_mark",
+    "sales_sum_store",
     "serial_claimed",
     "settled_entry",
     "settlement",

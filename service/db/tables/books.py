@@ -124,3 +124,31 @@ journal_sum_mark = sa.Table(
     key("jurisdiction"),
     column("until_entry", sa.BigInteger),
 )
+
+# The sales of the same entries, with a mark of their own.
+sales_sum_day = sa.Table(
+    "sales_sum_day",
+    metadata,
+    key("jurisdiction"),
+    key("booked_on", sa.Date()),
+    key("kind"),
+    key("pool"),
+    key("category"),
+    column("sales_fen", FenType),
+)
+
+sales_sum_store = sa.Table(
+    "sales_sum_store",
+    metadata,
+    key("jurisdiction"),
+    key("store_id"),
+    key("kind"),
+    column("sales_fen", FenType),
+)
+
+sales_sum_mark = sa.Table(
+    "sales_sum_mark",
+    metadata,
+    key("jurisdiction"),
+    column("until_entry", sa.BigInteger),
+)

@@ -81,6 +81,8 @@ claim = sa.Table(
         "expires_at",
         postgresql_where=sa.text("state = 'reserved'"),
     ),
+    # For the bureau's desk: a person's claims at every retailer.
+    sa.Index("claim_consumer_idx", "consumer_digest"),
 )
 
 claim_line = sa.Table(

@@ -53,14 +53,29 @@ FUNDING_COLUMNS = (
 )
 
 
-def columns_of(funding: bool) -> tuple[ExportColumn, ...]:
-    return EXPORT_COLUMNS + FUNDING_COLUMNS if funding else EXPORT_COLUMNS
+# With `sales=true`: the sales that the subsidy drove.
+SALES_COLUMNS = (
+    ExportColumn(
+        "sales_fen",
+        "带动销售额（分）",
+        "bigint",
+        "what the line was sold for, negative for a refund; empty for an allocation",
+    ),
+)
+
+
+def columns_of(*, funding: bool = False, sales: bool = False) -> tuple[ExportColumn, ...]:
+    return (
+        *EXPORT_COLUMNS,
+        *(FUNDING_COLUMNS if funding else ()),
+        *(SALES_COLUMNS if sales else ()),
+    )
 
 
 def described() -> str:
     """The columns as a table in Markdown."""
     lines = [
         f"| `{column.name}` | {column.zh} | {column.about} |"
-        for column in (*EXPORT_COLUMNS, *FUNDING_COLUMNS)
+        for column in columns_of(funding=True, sales=True)
     ]
     return "\n".join(("| column | 列名 | |", "|---|---|---|", *lines))

@@ -11,7 +11,6 @@ from typing import Literal, Protocol
 
 import asyncpg
 
-from service.finance.journal.columns import columns_of
 from service.finance.journal.encoders import Encoder, ParquetEncoder, SheetEncoder, sheet_row_sql
 from service.finance.journal.export import (
     BOM,
@@ -200,7 +199,7 @@ class Download:
     def _trailer(self, sha256: str) -> bytes:
         rows, sum_fen = self.size
         if self._layout.format == "csv":
-            filling = "," * (len(columns_of(self._layout.funding)) - 4)
+            filling = "," * (len(self._layout.columns) - 4)
             return f"#end,{rows},{sum_fen},{sha256}{filling}\r\n".encode()
         end = {"end": {"rows": rows, "sum_fen": sum_fen, "sha256": sha256}}
         return json.dumps(end).encode() + b"\n"

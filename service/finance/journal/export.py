@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 import asyncpg
 
 from service.finance.journal.columns import ExportColumn, columns_of
+from service.finance.journal.sales import with_sales
 from service.finance.journal.selection import Selection
 from service.finance.journal.sums import summed_up
 
@@ -32,10 +33,11 @@ class Layout:
     chinese_names: bool = False
     bom: bool = False
     trailer: bool = False
+    sales: bool = False
 
     @property
     def columns(self) -> tuple[ExportColumn, ...]:
-        return columns_of(self.funding)
+        return columns_of(funding=self.funding, sales=self.sales)
 
 
 class Size(NamedTuple):
@@ -113,6 +115,8 @@ async def copy_rows(
 def _query(selection: Selection, expressions: str) -> tuple[str, list[object]]:
     where, arguments = selection.where()
     table = "journal_funded" if "centre_fen" in expressions else "journal"
+    if "sales_fen" in expressions:
+        table = with_sales(table)
     query = f"SELECT {expressions} FROM {table} WHERE {where} ORDER BY entry_no"  # noqa: S608
     return query, arguments
 

@@ -6,10 +6,12 @@ sums as they are. Exports use them to know their size before the first byte.
 """
 
 import asyncio
+from dataclasses import dataclass
 from datetime import date
 
 import asyncpg
 
+from service.finance.journal.sales import with_sales
 from service.finance.journal.selection import (
     HIGHEST_SQL,
     BookersHang,
@@ -23,7 +25,7 @@ ENTRIES_MAX = 50_000
 # A booking takes milliseconds. While one hangs, no entries are added.
 BOOKERS_S = 0.2
 
-_LOCK = "SELECT pg_try_advisory_xact_lock(hashtext('journal sums ' || $1::text))"
+_LOCK = "SELECT pg_try_advisory_xact_lock(hashtext($2::text || $1::text))"
 _MARK = "SELECT until_entry FROM journal_sum_mark WHERE jurisdiction = $1"
 _ADD = """
 WITH fresh AS (
@@ -53,18 +55,68 @@ ON CONFLICT (jurisdiction) DO UPDATE SET until_entry = excluded.until_entry
 """
 
 
+# A refund's sales are negative, like its amount.
+_ADD_SALES = f"""
+WITH fresh AS (
+    SELECT booked_on, kind, pool, coalesce(category, '') AS category,
+        coalesce(store_id, '') AS store_id, sum(sales_fen) AS sales_fen
+    FROM {with_sales("journal")}
+    WHERE jurisdiction = $1 AND entry_no > $2 AND entry_no <= $3 AND sales_fen IS NOT NULL
+    GROUP BY 1, 2, 3, 4, 5
+),
+days AS (
+    INSERT INTO sales_sum_day AS d (jurisdiction, booked_on, kind, pool, category, sales_fen)
+    SELECT $1, booked_on, kind, pool, category, sum(sales_fen)
+    FROM fresh GROUP BY booked_on, kind, pool, category
+    ON CONFLICT (jurisdiction, booked_on, kind, pool, category) DO UPDATE SET
+        sales_fen = d.sales_fen + excluded.sales_fen
+),
+stores AS (
+    INSERT INTO sales_sum_store AS s (jurisdiction, store_id, kind, sales_fen)
+    SELECT $1, store_id, kind, sum(sales_fen) FROM fresh GROUP BY store_id, kind
+    ON CONFLICT (jurisdiction, store_id, kind) DO UPDATE SET
+        sales_fen = s.sales_fen + excluded.sales_fen
+)
+INSERT INTO sales_sum_mark (jurisdiction, until_entry) VALUES ($1, $3)
+ON CONFLICT (jurisdiction) DO UPDATE SET until_entry = excluded.until_entry
+"""  # noqa: S608
+_SALES_MARK = "SELECT until_entry FROM sales_sum_mark WHERE jurisdiction = $1"
+
+
+@dataclass(frozen=True, slots=True)
+class _RunningSums:
+    """SQL of sums: `mark` reads up to which entry they are, `add` adds the entries after it."""
+
+    lock_name: str
+    mark: str
+    add: str
+
+
+_AMOUNTS = _RunningSums("journal sums ", _MARK, _ADD)
+_SALES = _RunningSums("sales sums ", _SALES_MARK, _ADD_SALES)
+
+
 async def sum_up(connection: asyncpg.Connection, jurisdiction: str) -> int:
     """Add the entries since the last pass. Returns the number of entry numbers that are left.
 
     Raises asyncpg's errors.
     """
+    return await _sum_up(connection, jurisdiction, _AMOUNTS)
+
+
+async def sum_up_sales(connection: asyncpg.Connection, jurisdiction: str) -> int:
+    """The same for the sales. After an upgrade they catch up from the first entry on."""
+    return await _sum_up(connection, jurisdiction, _SALES)
+
+
+async def _sum_up(connection: asyncpg.Connection, jurisdiction: str, sums: _RunningSums) -> int:
     async with connection.transaction():
-        ours = await connection.fetchval(_LOCK, jurisdiction)
-        mark: int = await connection.fetchval(_MARK, jurisdiction) or 0
+        ours = await connection.fetchval(_LOCK, jurisdiction, sums.lock_name)
+        mark: int = await connection.fetchval(sums.mark, jurisdiction) or 0
         until = await _complete_until(connection, jurisdiction) if ours else None
         if until is not None and until > mark:
             step = min(until, mark + ENTRIES_MAX)
-            await connection.execute(_ADD, jurisdiction, mark, step)
+            await connection.execute(sums.add, jurisdiction, mark, step)
             mark = step
     highest: int = await connection.fetchval(HIGHEST_SQL)
     return max(0, highest - mark)

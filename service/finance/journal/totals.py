@@ -2,21 +2,37 @@
 
 import hashlib
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import asyncpg
+from pydantic import Field
 
+from service.core.checkout import is_absent
 from service.finance.journal.columns import EXPORT_COLUMNS
 from service.finance.journal.export import copy_csv
+from service.finance.journal.sales import with_sales
 from service.finance.journal.selection import Selection
+
+TotalsBy = Literal["day", "category", "town"]
+# SQL of the name of each group. A town is the store's, as it is enrolled now.
+GROUPS = {
+    "kind": "kind",
+    "pool": "pool",
+    "retailer": "retailer_id",
+    "day": "booked_on::text",
+    "category": "category",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Subtotal:
-    """The entries with one kind, pool or retailer. `name` null: entries without a retailer."""
+    """The entries with one kind, pool, retailer, day, category or town. `name` null: entries
+    without one. `sales_fen`, if asked for: what their lines were sold for, less refunds."""
 
     name: str | None
     rows: int
     sum_fen: int
+    sales_fen: Annotated[int | None, Field(exclude_if=is_absent)] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,23 +58,24 @@ class Totals:
     by_retailer: list[Subtotal]
     funding: FundingTotals
     sha256: str
+    sales_fen: Annotated[int | None, Field(exclude_if=is_absent)] = None
+    by_day: Annotated[list[Subtotal] | None, Field(exclude_if=is_absent)] = None
+    by_category: Annotated[list[Subtotal] | None, Field(exclude_if=is_absent)] = None
+    by_town: Annotated[list[Subtotal] | None, Field(exclude_if=is_absent)] = None
 
 
-async def read_totals(connection: asyncpg.Connection, selection: Selection) -> Totals:
-    """Read the totals in the caller's transaction, which must have one snapshot. Raises asyncpg's
-    errors."""
+async def read_totals(
+    connection: asyncpg.Connection,
+    selection: Selection,
+    *,
+    sales: bool = False,
+    by: TotalsBy | None = None,
+) -> Totals:
+    """Read the totals in the caller's transaction, which must have one snapshot. `sales` adds what
+    the lines were sold for, `by` one more grouping. Raises asyncpg's errors."""
     where, arguments = selection.where()
-    subtotals = {
-        name: [
-            Subtotal(*row)
-            for row in await connection.fetch(
-                f"SELECT {name}, count(*), sum(amount_fen)::bigint FROM journal"  # noqa: S608
-                f" WHERE {where} GROUP BY 1 ORDER BY 1",
-                *arguments,
-            )
-        ]
-        for name in ("kind", "pool", "retailer_id")
-    }
+    kinds = await _subtotals(connection, selection, "kind", sales=sales)
+    more = {} if by is None else {by: await _subtotals(connection, selection, by, sales=sales)}
     shares = ", ".join(
         f"coalesce(sum({level}_fen), 0)::bigint"
         for level in ("centre", "province", "city", "district")
@@ -69,15 +86,41 @@ async def read_totals(connection: asyncpg.Connection, selection: Selection) -> T
     )
     assert selection.until is not None, "Bug! Take the snapshot first."
     return Totals(
-        rows=sum(subtotal.rows for subtotal in subtotals["kind"]),
-        sum_fen=sum(subtotal.sum_fen for subtotal in subtotals["kind"]),
+        rows=sum(subtotal.rows for subtotal in kinds),
+        sum_fen=sum(subtotal.sum_fen for subtotal in kinds),
         until_entry=selection.until,
-        by_kind=subtotals["kind"],
-        by_pool=subtotals["pool"],
-        by_retailer=subtotals["retailer_id"],
+        by_kind=kinds,
+        by_pool=await _subtotals(connection, selection, "pool", sales=sales),
+        by_retailer=await _subtotals(connection, selection, "retailer", sales=sales),
         funding=FundingTotals(*funding),
         sha256=await _digest(connection, selection),
+        sales_fen=sum(subtotal.sales_fen or 0 for subtotal in kinds) if sales else None,
+        by_day=more.get("day"),
+        by_category=more.get("category"),
+        by_town=more.get("town"),
     )
+
+
+async def _subtotals(
+    connection: asyncpg.Connection, selection: Selection, by: str, *, sales: bool
+) -> list[Subtotal]:
+    where, arguments = selection.where()
+    source = with_sales("journal") if sales else "journal"
+    sold = ", coalesce(sum(sales_fen), 0)::bigint" if sales else ""
+    sums = f"count(*), sum(amount_fen)::bigint{sold}"
+    if by != "town":
+        query = f"SELECT {GROUPS[by]}, {sums} FROM {source} WHERE {where} GROUP BY 1 ORDER BY 1"  # noqa: S608
+    else:  # first by store, so that each store is looked up once
+        query = f"""
+            SELECT nullif(t.town, ''), sum(rows)::bigint, sum(fen)::bigint, sum(sold_fen)::bigint
+            FROM (
+                SELECT jurisdiction, store_id, count(*) AS rows, sum(amount_fen) AS fen,
+                    {"coalesce(sum(sales_fen), 0)" if sales else "NULL::bigint"} AS sold_fen
+                FROM {source} WHERE {where} GROUP BY 1, 2
+            ) AS s LEFT JOIN store AS t USING (jurisdiction, store_id)
+            GROUP BY 1 ORDER BY 1
+        """  # noqa: S608
+    return [Subtotal(*row) for row in await connection.fetch(query, *arguments)]
 
 
 async def _digest(connection: asyncpg.Connection, selection: Selection) -> str:
