@@ -104,8 +104,10 @@ SENTENCES: dict[str, dict[Language, str]] = {
         "en": "must be a claim's id, which is a UUID: check it",
     },
     "one_mark": {
-        "zh": "请用 claim_id、order_no、invoice_no、serial_no 中的一项来查，且只用一项",
-        "en": "must have exactly one of claim_id, order_no, invoice_no and serial_no",
+        "zh": "请用 claim_id、order_no、invoice_no、serial_no 中的一项来查，且只用一项；"
+        "或用 retailer 加 invoiced 或 red_letter_missing",
+        "en": "must have exactly one of claim_id, order_no, invoice_no and serial_no; or retailer "
+        "with invoiced or red_letter_missing",
     },
     "day": {"zh": "应为日期，如 2021-03-01", "en": "must be a day like 2021-03-01"},
     "gtin": {

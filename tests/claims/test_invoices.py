@@ -78,7 +78,7 @@ async def give_back(house: House, claim_id: str, *lines: int) -> None:
         answer = await client.post(
             f"/v1/claims/{claim_id}/refunds",
             json={"lines": lines, "reason": "returned"},
-            headers={"Idempotency-Key": f"back-{claim_id}-{lines}"},
+            headers={"Idempotency-Key": f"back-{claim_id}-{sum(lines)}"},
         )
     assert answer.status_code == 201, answer.text
 
@@ -434,6 +434,47 @@ async def test_a_replaced_invoice_may_be_taken_back_in_full(house: House) -> Non
     await filed(house, claim_id, 2)
     await filed(house, claim_id, 3, red_letter_of=number(1), total_fen=-PRICE)
     assert (await papers(house, claim_id))["red_letter_missing_fen"] == 0
+
+
+async def listed(house: House, role: str = "pos", **query: str) -> set[str]:
+    async with house.client(role) as client:
+        answer = await client.get("/v1/claims", params=query)
+    assert answer.status_code == 200, answer.text
+    return {claim["claim_id"] for claim in answer.json()["claims"]}
+
+
+async def test_claims_without_an_invoice_are_listed(house: House) -> None:
+    bare, whole, part, lines, back = [await sale(house, f"k{n}", pieces=2) for n in range(5)]
+    await filed(house, whole, 1, total_fen=2 * PRICE)
+    await filed(house, part, 2, lines=[1])
+    for line in (1, 2):
+        await filed(house, lines, 10 + line, lines=[line])
+    await give_back(house, back, 1, 2)
+    for role, of in (("pos", {}), ("finance", {"retailer": "sandbox"})):
+        assert await listed(house, role, invoiced="false", **of) == {bare, part}
+        assert await listed(house, role, invoiced="true", **of) == {whole, lines}
+    await give_back(house, part, 2)
+    assert await listed(house, invoiced="false") == {bare}
+    async with house.client("finance") as client:
+        answer = await client.get("/v1/claims", params={"invoiced": "false"})
+    assert "retailer" in refused(answer, 422, "invalid_field")
+
+
+async def test_refunds_without_a_red_letter_invoice_are_listed(house: House) -> None:
+    kept, late, early, part = [await sale(house, f"k{n}", pieces=2) for n in range(4)]
+    await filed(house, kept, 1, total_fen=2 * PRICE)
+    await filed(house, late, 2, total_fen=2 * PRICE)
+    await filed(house, part, 3, lines=[1])
+    await give_back(house, early, 1)
+    await filed(house, early, 4, total_fen=PRICE)  # the invoice was made after the return
+    assert await listed(house, red_letter_missing="true") == set()
+    for claim_id in (late, part):
+        await give_back(house, claim_id, 1)
+    for role, of in (("pos", {}), ("finance", {"retailer": "sandbox"})):
+        assert await listed(house, role, red_letter_missing="true", **of) == {late, part}
+    for claim_id, n in ((late, 2), (part, 3)):
+        await filed(house, claim_id, 10 + n, red_letter_of=number(n), total_fen=-PRICE)
+    assert await listed(house, red_letter_missing="true") == set()
 
 
 # --- who may ask ------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from tests.upgrade.migrations import chain
 pytestmark = pytest.mark.anyio
 
 ROOT = Path(__file__).parents[2]
-BEFORE_THE_INDEX = "0015"
+BEFORE_THE_INDEX = "0018"
 
 
 def differences(connection: sa.Connection) -> list[object]:

@@ -42,7 +42,9 @@ ALWAYS = ("unauthorized", "missing_scope", "ledger_unavailable", "overloaded")
 
 # The desk finds by exactly one of these: a person asks about one sale, and each has an index.
 MARKS = ("claim_id", "order_no", "invoice_no", "serial_no")
-FILTERS = (*MARKS, "retailer", "state", "from", "to", "cursor", "limit")
+FILTERS = (
+    *MARKS, "retailer", "state", "invoiced", "red_letter_missing", "from", "to", "cursor", "limit",
+)  # fmt: skip
 
 PLAIN = r"^[^\x00-\x1f\x7f-\x9f]{1,120}$"
 
@@ -111,6 +113,13 @@ async def list_claims(
     ] = None,
     retailer: Annotated[Name | None, Query(description="claims of this retailer only")] = None,
     state: Literal["reserved", "confirmed", "cancelled", "expired"] | None = None,
+    invoiced: Annotated[
+        bool | None, Query(description="false: a line that was kept is in no invoice")
+    ] = None,
+    red_letter_missing: Annotated[
+        Literal["true"] | None,
+        Query(description="what came back is still in an invoice, without a red-letter invoice"),
+    ] = None,
     from_: Annotated[
         Start | None, Query(alias="from", description="made from this day or instant on")
     ] = None,
@@ -123,7 +132,8 @@ async def list_claims(
 ) -> Response:
     """With the scope `claims` your own claims, newest first. With `claims:read` those of every
     retailer, found by exactly one of `claim_id`, `order_no`, `invoice_no` and `serial_no`, with the
-    retailer and each line's invoice. No answer names the buyer."""
+    retailer and each line's invoice; or those of one `retailer` by `invoiced` or
+    `red_letter_missing`. No answer names the buyer."""
     if from_ is not None and to is not None and from_ >= to:
         raise RequestValidationError([{"type": "days_reversed", "loc": ("query",)}])
     filters = ClaimFilter(
@@ -132,13 +142,17 @@ async def list_claims(
         invoice_no=invoice_no,
         serial_no=serial_no,
         state=state,
+        invoiced=invoiced,
+        red_letter_missing=red_letter_missing is not None,
         from_at=from_,
         until_at=to,
     )
     page: ClaimPage | DeskPage
     if "claims" in caller.scopes:
         page = await _own_page(service, own_retailer(caller), retailer, filters, cursor, limit)
-    elif [claim_id, order_no, invoice_no, serial_no].count(None) == len(MARKS) - 1:
+    elif [claim_id, order_no, invoice_no, serial_no].count(None) == len(MARKS) - 1 or (
+        retailer is not None and (invoiced is not None or red_letter_missing is not None)
+    ):
         page = await _desk_page(service, retailer, filters, cursor, limit)
     else:
         raise RequestValidationError([{"type": "one_mark", "loc": ("query",)}])

@@ -30,6 +30,29 @@ _OF_SERIAL = """c.claim_id = ANY (ARRAY(
     UNION SELECT claim_id FROM claim_line WHERE facts ->> 'imei2' = {0}
 ))"""
 
+_KEPT = """EXISTS (SELECT FROM claim_line AS l
+    WHERE l.claim_id = c.claim_id AND l.state = 'confirmed')"""
+# The whole sale has an invoice, or each line that was kept has.
+_EVERY_LINE = """(EXISTS (SELECT FROM invoice AS i WHERE i.claim_id = c.claim_id)
+    OR NOT EXISTS (
+        SELECT FROM claim_line AS l WHERE l.claim_id = c.claim_id AND l.state = 'confirmed'
+            AND NOT EXISTS (SELECT FROM line_invoiced AS o
+                WHERE o.claim_id = l.claim_id AND o.line_no = l.line_no)))"""
+_INVOICED = {True: _EVERY_LINE, False: f"NOT {_EVERY_LINE}"}
+# The current invoices, less what red-letter invoices took back of them, are more than the price of
+# their lines that were kept.
+_RED_LETTER_MISSING = """EXISTS (SELECT FROM refund AS b WHERE b.claim_id = c.claim_id)
+    AND (SELECT sum(p.total_fen) FROM invoice_paper AS p
+        WHERE p.claim_id = c.claim_id AND p.replaced_at IS NULL
+            AND (p.red_letter_of IS NULL OR EXISTS (
+                SELECT FROM invoice_paper AS q WHERE q.claim_id = c.claim_id
+                    AND q.number = p.red_letter_of AND q.replaced_at IS NULL)))
+    > (SELECT coalesce(sum(l.price_fen), 0) FROM claim_line AS l
+        WHERE l.claim_id = c.claim_id AND l.state = 'confirmed'
+            AND (EXISTS (SELECT FROM invoice AS i WHERE i.claim_id = c.claim_id)
+                OR EXISTS (SELECT FROM line_invoiced AS o
+                    WHERE o.claim_id = l.claim_id AND o.line_no = l.line_no)))"""
+
 
 @dataclass(frozen=True, slots=True)
 class ClaimFilter:
@@ -42,6 +65,8 @@ class ClaimFilter:
     serial_no: str | None = None
     consumer_digests: tuple[bytes, ...] = ()  # a person's, one by each key
     state: str | None = None
+    invoiced: bool | None = None  # whether every line that was kept is in an invoice
+    red_letter_missing: bool = False  # what came back is still in an invoice, without a red letter
     from_at: datetime | None = None
     until_at: datetime | None = None
 
@@ -133,6 +158,10 @@ def page_query(
         # planner uses it only if it sees the state.
         assert filters.state.isalpha(), "Bug! An unchecked state."
         conditions.append(f"c.state = '{filters.state}'")
+    if filters.invoiced is not None:
+        conditions.append(f"c.state = 'confirmed' AND {_KEPT} AND {_INVOICED[filters.invoiced]}")
+    if filters.red_letter_missing:
+        conditions.append(_RED_LETTER_MISSING)
     if filters.from_at is not None:
         add("c.claim_id >= {}", first_id(filters.from_at))
     until = [filters.until_at and first_id(filters.until_at), before]
