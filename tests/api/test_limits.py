@@ -351,7 +351,7 @@ async def test_each_bound_is_that_of_a_route(house: House) -> None:
     bounds = bounds_of(house.settings)
     assert bounds.templates <= house.app.openapi()["paths"].keys()
     assert bounds.of("/v1/claims").body_max_bytes == house.settings.body_max_bytes
-    assert bounds.of("/v1/reconciliations") == Bound(256 << 20, body_s=600)
+    assert bounds.of("/v1/reconciliations") == Bound(256 << 20, body_s=600, takes_gzip=True)
     assert bounds.of("/v1/settlements").body_s == BODY_S
 
 
