@@ -7,6 +7,7 @@ import socket
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import count
 from typing import Any
 from unittest import SkipTest
@@ -16,10 +17,11 @@ import pytest
 import schemathesis
 import uvicorn
 from hypothesis import HealthCheck, given, settings
-from hypothesis.errors import Unsatisfiable
+from hypothesis.errors import FlakyStrategyDefinition, Unsatisfiable
 from hypothesis.strategies import SearchStrategy
 from schemathesis import APIOperation, GenerationMode
 from schemathesis.checks import not_a_server_error
+from schemathesis.core.failures import Failure, FailureGroup
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     response_schema_conformance,
@@ -36,6 +38,8 @@ from tests.conftest import NOW, Furnished, server_of
 # Making requests up takes a busy machine minutes.
 pytestmark = pytest.mark.timeout(600)
 LONG = (pytest.mark.long, pytest.mark.timeout(7200))
+
+MACHINES_MAX = 5
 
 CHECKS = (
     not_a_server_error,
@@ -138,6 +142,7 @@ def test_what_follows_a_claim_is_documented_too(
     schema = schema.exclude(path="/v1/claims", method="GET")
     sales = count(100, step=100)
     statuses: dict[str, Counter[int]] = {}
+    failures: list[str] = []
 
     class Till(schema.as_state_machine()):  # type: ignore[misc]
         def setup(self) -> None:
@@ -170,17 +175,27 @@ def test_what_follows_a_claim_is_documented_too(
         def validate_response(self, response: Any, case: schemathesis.Case, **more: Any) -> None:
             path = f"{case.method} {case.operation.path}"
             statuses.setdefault(path, Counter())[response.status_code] += 1
-            case.validate_response(response, checks=list(CHECKS))
+            try:
+                case.validate_response(response, checks=list(CHECKS))
+            except (Failure, FailureGroup) as wrong:
+                failures.append(f"{path}: {wrong}")
+                raise
 
-    Till.run(
-        settings=settings(
-            max_examples=40,
-            stateful_step_count=8,
-            deadline=None,
-            suppress_health_check=list(HealthCheck),
-        )
-    )
+    # A run that is repeated may meet a ledger that has moved on. Then the machine stops early, and
+    # another goes on; what the first has seen counts.
+    for _ in range(MACHINES_MAX):
+        with suppress(FlakyStrategyDefinition):
+            Till.run(
+                settings=settings(
+                    max_examples=40,
+                    stateful_step_count=8,
+                    deadline=None,
+                    suppress_health_check=list(HealthCheck),
+                )
+            )
+            break
     print(statuses)
+    assert not failures
     assert statuses["POST /v1/claims"][201]
     assert statuses["GET /v1/claims/{claim_id}"][200]
     assert statuses["POST /v1/claims/{claim_id}/confirm"][200]
