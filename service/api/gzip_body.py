@@ -8,6 +8,8 @@ from starlette.requests import Request
 from service.api.edge import ENCODING, GZIP, BodyTooLarge, header
 
 PIECE_BYTES = 1 << 20
+# More would be empty ones, which cost time and give nothing.
+MEMBERS_MAX = 1000
 _GZIP_FORMAT = zlib.MAX_WBITS | 16
 
 
@@ -22,11 +24,14 @@ async def decoded(request: Request, body_max_bytes: int) -> AsyncIterator[bytes]
         async for chunk in request.stream():
             yield chunk
         return
-    left, member = body_max_bytes, zlib.decompressobj(_GZIP_FORMAT)
+    members, left, member = 1, body_max_bytes, zlib.decompressobj(_GZIP_FORMAT)
     try:
         async for chunk in request.stream():
             while chunk:
                 if member.eof:  # a file may be several members in a row
+                    members += 1
+                    if members > MEMBERS_MAX:
+                        raise BrokenGzip
                     member = zlib.decompressobj(_GZIP_FORMAT)
                 piece = member.decompress(chunk, PIECE_BYTES)
                 chunk = member.unused_data or member.unconsumed_tail

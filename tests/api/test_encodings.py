@@ -64,9 +64,10 @@ async def test_a_file_to_reconcile_may_be_compressed(house: House, content: byte
         (b"", 422, "bad_file"),
         (gzip.compress(FILE)[:-4], 422, "bad_file"),
         (gzip.compress(FILE) + b"more", 422, "bad_file"),
+        (gzip.compress(FILE) + gzip.compress(b"") * 1000, 422, "bad_file"),
         (gzip.compress(b" " * 2000), 413, "body_too_large"),
     ],
-    ids=["plain", "empty", "cut", "a tail", "large"],
+    ids=["plain", "empty", "cut", "a tail", "empty members", "large"],
 )
 async def test_a_compressed_file_that_is_none_or_too_large_is_refused(
     house: House, monkeypatch: pytest.MonkeyPatch, content: bytes, status: int, code: str

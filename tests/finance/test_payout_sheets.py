@@ -87,6 +87,66 @@ def test_a_total_at_the_end_is_compared() -> None:
     assert bad.facts["sheet"] == "明细"
 
 
+def test_each_sheet_of_a_zip_has_its_own_total_and_titles() -> None:
+    sheets = {
+        f"{n}.xlsx": workbook(
+            PAYOUT_APPLIANCES, [ROWS[n], {"拨付批次": "合计", "补贴金额": 1199.8}], "title"
+        )
+        for n in range(2)
+    }
+    summary, items = reconciled(zipped(sheets), "payout", SALES)
+    assert (summary.findings["matched"].count, summary.trailer_rows, items) == (2, 2, [])
+
+
+@pytest.mark.parametrize(
+    "total",
+    [
+        {"拨付批次": "合计", "补贴金额": "5000.00 元整"},  # no amount
+        {"交易参考号": "12345678901N", "商品名称": "合计", "补贴金额": 2399.6},  # a sale's number
+        {"商品名称": "空调", "备注": "合计", "补贴金额": 2399.6},  # it does not begin with the word
+    ],
+)
+def test_a_row_that_may_be_a_sale_is_no_total(total: dict[str, object]) -> None:
+    columns = (*PAYOUT_APPLIANCES, "备注")
+    summary, items = reconciled(workbook(columns, [*ROWS, total]), "payout", SALES)
+    assert [item.finding for item in items] == ["bad_row"]
+    assert summary.trailer_rows == 0
+
+
+def test_a_sale_above_the_heading_is_refused() -> None:
+    file = io.BytesIO()
+    book = xlsxwriter.Workbook(file)
+    sheet = book.add_worksheet("明细")
+    sheet.write_row(0, 0, ["GHOST-1", 5000.0])
+    sheet.write_row(1, 0, ["交易订单号", "补贴金额"])
+    sheet.write_row(2, 0, ["P1", 1199.8])
+    book.close()
+    bad = fault_of(file.getvalue(), "payout")
+    assert (bad.fault, bad.facts["line"]) == ("sale_in_head", "1")
+
+
+@pytest.mark.parametrize("heading", ["补贴金额", "补贴销售金额"])
+def test_a_column_that_stands_there_twice_is_refused_in_each_workbook(heading: str) -> None:
+    file = io.BytesIO()
+    book = xlsxwriter.Workbook(file)
+    sheet = book.add_worksheet("明细")
+    sheet.write_row(0, 0, ["交易订单号", "补贴金额", heading])
+    sheet.write_row(1, 0, ["P2", 1199.8, 5000.0])
+    book.close()
+    sheets = {"1.xlsx": workbook(PAYOUT_APPLIANCES, ROWS[:1]), "2.xlsx": file.getvalue()}
+    assert fault_of(zipped(sheets), "payout").fault == "repeated_columns"
+
+
+def test_cells_beyond_the_heading_make_a_bad_row() -> None:
+    file = io.BytesIO()
+    book = xlsxwriter.Workbook(file)
+    sheet = book.add_worksheet("明细")
+    sheet.write_row(0, 0, ["交易订单号", "补贴金额"])
+    sheet.write_row(1, 0, ["P1", 1199.8, "GHOST", 5000.0])
+    book.close()
+    assert findings(file.getvalue(), "payout", SALES[:1])["too_many_cells"] == 1
+
+
 def test_a_zip_of_both_kinds_is_one_table() -> None:
     body = zipped(
         {

@@ -261,6 +261,47 @@ def test_a_sale_is_never_skipped_at_the_end(last: str) -> None:
     assert fault_of(FIRST, ColumnMapping(BY_ORDER.keys, "金额", skip_end=9)).facts == {"line": "2"}
 
 
+@pytest.mark.parametrize(
+    ("before", "skip", "line"),
+    [
+        ("GHOST-1,x,5000.00\n", 1, "1"),
+        ("#GHOST-1,x,5000.00\n", 0, "1"),
+        ("preamble\n2.02506E+17,x,5000.00\n", 2, "2"),
+    ],
+)
+def test_a_sale_is_never_skipped_before_the_heading(before: str, skip: int, line: str) -> None:
+    bad = fault_of(before + FIRST + BOTH, ColumnMapping(BY_ORDER.keys, "金额", skip=skip))
+    assert (bad.fault, bad.facts) == ("sale_in_head", {"line": line})
+
+
+def test_cells_beyond_the_heading_make_a_bad_row() -> None:
+    beyond = f"{HEAD}T1,a,1199.80,GHOST,5000.00\nT2,b,1199.80,,\n"
+    assert reasons(beyond) == [(2, "too_many_cells")]
+    assert findings(beyond, orders=("T2",)) == {"matched": 1, "bad_row": 1}
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_a_zip_with_two_files_of_one_name_is_refused() -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("a.csv", f"{HEAD}GHOST-1,x,5000.00\n")
+        archive.writestr("a.csv", FIRST)
+    bad = fault_of(packed.getvalue())
+    assert (bad.fault, bad.facts) == ("members_alike", {"member": "a.csv"})
+
+
+@pytest.mark.parametrize("name", ["b.DS_Store", "__MACOSX/a.csv"])
+def test_only_what_a_mac_adds_to_an_archive_is_left_out(name: str) -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("a.csv", FIRST + BOTH)
+        archive.writestr("__MACOSX/._a.csv", b"\x00\x05\x16\x07")
+    assert findings(packed.getvalue()) == {"matched": 4}
+    with zipfile.ZipFile(packed, "a") as archive:
+        archive.writestr(name, f"{HEAD}GHOST-1,x,5000.00\n")
+    assert fault_of(packed.getvalue()).fault == "which_member"
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gb18030", "utf-16"])
 def test_a_zip_or_gz_of_one_table_is_read(encoding: str) -> None:
     body = (FIRST + BOTH).encode(encoding)

@@ -1,6 +1,7 @@
 """A zip or gz with tables in it, as platforms send their bills."""
 
 import gzip
+import lzma
 import tempfile
 import zipfile
 import zlib
@@ -20,7 +21,8 @@ NAMES_SHOWN = 10
 ZIP, GZIP = b"PK\x03\x04", b"\x1f\x8b"
 _UTF8_NAME = 0x800
 _BROKEN = (
-    zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError, RuntimeError
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError,
+    NotImplementedError, RuntimeError,
 )  # fmt: skip
 
 
@@ -56,6 +58,8 @@ def _unpack(file: BinaryIO, opened: dict[str, BinaryIO]) -> None:
                 return
             left = UNPACKED_MAX_BYTES
             for info in _tables(archive):
+                if _name(info) in opened:
+                    raise BadFile("members_alike", member=_name(info))
                 with archive.open(info) as part:
                     member = opened[_name(info)] = _copied(part, left)
                 left -= member.seek(0, 2)
@@ -76,8 +80,9 @@ def _tables(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
 
 
 def _is_furniture(member: zipfile.ZipInfo) -> bool:
-    name = member.filename
-    return member.is_dir() or name.startswith("__MACOSX/") or name.endswith(".DS_Store")
+    """What a Mac adds to an archive: never a table."""
+    folder, _, name = member.filename.rpartition("/")
+    return member.is_dir() or name == ".DS_Store" or ("__MACOSX" in folder and name[:2] == "._")
 
 
 def _name(member: zipfile.ZipInfo) -> str:

@@ -54,6 +54,10 @@ FAULTS: dict[str, Sentence] = {
         "压缩包中有多个文件：{members}；请解压后提交其中一个",
         "the archive has several files, {members}: unpack it and send one of them",
     ),
+    "members_alike": Sentence(
+        "压缩包中有两个同名文件：{member}；请解压后提交其中一个",
+        "the archive has two files of the name {member}: unpack it and send the one that is meant",
+    ),
     "nested_archive": Sentence(
         "压缩包里还有压缩包；请解压后提交其中的表格",
         "the archive has another archive in it: unpack it and send the table",
@@ -75,6 +79,10 @@ FAULTS: dict[str, Sentence] = {
     "repeated_columns": Sentence(
         "表头中以下列名出现不止一次：{columns}；请改名，使每一列只有一个含义",
         "its heading has these columns more than once: {columns}; rename those that are not meant",
+    ),
+    "sale_in_head": Sentence(
+        "第 {line} 行在表头之前，却像一笔交易；请核对表头和 skip",
+        "line {line} is before the heading, and it looks like a sale: check the heading and skip",
     ),
     "sale_in_trailer": Sentence(
         "第 {line} 行被 skip_end 当作合计行，却像一笔交易；请核对 skip_end",

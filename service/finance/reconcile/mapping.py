@@ -35,7 +35,9 @@ HALF_KEYS = frozenset({"store_id", "line_no"})
 KEY_SEPARATOR, NO_KEY = "\x1f", "\x1e"
 KEY_LENGTH_MAX = 255
 # A key of an order, a claim or a serial number; words of a total, like 合计, are none.
-SALE_KEY = re.compile(r"[\w./-]*\d[\w./-]*", re.ASCII)
+SALE_KEY = re.compile(r"#?[\w./-]*\d[\w./-]*", re.ASCII)
+# Of what is before a heading, the last rows are looked at: a real one has some dozen lines.
+BEFORE_CHECKED = 1000
 UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -160,6 +162,8 @@ class RowReader:
         if len(cells) < self._width:
             why: BadRowReason = "formula_failed" if any(map(is_error, cells)) else "too_few_cells"
             return BadFileRow(line, why)
+        if len(cells) > self._heading_width and any(map(text_of, cells[self._heading_width :])):
+            return BadFileRow(line, "too_many_cells")
         try:
             is_refund = self._kind is not None and _is_refund(cells[self._kind])
             key = self.key(cells)
@@ -178,6 +182,14 @@ class RowReader:
         except PaymentAndRefund:
             return BadFileRow(line, "payment_and_refund")
         return FileRow(line, key, amount_fen, state, is_refund)
+
+    def is_sale(self, line: int, cells: Sequence[Any]) -> bool:
+        """Whether a row that is to be left out has the key of a sale and an amount."""
+        row = self.read(line, cells)
+        why = row.why if isinstance(row, BadFileRow) else None
+        if isinstance(row, FileRow) or why == "payment_and_refund":
+            return all(SALE_KEY.fullmatch(part) for part in self.key(cells).split(KEY_SEPARATOR))
+        return why == "digits_lost"
 
     def key(self, cells: Sequence[Any]) -> str:
         """What the row is matched by. Raises BadCell."""
@@ -241,13 +253,7 @@ class HeldBack:
     def check(self, reader: RowReader) -> None:
         """Check that no row held back is a sale. Raises BadFile."""
         for line, cells in self.held:
-            row = reader.read(line, cells)
-            why = row.why if isinstance(row, BadFileRow) else None
-            has_key = isinstance(row, FileRow) or why == "payment_and_refund"
-            is_sale = has_key and all(
-                SALE_KEY.fullmatch(part) for part in reader.key(cells).split(KEY_SEPARATOR)
-            )
-            if is_sale or why == "digits_lost":
+            if reader.is_sale(line, cells):
                 raise BadFile("sale_in_trailer", line=str(line))
 
 
@@ -261,7 +267,8 @@ class FileHead(NamedTuple):
 
 
 def read_head(rows: Iterator[NumberedRow], mapping: ColumnMapping) -> FileHead:
-    """Take the rows up to the heading. Raises BadFile."""
+    """Take the rows up to the heading, none of which may be a sale. Raises BadFile."""
+    before: deque[NumberedRow] = deque(maxlen=BEFORE_CHECKED)
     skipped = remarks = 0
     for line, cells in rows:
         if line <= mapping.skip:
@@ -269,7 +276,12 @@ def read_head(rows: Iterator[NumberedRow], mapping: ColumnMapping) -> FileHead:
         elif begins_as_remark(cells) and not _has_all(cells, mapping.headings):
             remarks += 1
         else:
-            return FileHead(RowReader(mapping, line, cells), skipped, remarks)
+            reader = RowReader(mapping, line, cells)
+            for number, row in before:
+                if reader.is_sale(number, row):
+                    raise BadFile("sale_in_head", line=str(number))
+            return FileHead(reader, skipped, remarks)
+        before.append((line, cells))
     raise BadFile("no_rows")
 
 

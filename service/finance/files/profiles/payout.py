@@ -29,7 +29,7 @@ ALIASES = {
 class PayoutTable(SheetTable):
     required = frozenset({ORDER_NO, AMOUNT})
     aliases = ALIASES
-    order_no = ORDER_NO
+    keys = (ORDER_NO, "交易参考号")
 
 
 def canonical(heading: str) -> str:

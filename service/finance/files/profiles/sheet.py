@@ -1,5 +1,6 @@
 """The rows of workbooks under a known heading, which may have lines before it."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, BinaryIO
 
@@ -16,6 +17,7 @@ from service.finance.files.profiles.profile import (
 from service.finance.files.workbook import WorkbookTable
 
 HEADING_WITHIN = 10
+ORDER_LIKE = re.compile(r"[\w./-]*\d[\w./-]*", re.ASCII)
 TOTAL_WORDS = frozenset({"合计", "总计"})
 
 
@@ -26,16 +28,17 @@ class SheetTable(ProfileTable):
     # The headings that a row of rows must have to be the heading, and what else they are called.
     required: frozenset[str]
     aliases: Mapping[str, str] = {}
-    order_no: str
+    keys: Sequence[str]  # a row that has one of them is a sale
     are_workbooks = True
 
     def __init__(self, members: Sequence[BinaryIO], use: ProfileUse) -> None:
         super().__init__(members, use)
-        self._sum_fen = 0
+        self._sum_fen = 0  # of one workbook
         self._table: WorkbookTable | None = None
 
     def _rows(self, member: BinaryIO, before: int) -> Iterator[tuple[int, Sequence[Any]]]:
         self._table = table = WorkbookTable(member, self._use.sheet)
+        self._sum_fen = 0
         rows = iter(table)
         line, names = self._find_heading(rows, before)
         self.sheet = self.sheet or table.sheet
@@ -43,13 +46,17 @@ class SheetTable(ProfileTable):
         if self._heading is None:
             self._heading = tuple(names)
             yield before + line, [*names, *ADDED]
+        if repeated := [name for name in set(names) if name and names.count(name) > 1]:
+            raise BadFile("repeated_columns", columns=", ".join(sorted(repeated)), line=str(line))
         places = [names.index(name) if name in names else None for name in self._heading]
         self._last_line = line
         for line, cells in rows:
             self._last_line = line
             row = [None if at is None or at >= len(cells) else cells[at] for at in places]
             named = dict(zip(self._heading, row, strict=True))
-            if self._is_total(named):
+            if any(map(text_of, cells[len(names) :])):
+                yield before + line, [*row, None, "too_many_cells"]
+            elif self._is_total(named):
                 self._tie(named)
             else:
                 yield before + line, [*row, *self._added(named)]
@@ -65,30 +72,35 @@ class SheetTable(ProfileTable):
         self, rows: Iterator[tuple[int, Sequence[Any]]], before: int
     ) -> tuple[int, list[str]]:
         best: frozenset[str] = frozenset()
-        for line, cells in rows:
+        for skipped, (line, cells) in enumerate(rows, start=1):
             names = [self.aliases.get(name, name) for name in map(text_of, cells)]
             if self.required <= set(names):
                 return line, names
             best = max(best, self.required & set(names), key=len)
+            if _looks_like_a_sale(cells):
+                raise BadFile("sale_in_head", line=str(before + line))
             self.aside.skipped += 1
-            if self.aside.skipped == HEADING_WITHIN:
+            if skipped == HEADING_WITHIN:
                 break
         lacking = ", ".join(sorted(self.required - best))
         raise BadFile("missing_columns", columns=lacking, line=str(before + 1))
 
     def _is_total(self, row: Mapping[str, Any]) -> bool:
-        return not text_of(row[self.order_no]) and any(
-            isinstance(cell, str) and text_of(cell).removesuffix("：") in TOTAL_WORDS
-            for cell in row.values()
+        """A row without the keys of a sale that begins with the word, and has an amount."""
+        filled = [text for cell in row.values() if (text := text_of(cell))]
+        return (
+            not any(text_of(row.get(name)) for name in self.keys)
+            and filled[0].removesuffix("：") in TOTAL_WORDS
+            and fen_of(row.get(self._use.amount), in_yuan=True) is not None
         )
 
     def _tie(self, row: Mapping[str, Any]) -> None:
         """Compare a total at the end with the rows before it. Raises BadFile."""
         self.aside.trailer += 1
         stated_fen = fen_of(row.get(self._use.amount), in_yuan=True)
-        if stated_fen is not None:
-            name = f"合计 {self._use.amount}"
-            tie(self.aside.totals, name, yuan_text(stated_fen), self._sum_fen, is_count=False)
+        assert stated_fen is not None, "Bug! A total has an amount."
+        name = f"合计 {self._use.amount}"
+        tie(self.aside.totals, name, yuan_text(stated_fen), self._sum_fen, is_count=False)
 
     def _added(self, row: Mapping[str, Any]) -> tuple[Any, RowKind]:
         cell = row.get(self._use.amount)
@@ -97,3 +109,13 @@ class SheetTable(ProfileTable):
             return (cell if isinstance(cell, bool) or is_error(cell) else None), "payment"
         self._sum_fen += fen
         return fen, "refund" if fen < 0 else "payment"
+
+
+def _looks_like_a_sale(cells: Sequence[Any]) -> bool:
+    """Whether the row has an amount, and another cell that could be the number of an order."""
+    texts = [text_of(cell) for cell in cells]
+    amounts = [fen_of(cell, in_yuan=True) is not None for cell in cells]
+    return any(amounts) and any(
+        ORDER_LIKE.fullmatch(text) and not amount
+        for text, amount in zip(texts, amounts, strict=True)
+    )

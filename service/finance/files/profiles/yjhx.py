@@ -19,7 +19,7 @@ _REFERENCE = re.compile(r"(\d{11})N", re.ASCII)
 
 class YjhxTable(SheetTable):
     required = frozenset({ORDER_NO, REFERENCE})
-    order_no = ORDER_NO
+    keys = (ORDER_NO, REFERENCE)
 
     def __init__(self, members: list[BinaryIO], use: ProfileUse) -> None:
         super().__init__(members, use)
