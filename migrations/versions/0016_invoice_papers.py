@@ -75,8 +75,13 @@ BEGIN
         SET lines = NULL, dated_on = excluded.dated_on, buyer = excluded.buyer,
             total_fen = excluded.total_fen, recorded_at = excluded.recorded_at, replaced_at = NULL
         WHERE p.claim_id = excluded.claim_id AND p.red_letter_of IS NULL;
-    -- Without its code, a number of 8 digits may be any invoice of that number.
-    IF NOT FOUND OR EXISTS (SELECT FROM line_invoiced AS l WHERE l.claim_id = NEW.claim_id)
+    -- Without its code, a number of 8 digits may be any invoice of that number. What red-letter
+    -- invoices have taken back in full pays no more.
+    IF NOT FOUND OR NEW.total_fen + (
+            SELECT coalesce(sum(p.total_fen), 0) FROM invoice_paper AS p
+            WHERE p.claim_id = NEW.claim_id AND p.replaced_at IS NULL
+                AND p.red_letter_of = folded_invoice(NEW.number)) <= 0
+        OR EXISTS (SELECT FROM line_invoiced AS l WHERE l.claim_id = NEW.claim_id)
         OR EXISTS (SELECT FROM invoice_paper AS p
             WHERE p.jurisdiction = NEW.jurisdiction AND p.number = folded_invoice(NEW.number)
                 AND p.claim_id <> NEW.claim_id

@@ -2,6 +2,8 @@
 
 from alembic import op
 
+from service.db.engine import LOCK_TIMEOUT_MS
+
 revision = "0018"
 down_revision = "0017"
 branch_labels = None
@@ -30,6 +32,9 @@ def upgrade() -> None:
     op.execute(FOLD)
     # Concurrently, so outside a transaction. What an interrupted run has left is dropped first.
     with op.get_context().autocommit_block():
+        # The build waits for older snapshots, such as an export's. No claim waits for the build.
+        op.execute("SET lock_timeout = 0")
         for name, columns in INDEXES.items():
             op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
             op.execute(f"CREATE INDEX CONCURRENTLY {name} ON claim_line {columns}")
+        op.execute(f"SET lock_timeout = '{LOCK_TIMEOUT_MS}ms'")

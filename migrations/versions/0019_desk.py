@@ -2,6 +2,8 @@
 
 from alembic import op
 
+from service.db.engine import LOCK_TIMEOUT_MS
+
 revision = "0019"
 down_revision = "0018"
 branch_labels = None
@@ -37,10 +39,13 @@ CREATE TABLE sales_sum_mark (
 
 
 def upgrade() -> None:
-    # Built while claims go on. A try that gave up leaves an index that is not valid: it is dropped
-    # before `migrate` tries again. First, because a block of its own commits what is before it.
+    # Built while claims go on: it waits for older snapshots, such as an export's, and no claim
+    # waits for it. A run that was ended leaves an index that is not valid. First, because a block
+    # of its own commits what is before it.
     with op.get_context().autocommit_block():
+        op.execute("SET lock_timeout = 0")
         op.execute("DROP INDEX CONCURRENTLY IF EXISTS claim_consumer_idx")
         op.execute("CREATE INDEX CONCURRENTLY claim_consumer_idx ON claim (consumer_digest)")
+        op.execute(f"SET lock_timeout = '{LOCK_TIMEOUT_MS}ms'")
     for command in SALES.strip().split("\n\n"):
         op.execute(command)

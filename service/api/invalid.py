@@ -209,6 +209,11 @@ SENTENCES: dict[str, dict[Language, str]] = {
         "zh": "只用于提交发票文件；按 JSON 填报时请写在报文中",
         "en": "is a parameter for files: JSON has it in the body",
     },
+    "other_kind": {
+        "zh": "该号码已作为本笔的另一种发票填报（蓝字或红字），请核对号码",
+        "en": "was filed for this claim as the other kind of invoice, red-letter or not: check the "
+        "number",
+    },
     "red_letter_sign": {
         "zh": "红字发票的金额应为负数",
         "en": "must be negative on a red-letter invoice",
@@ -223,8 +228,10 @@ SENTENCES: dict[str, dict[Language, str]] = {
         "invoice takes back",
     },
     "not_the_seller": {
-        "zh": "发票的销售方税号与登记的企业不符，请核对是否为本企业开具",
-        "en": "on the invoice is not the enrolled retailer, by its tax number: check who issued it",
+        "zh": "发票的销售方税号与登记的企业不符，请核对是否为本企业开具；分公司以自己的税号开具的，"
+        "请按 JSON 填报",
+        "en": "on the invoice is not the enrolled retailer, by its tax number: check who issued "
+        "it. Send the invoice of a branch with its own tax number as JSON",
     },
     "budget_above_all": {
         "zh": "调整后的预算超过上限，请核对金额（单位：分）",

@@ -68,7 +68,8 @@ class InFlight:
 
 @dataclass(frozen=True, slots=True)
 class ClaimPage:
-    """A page of claims, newest first. `next_cursor` asks for the next one; null: there is none."""
+    """A page of claims, newest first. `next_cursor` asks for the next one; null: there is none. By
+    `invoiced` or `red_letter_missing` a page may be short, or empty, though there is a next one."""
 
     claims: Sequence[Claim]
     next_cursor: UUID | None

@@ -21,7 +21,7 @@ BEFORE_SALE_MAX = timedelta(days=30)
 
 InvoiceFaultCode = Literal[
     "invoice_before_sale", "no_such_line", "no_such_invoice", "red_letter_too_large",
-    "red_letter_before", "taken_back", "not_the_seller",
+    "red_letter_before", "taken_back", "not_the_seller", "other_kind",
 ]  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """A claim after its grant or hold: confirm, cancel, refund, invoice."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -29,7 +30,7 @@ BATCH_MAX = 256
 QUEUE_MAX = 2048
 # Refunds of a batch are one statement each, and share the time limit of one connection.
 REFUNDS_MAX = 16
-FILING_MAX = 2
+FILING_MAX = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +89,10 @@ class Lifecycle:
             ledger.claims, batch_max=BATCH_MAX, queue_max=QUEUE_MAX
         )
 
-        # Each may wait for a settlement's lock: the other connections stay free for claims.
+        # Each may wait for its retailer's settlement. One of a retailer waits on a connection, so
+        # that the others' go on, and most connections stay free for claims.
         self._filing = asyncio.Semaphore(FILING_MAX)
+        self._filing_of: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     def queues(self) -> dict[str, int]:
         """The length of each queue."""
@@ -171,7 +174,8 @@ class Lifecycle:
         claim = await self.claim(retailer_id, claim_id)
         if claim is None:
             return NoSuchClaim()
-        async with answered_within(self._answer_within_s), self._filing:
+        filing_of = self._filing_of[retailer_id]
+        async with answered_within(self._answer_within_s), filing_of, self._filing:
             return await self._ledger.record_invoice(
                 claim, invoice.of(claim), self._clock.now(), seller_id=seller_id
             )

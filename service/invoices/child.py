@@ -10,13 +10,14 @@ import json
 import os
 import resource
 import sys
+from contextlib import suppress
 from dataclasses import asdict
 
 from service.invoices.faults import Fault, UnreadableInvoice
 from service.invoices.read import read_file
 
-CPU_MAX_S = 5
-MEMORY_MAX_BYTES = 512 << 20
+CPU_MAX_S = 3
+MEMORY_MAX_BYTES = 256 << 20  # of addresses; an invoice takes 60 MB of memory
 NICENESS = 5
 
 
@@ -39,6 +40,8 @@ def unreadable_fault(media_type: str) -> Fault:
 
 def main() -> None:
     os.nice(NICENESS)
+    with suppress(OSError), open("/proc/self/oom_score_adj", "w") as score:
+        score.write("1000")  # where memory is short, this process ends before those that serve
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_MAX_S, CPU_MAX_S))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_MAX_BYTES, MEMORY_MAX_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import date
 
 SIZE_MAX_BYTES = 10 << 20
+ELEMENTS_MAX = 50_000
 
 
 @dataclass(frozen=True, slots=True)

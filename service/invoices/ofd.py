@@ -14,14 +14,15 @@ from typing import TypeVar
 import ofdkit
 
 from service.invoices.faults import UnreadableInvoice
-from service.invoices.file import SIZE_MAX_BYTES, InvoiceFile
+from service.invoices.file import ELEMENTS_MAX, SIZE_MAX_BYTES, InvoiceFile
 from service.invoices.paper import day_of, fen_of, folded, name_of
 
 Value = TypeVar("Value")
 
 UNPACKED_MAX_BYTES = 50 * 1024 * 1024
 MEMBERS_MAX = 1000
-NUMBER = re.compile(r"<(?:\w+:)?InvoiceNo>\s*([^<]*?\d[^<]*?)\s*<")
+PART_TAGS_MAX = 3 * ELEMENTS_MAX
+NUMBER = re.compile(r"<(?:\w{1,40}:)?InvoiceNo>([^<]{1,200})<")
 BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError)
 
 
@@ -59,8 +60,11 @@ def _check_container(content: bytes) -> None:
         parts = [package.read(one) for one in members if one.filename.lower().endswith(".xml")]
     except (*BROKEN_ZIP, ValueError):
         raise UnreadableInvoice("not_ofd") from None
+    if sum(part.count(b"<") for part in parts) > PART_TAGS_MAX:
+        raise UnreadableInvoice("too_large")
     texts = (part.decode(errors="ignore") for part in parts)
-    numbers = {folded(number) for text in texts for number in NUMBER.findall(text)}
+    values = {folded(value) for text in texts for value in NUMBER.findall(text)}
+    numbers = {value for value in values if any(map(str.isdigit, value))}
     if len(numbers) > 1:
         raise UnreadableInvoice("several_invoices", "InvoiceNo")
 

@@ -16,10 +16,8 @@ from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
 from service.invoices.faults import UnreadableInvoice
-from service.invoices.file import SIZE_MAX_BYTES, InvoiceFile
+from service.invoices.file import ELEMENTS_MAX, SIZE_MAX_BYTES, InvoiceFile
 from service.invoices.paper import day_of, fen_of, folded, name_of
-
-ELEMENTS_MAX = 50_000
 
 Value = TypeVar("Value")
 Leaves = dict[str, list[str]]  # "Group/Name" and "Name" -> texts, in the file's order

@@ -72,6 +72,8 @@ async def test_an_answer_has_the_retailer_the_store_and_each_lines_invoice(house
     claim = made.json()
     (before,) = (await find(house, claim_id=claim["claim_id"])).json()["claims"]
     assert [line.pop("invoice") for line in before["lines"]] == [None, None]
+    typed = [item_json()["serial_no"], serial(2)]
+    assert [line.pop("serial_no") for line in before["lines"]] == typed
     assert before.pop("retailer_id") == "sandbox"
     assert before == claim
     number = "25332000000012345678"

@@ -477,6 +477,50 @@ async def test_refunds_without_a_red_letter_invoice_are_listed(house: House) -> 
     assert await listed(house, red_letter_missing="true") == set()
 
 
+async def test_a_list_that_no_index_answers_is_read_in_pages(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page may be empty though there is a next one."""
+    monkeypatch.setattr("service.claims.ledger.finding.SCANNED_MAX", 2)
+    claims = [await sale(house, f"k{n}") for n in range(5)]
+    for n, claim_id in enumerate(claims[1:], 1):
+        await filed(house, claim_id, n)
+    found, pages, query = [], 0, {"invoiced": "false"}
+    async with house.client() as client:
+        while True:
+            page = (await client.get("/v1/claims", params=query)).json()
+            found += [claim["claim_id"] for claim in page["claims"]]
+            pages += 1
+            if page["next_cursor"] is None:
+                break
+            query = {"invoiced": "false", "cursor": page["next_cursor"]}
+    assert (found, pages) == (claims[:1], 3)
+
+
+async def test_the_former_release_cannot_revive_what_was_taken_back(house: House) -> None:
+    claim_id = await sale(house, "k1")
+    await filed(house, claim_id, 1)
+    await filed(house, claim_id, 2, red_letter_of=number(1), total_fen=-PRICE)
+    with pytest.raises(asyncpg.UniqueViolationError):
+        await house.sql(
+            "INSERT INTO invoice VALUES ('330402', $1, '', $2::uuid, '2025-06-18', 'x', $3, now())",
+            number(1), claim_id, PRICE,
+        )  # fmt: skip
+    refused(await file(house, claim_id, 2), 422, "invalid_field")  # a red letter is no invoice
+    assert (await filed(house, claim_id, 3, code=" ", red_letter_of=""))["code"] is None
+
+
+async def test_another_s_claim_is_not_there_for_a_file(house: House) -> None:
+    claim_id = await sale(house, "k1")
+    async with house.client("other") as client:
+        answer = await client.put(
+            f"/v1/claims/{claim_id}/invoice",
+            content=xml(),
+            headers={"Content-Type": "application/xml"},
+        )
+    assert answer.status_code == 404
+
+
 # --- who may ask ------------------------------------------------------------------------
 
 

@@ -1,11 +1,13 @@
 """What is read from an e-invoice's file, and what is not taken for one."""
 
+import asyncio
 import subprocess
 import sys
 from datetime import date
 
 import pytest
 
+from service.batcher import Overloaded
 from service.invoices.faults import UnreadableInvoice
 from service.invoices.file import SIZE_MAX_BYTES, InvoiceFile
 from service.invoices.ofd import read_ofd
@@ -163,19 +165,43 @@ def test_a_red_letter_label_with_a_positive_total_is_refused() -> None:
 
 async def test_a_file_is_read_by_a_process_with_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     reader = InvoiceReader()
-    assert await reader.read(filled(PINYIN).encode(), "text/xml") == PAPER
+    assert await reader.read("r1", filled(PINYIN).encode(), "text/xml") == PAPER
     for content, kind, fault in (
         (b"<a>", "text/xml", "not_xml"),
         (b"PK no zip", "application/ofd", "not_ofd"),
     ):
         with pytest.raises(UnreadableInvoice) as raised:
-            await reader.read(content, kind)
+            await reader.read("r1", content, kind)
         assert raised.value.fault == fault
     # One that takes too long is killed.
     monkeypatch.setattr("service.invoices.reader.READ_MAX_S", 0.001)
     with pytest.raises(UnreadableInvoice) as raised:
-        await reader.read(filled(PINYIN).encode(), "text/xml")
+        await reader.read("r1", filled(PINYIN).encode(), "text/xml")
     assert raised.value.fault == "too_large"
+
+
+async def test_a_retailer_s_files_are_read_one_at_a_time() -> None:
+    """So none takes the turns of others."""
+    reader = InvoiceReader()
+    content = filled(PINYIN).encode()
+    first = asyncio.create_task(reader.read("r1", content, "text/xml"))
+    await asyncio.sleep(0)
+    with pytest.raises(Overloaded):
+        await reader.read("r1", content, "text/xml")
+    assert await reader.read("r2", content, "text/xml") == PAPER
+    assert await first == PAPER
+    assert await reader.read("r1", content, "text/xml") == PAPER
+
+
+async def test_a_file_that_gets_no_turn_is_put_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.invoices.reader.WAIT_MAX_S", 0.001)
+    reader = InvoiceReader()
+    content = filled(PINYIN).encode()
+    first = asyncio.create_task(reader.read("r1", content, "text/xml"))
+    await asyncio.sleep(0)
+    with pytest.raises(Overloaded):
+        await reader.read("r2", content, "text/xml")
+    assert await first == PAPER
 
 
 @pytest.mark.parametrize("spend", ["while True: pass", "x = bytearray(900 << 20)"])

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Self, assert_never
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request
-from pydantic import AfterValidator, BaseModel, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 from starlette.responses import Response
 
@@ -62,6 +62,7 @@ Number = Annotated[
     StringConstraints(min_length=1, max_length=60, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$"),
     AfterValidator(_number),
 ]
+OptionalNumber = Annotated[Number | None, BeforeValidator(lambda text: _blank_is_none(text))]
 # What tills may take for an invoice's file.
 NO_INVOICE_TYPES = {
     "application/octet-stream", "application/pdf", "application/zip", "image/jpeg", "image/png",
@@ -74,18 +75,22 @@ FILE_TYPES = Sentence(
 )
 
 
+def _blank_is_none(text: object) -> object:
+    return None if isinstance(text, str) and not folded(text) else text
+
+
 class InvoiceBody(Strict):
     """An invoice as issued. `total_fen` includes tax: what the customer paid plus the subsidy.
     Blanks and case in numbers do not count. `lines`: those of the claim that the invoice has, all
     of them when absent. A red-letter invoice has a negative total and `red_letter_of`."""
 
     number: Number = Field(description="20 digits; or 8, with a `code`")
-    code: Number | None = Field(None, description="10 or 12 digits; a 20-digit number has none")
+    code: OptionalNumber = Field(None, description="10 or 12 digits; a 20-digit number has none")
     date: Day
     buyer: Text = Field(repr=False)
     total_fen: int = Field(ge=-TOTAL_MAX_FEN, le=TOTAL_MAX_FEN)
     lines: LineNumbers | None = None
-    red_letter_of: Number | None = Field(None, description="the number that it takes back")
+    red_letter_of: OptionalNumber = Field(None, description="the number that it takes back")
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +169,11 @@ async def invoice_claim(
     has it."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type in MEDIA_TYPES:
+        own = own_retailer(caller)
+        if await service.claims.lifecycle.claim(own, claim_id) is None:
+            raise Refusal("not_found")
         try:
-            file = await service.invoice_reader.read(await request.body(), media_type)
+            file = await service.invoice_reader.read(own, await request.body(), media_type)
         except UnreadableInvoice as unreadable:
             return _bad_file(request, unreadable)
         given = [int(line) for line in lines.split(",")] if lines else []

@@ -16,8 +16,8 @@ from service.claims.ledger.stored import claims_by_id
 from service.core.value import value
 
 # A line's own invoice, else that of the whole sale.
-_INVOICES_SQL = """
-SELECT l.claim_id, l.line_no, coalesce(p.number, i.number) AS number,
+_LINES_SQL = """
+SELECT l.claim_id, l.line_no, l.serial_no, coalesce(p.number, i.number) AS number,
     coalesce(p.code, i.code) AS code, coalesce(p.dated_on, i.dated_on) AS dated_on,
     coalesce(p.total_fen, i.total_fen) AS total_fen
 FROM claim_line AS l
@@ -25,7 +25,7 @@ LEFT JOIN line_invoiced AS o ON o.claim_id = l.claim_id AND o.line_no = l.line_n
 LEFT JOIN invoice_paper AS p
     ON p.jurisdiction = o.jurisdiction AND p.number = o.number AND p.code = o.code
 LEFT JOIN invoice AS i ON i.claim_id = l.claim_id
-WHERE l.claim_id = ANY ($1::uuid[]) AND coalesce(p.number, i.number) IS NOT NULL
+WHERE l.claim_id = ANY ($1::uuid[])
 """
 
 LineKey = tuple[UUID, int]  # claim id, line number
@@ -44,8 +44,9 @@ class LineInvoice:
 
 @value
 class DeskLine(ClaimLine):
-    """A claim's line, with its invoice."""
+    """A claim's line, with its serial number as typed, and its invoice."""
 
+    serial_no: str
     invoice: LineInvoice | None
 
 
@@ -80,27 +81,26 @@ async def find_at_desk(
         connection, jurisdiction, retailer_id, filters, before=before, limit=limit
     )
     claims = await claims_by_id(connection, jurisdiction, [("", claim_id) for claim_id in ids])
-    rows = await connection.fetch(_INVOICES_SQL, ids)
-    invoices = {
-        (row["claim_id"], row["line_no"]): LineInvoice(
-            row["number"], row["code"] or None, row["dated_on"], row["total_fen"]
-        )
-        for row in rows
-    }
+    rows = await connection.fetch(_LINES_SQL, ids)
+    lines = {(row["claim_id"], row["line_no"]): row for row in rows}
     by_id = {
-        claim_id: _desk_claim(owner, claim, invoices) for (owner, claim_id), claim in claims.items()
+        claim_id: _desk_claim(owner, claim, lines) for (owner, claim_id), claim in claims.items()
     }
     return DeskPage([by_id[claim_id] for claim_id in ids], next_before)
 
 
 def _desk_claim(
-    retailer_id: str, claim: Claim, invoices: Mapping[LineKey, LineInvoice]
+    retailer_id: str, claim: Claim, rows: Mapping[LineKey, asyncpg.Record]
 ) -> DeskClaim:
-    lines = tuple(
-        DeskLine(**_facts(line), invoice=invoices.get((claim.claim_id, line.line_no)))
-        for line in claim.lines
-    )
+    lines = tuple(_desk_line(line, rows[claim.claim_id, line.line_no]) for line in claim.lines)
     return DeskClaim(**{**_facts(claim), "lines": lines}, retailer_id=retailer_id)
+
+
+def _desk_line(line: ClaimLine, row: asyncpg.Record) -> DeskLine:
+    invoice = None
+    if row["number"] is not None:
+        invoice = LineInvoice(row["number"], row["code"] or None, row["dated_on"], row["total_fen"])
+    return DeskLine(**_facts(line), serial_no=row["serial_no"], invoice=invoice)
 
 
 def _facts(known: Claim | ClaimLine) -> dict[str, Any]:

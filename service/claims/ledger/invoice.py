@@ -131,6 +131,9 @@ async def record_invoice(
             for one in current(papers):
                 if one == invoice:
                     return await _stamped(connection, jurisdiction, one, invoice.file_sha256)
+            kinds = {not p.invoice.red_letter_of for p in papers if p.invoice.key == invoice.key}
+            if kinds == {bool(invoice.red_letter_of)}:
+                return InvoiceFault("number", "other_kind")
             replaced = replaced_by(claim, invoice, papers)
             if not isinstance(replaced, list):
                 return replaced

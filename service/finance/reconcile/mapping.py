@@ -36,7 +36,7 @@ KEY_SEPARATOR, NO_KEY = "\x1f", "\x1e"
 KEY_LENGTH_MAX = 255
 # A key of an order, a claim or a serial number; words of a total, like 合计, are none.
 SALE_KEY = re.compile(r"#?[\w./-]*\d[\w./-]*", re.ASCII)
-# Of what is before a heading, the last rows are looked at: a real one has some dozen lines.
+# How many of the last rows before a heading are read again: a real file has some dozen there.
 BEFORE_CHECKED = 1000
 UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -267,7 +267,7 @@ class FileHead(NamedTuple):
 
 
 def read_head(rows: Iterator[NumberedRow], mapping: ColumnMapping) -> FileHead:
-    """Take the rows up to the heading, none of which may be a sale. Raises BadFile."""
+    """Take the rows up to the heading. A sale before it is refused. Raises BadFile."""
     before: deque[NumberedRow] = deque(maxlen=BEFORE_CHECKED)
     skipped = remarks = 0
     for line, cells in rows:

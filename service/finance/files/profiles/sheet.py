@@ -33,7 +33,7 @@ class SheetTable(ProfileTable):
 
     def __init__(self, members: Sequence[BinaryIO], use: ProfileUse) -> None:
         super().__init__(members, use)
-        self._sum_fen = 0  # of one workbook
+        self._sum_fen = 0  # in the present workbook
         self._table: WorkbookTable | None = None
 
     def _rows(self, member: BinaryIO, before: int) -> Iterator[tuple[int, Sequence[Any]]]:
