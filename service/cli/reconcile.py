@@ -148,6 +148,8 @@ async def _reconcile(
     with ExitStack() as stack:
         try:
             file = stack.enter_context(path.open("rb"))
+            if list_ is not None and list_.exists() and list_.samefile(path):
+                raise Misconfigured("--list names the file to reconcile: it would be overwritten.")
             listing = list_ and stack.enter_context(list_.open("w", newline="", encoding="utf-8"))
         except OSError as error:
             raise Misconfigured(f"{error.filename}: {error.strerror}.") from None

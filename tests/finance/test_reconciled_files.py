@@ -502,6 +502,8 @@ async def test_the_command_line_exits_with_2_when_a_row_would_be_lost(
     quote = await command(f'{HEAD}T1,"65,1.00\nGHOST,d,5000.00\n')
     assert quote.exit_code == 2 and "line 2" in quote.output
     assert (await command(HEAD, "--sheet", "一月")).exit_code == 2
+    itself = await command(FIRST, "--list", str(path))
+    assert itself.exit_code == 2 and path.read_text(encoding="utf-8") == FIRST
     monkeypatch.setattr(CsvTable, "rows_said", lambda table: 9)
     lost = await command(FIRST)
     assert lost.exit_code == 2 and "the file has 9 rows and 3 were read" in lost.output
