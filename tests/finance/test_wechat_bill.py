@@ -207,3 +207,71 @@ def test_several_bills_in_one_archive_are_one_table() -> None:
     assert fault_of(zipped({"1.csv": one.encode(), "2.csv": other}), "wechat").facts == {
         "line": "5"
     }
+
+
+def with_lines(bill: str, at: int, *lines: str) -> bytes:
+    """The bill with lines put in, or instead of the last two with `at` = -2."""
+    parts = bill.splitlines()
+    return "\r\n".join([*parts[:at], *lines, *(parts[at:] if at > 0 else []), ""]).encode()
+
+
+def test_a_line_without_guards_is_not_swallowed_by_the_whole_row_before_it() -> None:
+    plain = ",".join(wechat_row("GHOST-1", "5000.00").values())
+    for at in (2, 3):
+        bad = fault_of(with_lines(BILL, at, plain), "wechat")
+        assert (bad.fault, bad.facts["line"]) == ("not_of_profile", str(at + 1))
+
+
+@pytest.mark.parametrize("state", ["REFUND", "REVOKED"])
+@pytest.mark.parametrize("back", ["0.00", "0.01"])
+def test_a_refund_with_money_in_the_payments_column_is_a_bad_row(state: str, back: str) -> None:
+    row = wechat_refund("GHOST-1", back, 交易状态=state, 代金券金额="5000.00")
+    body = wechat_bill([*ROWS, row]).encode()
+    assert findings(body, "wechat", SALES) == {"matched": 2, "sign_contradicts": 1}
+
+
+def test_a_payment_with_money_in_the_refunds_column_or_below_nothing_is_a_bad_row() -> None:
+    rows = [wechat_row("X1", "0.00", 充值券退款金额="5000.00"), wechat_row("X2", "-5000.00")]
+    rows += [wechat_refund("X3", "0.00", 代金券金额="much")]
+    assert findings(wechat_bill(rows).encode(), "wechat") == {
+        "sign_contradicts": 2, "amount_unreadable": 1,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("state", ["FAIL", "CHANGE", "PROCESSING"])
+def test_a_refund_that_did_not_come_back_is_a_bad_row(state: str) -> None:
+    body = wechat_bill([*ROWS, wechat_refund("POS2025-1", 退款状态=state)]).encode()
+    refunded = [Sold("POS2025-1", state="refunded"), SALES[1]]
+    assert findings(body, "wechat", refunded) == {"matched": 2, "kind_unknown": 1}
+
+
+@pytest.mark.parametrize("name", ["总交易单数", "`大屏", "总交易单数\r\n`大屏", "`"])
+def test_a_line_of_a_goods_name_may_begin_like_a_row_or_like_totals(name: str) -> None:
+    rows = [wechat_row("POS2025-1", 商品名称=f"电视\r\n{name}"), ROWS[1]]
+    summary, items = reconciled(wechat_bill(rows).encode(), "wechat", SALES)
+    assert (summary.findings["matched"].count, items) == (2, [])
+
+
+def test_a_goods_name_that_looks_like_cells_is_a_bad_row_and_the_totals_are_compared() -> None:
+    rows = [wechat_row("POS2025-1", 商品名称="电视,`大屏"), ROWS[1]]
+    assert findings(wechat_bill(rows).encode(), "wechat", SALES) == {
+        "matched": 1, "missing_there": 1, "too_many_cells": 1,
+    }  # fmt: skip
+    bad = fault_of(wechat_bill(rows, 订单总金额="1.00").encode(), "wechat")
+    assert (bad.fault, bad.facts) == ("row_unclear", {"line": "2", "total": "订单总金额"})
+    rows[0] = wechat_row("POS2025-1", 商品名称="电视\r\n`大,`屏")
+    assert fault_of(wechat_bill(rows).encode(), "wechat").facts["line"] == "2"
+
+
+def test_totals_without_a_sum_or_with_a_blank_one_prove_nothing() -> None:
+    for lines in (["总交易单数", "`2"], ["总交易单数,手续费总金额", "`2,`0.00"]):
+        assert fault_of(with_lines(BILL, -2, *lines), "wechat").fault == "no_totals"
+    for values in ("`2", "`2,`"):
+        bad = fault_of(with_lines(BILL, -2, "总交易单数,订单总金额", values), "wechat")
+        assert (bad.fault, bad.facts) == ("no_totals", {"total": "订单总金额"})
+
+
+@pytest.mark.parametrize("count", ["1e999999", "9" * 5000, "2e0", "٢", "NaN"])
+def test_a_count_that_is_no_number_of_rows_differs(count: str) -> None:
+    bad = fault_of(wechat_bill(ROWS, 总交易单数=count).encode(), "wechat")
+    assert (bad.fault, bad.facts["stated"]) == ("totals_differ", "?")
