@@ -32,6 +32,8 @@ class Sold(NamedTuple):
     fen: int = 119_980
     state: str = "confirmed"
     booked_on: date | None = TODAY
+    returned_fen: int | None = None  # all of it, if it is refunded
+    in_period: bool = True
 
 
 class Ledger:
@@ -46,7 +48,9 @@ class Ledger:
     async def cursor(self, *_: Any, **__: Any) -> AsyncIterator[tuple[Any, ...]]:
         for n, sale in enumerate(self._sales):
             claim_id = f"00000000-0000-0000-0000-{n:012}"
-            yield sale.order, claim_id, None, sale.booked_on, sale.fen, sale.state
+            unit = sale.order, claim_id, None, sale.booked_on, sale.fen, sale.state
+            returned_fen = sale.fen if sale.state == "refunded" else sale.returned_fen
+            yield *unit, returned_fen, returned_fen if sale.in_period else 0
 
 
 def reconciled(

@@ -159,11 +159,65 @@ def test_more_money_back_than_was_granted_differs() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("amounts", "expected"),
+    [
+        (["1199.80"], {"refunded": 1}),
+        (["2399.60"], {"amount_differs": 1}),
+        (["0.01"], {"amount_differs": 1}),
+        (["1199.80", "1199.80"], {"refunded": 1, "amount_differs": 1}),
+        (["1199.80", "0.01"], {"refunded": 1, "amount_differs": 1}),
+        (["0.01", "1199.80"], {"amount_differs": 2}),
+        (["1000.00", "199.80"], {"refunded": 2}),
+        (["0.00"], {"amount_differs": 1}),
+        (["0.00", "1199.80"], {"refunded": 2}),
+    ],
+)
+def test_refunds_are_compared_with_what_came_back_in_the_books(
+    amounts: list[str], expected: dict[str, int]
+) -> None:
+    rows = [wechat_row("POS2025-1", "2399.60"), *(wechat_refund("POS2025-1", a) for a in amounts)]
+    partly = Sold("POS2025-1", 239_960, "partly_refunded", returned_fen=119_980)
+    summary, items = reconciled(wechat_bill(rows).encode(), "wechat", [partly])
+    counts = {name: part.count for name, part in summary.findings.items() if part.count}
+    assert counts == {"matched": 1} | expected
+    assert summary.joint_rows == 0
+    assert len(items) == expected.get("amount_differs", 0)
+
+
+def test_refunds_of_several_periods_are_compared_by_period_or_in_all() -> None:
+    now = Sold("POS2025-1", 100_000, "refunded")
+    later = Sold("POS2025-1", 200_000, "refunded", in_period=False)
+    for yuan, finding in (
+        ("1000.00", "refunded"), ("3000.00", "refunded"),
+        ("2000.00", "amount_differs"), ("0.00", "amount_differs"),
+    ):  # fmt: skip
+        body = wechat_bill([wechat_refund("POS2025-1", yuan)]).encode()
+        assert findings(body, "wechat", [now, later])[finding] == 1
+
+
+def test_a_refund_without_subsidy_differs_if_the_books_know_the_order() -> None:
+    bill = wechat_bill([*ROWS, wechat_refund("POS2025-1", "0.00")]).encode()
+    assert findings(bill, "wechat", SALES) == {"matched": 2, "state_differs": 1}
+    assert findings(bill, "wechat", [Sold("POS2025-1", state="refunded"), SALES[1]]) == {
+        "matched": 2, "amount_differs": 1,
+    }  # fmt: skip
+
+
+def test_a_part_of_a_price_that_came_back_is_only_bounded() -> None:
+    sale = Sold("POS2025-1", 799_867, "partly_refunded", returned_fen=None)
+    for yuan, finding in (("0.01", "refunded"), ("7998.67", "refunded"), ("8000.00", None)):
+        body = wechat_bill([wechat_refund("POS2025-1", 申请退款金额=yuan)]).encode()
+        named = {"amount": "订单金额", "amount_is": "price"}
+        found = findings(body, "wechat", [sale], **named)
+        assert found.get(finding or "amount_differs") == 1
+
+
 def test_a_bill_of_refunds_alone_and_a_revoked_payment() -> None:
     rows = [wechat_refund("POS2025-1", "199.80"), wechat_refund("POS2025-2", 交易状态="REVOKED")]
-    earlier = [Sold("POS2025-1", state="partly_refunded"), Sold("POS2025-2", state="refunded")]
+    partly = Sold("POS2025-1", state="partly_refunded", returned_fen=19_980)
     bill = wechat_bill(rows, WECHAT_REFUND).encode()
-    summary, _ = reconciled(bill, "wechat", earlier)
+    summary, _ = reconciled(bill, "wechat", [partly, Sold("POS2025-2", state="refunded")])
     assert summary.findings["refunded"].there_fen == -139_960
 
 

@@ -65,8 +65,8 @@ class AlipayTable(ProfileTable):
     def __iter__(self) -> Iterator[tuple[int, Sequence[Any]]]:
         yield from super().__iter__()
         if self._sales_said is not None:
-            name, said = f"汇总 {SALES_COUNT}", str(self._sales_said)
-            tie(self.aside.totals, name, said, self._sales, is_count=True)
+            name, stated = f"汇总 {SALES_COUNT}", str(self._sales_said)
+            tie(self.aside.totals, name, stated, self._sales, is_count=True)
 
     def _rows(self, member: BinaryIO, before: int) -> Iterator[tuple[int, Sequence[Any]]]:
         self._lines = lines = TextLines(member)
@@ -82,7 +82,7 @@ class AlipayTable(ProfileTable):
     def _lists(self, lines: TextLines, before: int) -> Iterator[tuple[int, Sequence[Any]]]:
         row: _RowParser | None = None
         totals: list[re.Match[str]] = []
-        longest, longest_line = 0, 0  # of the remarks before a heading, in cells
+        longest, longest_line = 0, 0  # the remark before a heading with the most cells
         for text in lines:
             line = before + lines.number
             if text.startswith("#"):
@@ -145,8 +145,8 @@ class AlipayTable(ProfileTable):
         for column, amount in amounts:
             # The sign of a refund's total says nothing about the rows.
             fen = abs(read.fen[SUMMED[column]])
-            said = amount.lstrip("-")
-            tie(aside, name + column, said, fen, is_count=False, unclear_line=unclear)
+            stated = amount.lstrip("-")
+            tie(aside, name + column, stated, fen, is_count=False, unclear_line=unclear)
 
     def _read_summary(self, lines: TextLines, before: int) -> None:
         """Set the lines aside if they are a summary's, and note how many sales it has. Its other
