@@ -115,8 +115,9 @@ class WechatTable(ProfileTable):
     def _tie(self, names: list[str], values: str, totals: SectionTotals) -> None:
         """Compare the totals with the rows. Raises BadFile."""
         stated = dict(zip(map(text_of, names), map(text_of, values.split(",`")), strict=False))
-        if lacking := [name for name in map(text_of, names) if not stated.get(name)]:
-            raise BadFile("no_totals", total=lacking[0])
+        for name in map(text_of, names):
+            if not stated.get(name) and (name == COUNT or name in SUMMED):
+                raise BadFile("no_totals", total=name)
         read = {total.name: total.fen for total in totals.sums}
         summed = {name: SUMMED[name] for name in stated if SUMMED.get(name) in read}
         if not summed:
