@@ -3,7 +3,10 @@
 import gzip
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from service.finance.files.faults import BadFile
 from tests.finance.bills import (
     ALIPAY_22,
     ALIPAY_25,
@@ -196,3 +199,16 @@ def test_a_comma_in_another_name_makes_a_bad_row_and_the_totals_are_compared(col
     }  # fmt: skip
     bad = fault_of(text.replace("交易合计：2", "交易合计：3").encode(), "alipay")
     assert (bad.fault, bad.facts["line"]) == ("row_unclear", "6")
+
+
+@given(at=st.integers(0, 9), width=st.integers(17, 25), guard=st.sampled_from(["", "#", "##"]))
+@settings(max_examples=300, deadline=None)
+def test_a_row_that_is_put_in_anywhere_is_seen(at: int, width: int, guard: str) -> None:
+    for sales in (2, 3):
+        lines = LIST.replace("交易合计：2", f"交易合计：{sales}").splitlines()
+        lines.insert(at, guard + ",".join([GHOST.get(name, "") for name in ALIPAY_25[:width]]))
+        try:
+            summary, items = reconciled("\r\n".join(lines).encode(), "alipay", SALES)
+        except BadFile:
+            continue
+        assert items, summary

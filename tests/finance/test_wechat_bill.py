@@ -329,3 +329,25 @@ def test_totals_without_a_sum_or_with_a_blank_one_prove_nothing() -> None:
 def test_a_count_that_is_no_number_of_rows_differs(count: str) -> None:
     bad = fault_of(wechat_bill(ROWS, 总交易单数=count).encode(), "wechat")
     assert (bad.fault, bad.facts["stated"]) == ("totals_differ", "?")
+
+
+@given(
+    at=st.integers(0, 4),
+    width=st.integers(15, 27),
+    guard=st.sampled_from(["`", "", "#", "总交易单数,`"]),
+    counted=st.booleans(),
+)
+@settings(max_examples=300, deadline=None)
+def test_a_row_that_is_put_in_anywhere_is_seen(
+    at: int, width: int, guard: str, counted: bool
+) -> None:
+    ghost = wechat_row("GHOST-1", "5000.00")
+    cells = [ghost.get(name, "") for name in WECHAT_ALL[:width]]
+    between = ",`" if guard != "" else ","
+    lines = wechat_bill(ROWS, 总交易单数="3" if counted else "2").splitlines()
+    lines.insert(at, guard + between.join(cells))
+    try:
+        summary, items = reconciled("\r\n".join(lines).encode(), "wechat", SALES)
+    except BadFile:
+        return
+    assert items, summary

@@ -85,18 +85,15 @@ class AlipayTable(ProfileTable):
         longest, longest_line = 0, 0  # the remark before a heading with the most cells
         for text in lines:
             line = before + lines.number
-            if text.startswith("#"):
-                cells = text.count(",") + 1
-                if row is not None and cells * 2 > row.width:
-                    if totals:
-                        raise _not_ours(line)
-                    yield line, row.parsed(text, line)
-                    continue
-                if (row is None or totals) and cells > longest:
+            is_listed = row is not None and not totals
+            is_remark = text.startswith("#")
+            cells = text.count(",") + 1 if is_remark else 0
+            if row is not None and is_listed and (not is_remark or cells * 2 > row.width):
+                yield line, row.parsed(text, line)
+            elif is_remark:
+                if not is_listed and cells > longest:
                     longest, longest_line = cells, line
                 self._take_remark(text, totals)
-            elif row is not None and not totals:
-                yield line, row.parsed(text, line)
             else:
                 if row is not None:
                     self._tie(totals, row)
@@ -105,7 +102,7 @@ class AlipayTable(ProfileTable):
                 if not {ORDER_NO, TYPE, CREATED} <= set(names):
                     raise _not_ours(line)
                 row = _RowParser(names, self._use.amount)
-                if longest >= row.width:
+                if longest * 2 > row.width:  # a row outside the list
                     raise _not_ours(longest_line)
                 longest = 0
                 self.aside.headings += 1
@@ -113,6 +110,8 @@ class AlipayTable(ProfileTable):
                     yield line, [*names, *ADDED]
         if row is None:
             raise BadFile("no_rows")
+        if longest * 2 > row.width:
+            raise _not_ours(longest_line)
         self._tie(totals, row)
 
     def _take_remark(self, text: str, totals: list[re.Match[str]]) -> None:

@@ -151,7 +151,7 @@ class _RowParser:
         self.totals = SectionTotals(
             sums=[RunningTotal(n, i) for i, n in enumerate(names) if n in WANTED]
         )
-        self._goods = names.index(GOODS) if GOODS in names else self.width
+        self._goods = names.index(GOODS) if GOODS in names else self.width - 1
         self._state = names.index(STATE)
         self._refund_state = names.index(REFUND_STATE) if REFUND_STATE in names else None
         self._paid_at = names.index(amount) if amount in names else None
@@ -160,19 +160,27 @@ class _RowParser:
     def parsed(self, text: str, line: int) -> Sequence[Any]:
         cells: list[Any] = text[1:].split(",`")
         self.totals.rows += 1
+        if len(cells) != self.width:
+            return self._unclear(cells, line)
+        self._add_up(cells)
+        cells += self._moved(cells)
+        return cells
+
+    def _unclear(self, cells: list[Any], line: int) -> Sequence[Any]:
+        """A bad row. What it has too many of belongs to its goods name, so it can be added up."""
+        self.totals.unclear_line = self.totals.unclear_line or line
         surplus = len(cells) - self.width
-        if surplus:
-            self.totals.unclear_line = self.totals.unclear_line or line
-        for total in self.totals.sums if surplus >= 0 else ():
-            text = cells[total.at + surplus if total.at > self._goods else total.at]
+        if surplus < 0:
+            return [*cells, *[""] * -surplus, None, "too_few_cells"]
+        at = self._goods
+        self._add_up([*cells[: at + 1], *cells[at + 1 + surplus :]])
+        return [*cells[: self.width], None, "too_many_cells"]
+
+    def _add_up(self, cells: list[Any]) -> None:
+        for total in self.totals.sums:
+            text = cells[total.at]
             if text != "0.00":
                 total.fen += yuan_fen(text) or 0
-        if surplus:
-            cells = [*cells[: self.width], *[""] * -surplus]
-            cells += (None, "too_few_cells" if surplus < 0 else "too_many_cells")
-        else:
-            cells += self._moved(cells)
-        return cells
 
     def _moved(self, cells: list[Any]) -> tuple[int | None, RowKind]:
         """What the row moved, and how. Money in the other kind's column contradicts its state."""
