@@ -3,6 +3,7 @@ a few sales to compare them with."""
 
 import asyncio
 import io
+import re
 import zipfile
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
@@ -31,6 +32,8 @@ class Sold(NamedTuple):
     fen: int = 119_980
     state: str = "confirmed"
     booked_on: date | None = TODAY
+    returned_fen: int | None = None  # all of it, if it is refunded
+    in_period: bool = True
 
 
 class Ledger:
@@ -45,7 +48,9 @@ class Ledger:
     async def cursor(self, *_: Any, **__: Any) -> AsyncIterator[tuple[Any, ...]]:
         for n, sale in enumerate(self._sales):
             claim_id = f"00000000-0000-0000-0000-{n:012}"
-            yield sale.order, claim_id, None, sale.booked_on, sale.fen, sale.state
+            unit = sale.order, claim_id, None, sale.booked_on, sale.fen, sale.state
+            returned_fen = sale.fen if sale.state == "refunded" else sale.returned_fen
+            yield *unit, returned_fen, returned_fen if sale.in_period else 0
 
 
 def reconciled(
@@ -92,12 +97,12 @@ def fault_of(body: bytes, profile: ProfileName, **named: Any) -> BadFile:
     return refused.value
 
 
-def zipped(members: dict[str, bytes]) -> bytes:
+def zipped(members: dict[str, bytes], encoding: str = "gbk") -> bytes:
     """As platforms do it: names in GBK, and no flag that says so."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in members.items():
-            archive.writestr(_PlainInfo(name.encode("gbk").decode("cp437")), content)
+            archive.writestr(_PlainInfo(name.encode(encoding).decode("cp437")), content)
     return file.getvalue()
 
 
@@ -228,18 +233,26 @@ def alipay_list(
     return "".join(f"{line}\r\n" for line in lines)
 
 
-ALIPAY_SUMMARY = (
+ALIPAY_SUMMARY = (  # of two sales
     "#支付宝业务汇总查询\r\n#账号：[20880000000000000000]\r\n#--------业务汇总列表--------\r\n"
     "门店编号,门店名称,交易订单总笔数,退款订单总笔数,订单金额（元）\r\nNH0001\t,虚构门店\t,2,0,1.00\r\n"
     "合计\t,\t,2,0,1.00\r\n#--------业务汇总列表结束--------\r\n"
 )
 
 
-def alipay_zip(text: str) -> bytes:
+def alipay_summary(sales: int) -> str:
+    return ALIPAY_SUMMARY.replace(",2,0,", f",{sales},0,")
+
+
+def alipay_zip(text: str, summary: str | None = None) -> bytes:
+    """With a summary that has as many sales as the list says."""
+    if summary is None:
+        said = re.search(r"交易合计：(\d+)笔", text)
+        summary = alipay_summary(int(said[1]) if said else 0)
     return zipped(
         {
             "20880000000000000000_20250618_业务明细.csv": text.encode("gbk"),
-            "20880000000000000000_20250618_业务明细(汇总).csv": ALIPAY_SUMMARY.encode("gbk"),
+            "20880000000000000000_20250618_业务明细(汇总).csv": summary.encode("gbk"),
         }
     )
 

@@ -107,7 +107,7 @@ def written(draw: st.DrawFn, fen: int) -> tuple[str, str, str]:
         (str(-fen), "partly_refunded", ""),
         ("0", "done", str(-fen)),
         ("", "cancelled", str(fen)),
-        ("77", "refunded", str(-fen)),  # with the amount of its sale
+        (str(-fen), "refunded", str(-fen)),
     ]
     return draw(st.sampled_from(ways))
 

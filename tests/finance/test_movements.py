@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 
 from service.cli import app
 from service.finance.reconcile.run import FindingTotal, ReconcileSummary
+from service.finance.reconcile.signs import PaymentAndRefund, signed_fen
 from tests.builders import item_json, resident_id, serial
 from tests.conftest import House
 from tests.finance.books import close
@@ -387,3 +388,28 @@ async def test_the_command_line_pairs_movements_alike(
     assert (await command(house, path, "--refund", "金额")).exit_code == 2
     net = await command(house, path, *movements, "--amount-is", "net")
     assert net.exit_code == 2 and "--amount-is net" in net.output
+
+
+@pytest.mark.parametrize(
+    ("amount", "refund", "state", "moved"),
+    [
+        (-500_000, 119_980, None, None),
+        (-119_980, 119_980, None, -119_980),
+        (-119_980, -119_980, "confirmed", -119_980),
+        (119_980, 119_980, None, None),
+        (119_980, 119_980, "refunded", -119_980),
+        (500_000, 119_980, "refunded", None),
+        (500_000, 119_980, "partly_refunded", None),
+        (500_000, 119_980, "cancelled", None),
+        (-500_000, 119_980, "cancelled", None),
+        (0, 119_980, None, -119_980),
+    ],
+)
+def test_an_amount_does_not_vanish_behind_a_refund(
+    amount: int, refund: int, state: str | None, moved: int | None
+) -> None:
+    if moved is None:
+        with pytest.raises(PaymentAndRefund):
+            signed_fen(amount, refund, state)
+    else:
+        assert signed_fen(amount, refund, state) == moved

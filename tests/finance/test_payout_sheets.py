@@ -225,3 +225,12 @@ def test_numbers_may_be_text_or_not() -> None:
 )
 def test_a_row_that_cannot_be_read_is_a_bad_one(row: dict[str, object], reason: str) -> None:
     assert findings(export([*EXPORTED, row]), "yjhx", PRICES) == {"matched": 2, reason: 1}
+
+
+def test_a_price_has_no_roundings() -> None:
+    rows = [payout_row("P1", 销售金额=7998.68), payout_row("P2", 销售金额=7998.67)]
+    sales = [Sold("P1", 799_867), Sold("P2", 799_867)]
+    named = {"amount": "销售金额", "amount_is": "price"}
+    assert findings(workbook(PAYOUT_APPLIANCES, rows), "payout", sales, **named) == {
+        "matched": 1, "amount_differs": 1,
+    }  # fmt: skip

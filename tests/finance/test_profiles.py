@@ -111,6 +111,27 @@ async def test_a_refund_in_a_later_period_finds_its_sale(house: House) -> None:
     assert counts(await reconcile(house, body, profile="wechat", **too_late)) == {"missing_here": 1}
 
 
+async def test_refunds_of_a_bill_are_compared_with_those_of_the_journal(house: House) -> None:
+    """A part of a sale came back in the period, and the rest of it later."""
+    ((claim_id, order, fen),) = await sold(house, 1)
+    await refund(house, claim_id)
+    await house.sql(
+        "INSERT INTO journal (jurisdiction, kind, booked_on, booked_at, pool, amount_fen,"
+        " retailer_id, store_id, claim_id, line_no, category, policy)"
+        " SELECT jurisdiction, kind, CASE kind WHEN 'refund' THEN booked_on + 20 ELSE booked_on"
+        " END, booked_at, pool, amount_fen, retailer_id, store_id, claim_id, 2, category, policy"
+        " FROM journal WHERE claim_id = $1::uuid",
+        claim_id,
+    )
+    for amount, finding in (
+        (fen, "refunded"), (2 * fen, "refunded"), (1, "amount_differs"),
+        (2 * fen + 1, "amount_differs"),
+    ):  # fmt: skip
+        rows = [wechat_row(order, yuan(2 * fen)), wechat_refund(order, yuan(amount))]
+        shown = await reconcile(house, wechat_bill(rows).encode(), profile="wechat")
+        assert counts(shown) == {"matched": 1, finding: 1}, amount
+
+
 async def test_payments_and_refunds_of_a_bill_are_paired_with_the_journals(
     house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

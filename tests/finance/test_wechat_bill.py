@@ -159,11 +159,65 @@ def test_more_money_back_than_was_granted_differs() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("amounts", "expected"),
+    [
+        (["1199.80"], {"refunded": 1}),
+        (["2399.60"], {"amount_differs": 1}),
+        (["0.01"], {"amount_differs": 1}),
+        (["1199.80", "1199.80"], {"refunded": 1, "amount_differs": 1}),
+        (["1199.80", "0.01"], {"refunded": 1, "amount_differs": 1}),
+        (["0.01", "1199.80"], {"amount_differs": 2}),
+        (["1000.00", "199.80"], {"refunded": 2}),
+        (["0.00"], {"amount_differs": 1}),
+        (["0.00", "1199.80"], {"refunded": 2}),
+    ],
+)
+def test_refunds_are_compared_with_what_came_back_in_the_books(
+    amounts: list[str], expected: dict[str, int]
+) -> None:
+    rows = [wechat_row("POS2025-1", "2399.60"), *(wechat_refund("POS2025-1", a) for a in amounts)]
+    partly = Sold("POS2025-1", 239_960, "partly_refunded", returned_fen=119_980)
+    summary, items = reconciled(wechat_bill(rows).encode(), "wechat", [partly])
+    counts = {name: part.count for name, part in summary.findings.items() if part.count}
+    assert counts == {"matched": 1} | expected
+    assert summary.joint_rows == 0
+    assert len(items) == expected.get("amount_differs", 0)
+
+
+def test_refunds_of_several_periods_are_compared_by_period_or_in_all() -> None:
+    now = Sold("POS2025-1", 100_000, "refunded")
+    later = Sold("POS2025-1", 200_000, "refunded", in_period=False)
+    for yuan, finding in (
+        ("1000.00", "refunded"), ("3000.00", "refunded"),
+        ("2000.00", "amount_differs"), ("0.00", "amount_differs"),
+    ):  # fmt: skip
+        body = wechat_bill([wechat_refund("POS2025-1", yuan)]).encode()
+        assert findings(body, "wechat", [now, later])[finding] == 1
+
+
+def test_a_refund_without_subsidy_differs_if_the_books_know_the_order() -> None:
+    bill = wechat_bill([*ROWS, wechat_refund("POS2025-1", "0.00")]).encode()
+    assert findings(bill, "wechat", SALES) == {"matched": 2, "state_differs": 1}
+    assert findings(bill, "wechat", [Sold("POS2025-1", state="refunded"), SALES[1]]) == {
+        "matched": 2, "amount_differs": 1,
+    }  # fmt: skip
+
+
+def test_a_part_of_a_price_that_came_back_is_only_bounded() -> None:
+    sale = Sold("POS2025-1", 799_867, "partly_refunded", returned_fen=None)
+    for yuan, finding in (("0.01", "refunded"), ("7998.67", "refunded"), ("8000.00", None)):
+        body = wechat_bill([wechat_refund("POS2025-1", 申请退款金额=yuan)]).encode()
+        named = {"amount": "订单金额", "amount_is": "price"}
+        found = findings(body, "wechat", [sale], **named)
+        assert found.get(finding or "amount_differs") == 1
+
+
 def test_a_bill_of_refunds_alone_and_a_revoked_payment() -> None:
     rows = [wechat_refund("POS2025-1", "199.80"), wechat_refund("POS2025-2", 交易状态="REVOKED")]
-    earlier = [Sold("POS2025-1", state="partly_refunded"), Sold("POS2025-2", state="refunded")]
+    partly = Sold("POS2025-1", state="partly_refunded", returned_fen=19_980)
     bill = wechat_bill(rows, WECHAT_REFUND).encode()
-    summary, _ = reconciled(bill, "wechat", earlier)
+    summary, _ = reconciled(bill, "wechat", [partly, Sold("POS2025-2", state="refunded")])
     assert summary.findings["refunded"].there_fen == -139_960
 
 
@@ -207,3 +261,93 @@ def test_several_bills_in_one_archive_are_one_table() -> None:
     assert fault_of(zipped({"1.csv": one.encode(), "2.csv": other}), "wechat").facts == {
         "line": "5"
     }
+
+
+def with_lines(bill: str, at: int, *lines: str) -> bytes:
+    """The bill with lines put in, or instead of the last two with `at` = -2."""
+    parts = bill.splitlines()
+    return "\r\n".join([*parts[:at], *lines, *(parts[at:] if at > 0 else []), ""]).encode()
+
+
+def test_a_line_without_guards_is_not_swallowed_by_the_whole_row_before_it() -> None:
+    plain = ",".join(wechat_row("GHOST-1", "5000.00").values())
+    for at in (2, 3):
+        bad = fault_of(with_lines(BILL, at, plain), "wechat")
+        assert (bad.fault, bad.facts["line"]) == ("not_of_profile", str(at + 1))
+
+
+@pytest.mark.parametrize("state", ["REFUND", "REVOKED"])
+@pytest.mark.parametrize("back", ["0.00", "0.01"])
+def test_a_refund_with_money_in_the_payments_column_is_a_bad_row(state: str, back: str) -> None:
+    row = wechat_refund("GHOST-1", back, 交易状态=state, 代金券金额="5000.00")
+    body = wechat_bill([*ROWS, row]).encode()
+    assert findings(body, "wechat", SALES) == {"matched": 2, "sign_contradicts": 1}
+
+
+def test_a_payment_with_money_in_the_refunds_column_or_below_nothing_is_a_bad_row() -> None:
+    rows = [wechat_row("X1", "0.00", 充值券退款金额="5000.00"), wechat_row("X2", "-5000.00")]
+    rows += [wechat_refund("X3", "0.00", 代金券金额="much")]
+    assert findings(wechat_bill(rows).encode(), "wechat") == {
+        "sign_contradicts": 2, "amount_unreadable": 1,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("state", ["FAIL", "CHANGE", "PROCESSING"])
+def test_a_refund_that_did_not_come_back_is_a_bad_row(state: str) -> None:
+    body = wechat_bill([*ROWS, wechat_refund("POS2025-1", 退款状态=state)]).encode()
+    refunded = [Sold("POS2025-1", state="refunded"), SALES[1]]
+    assert findings(body, "wechat", refunded) == {"matched": 2, "kind_unknown": 1}
+
+
+@pytest.mark.parametrize("name", ["总交易单数", "`大屏", "总交易单数\r\n`大屏", "`"])
+def test_a_line_of_a_goods_name_may_begin_like_a_row_or_like_totals(name: str) -> None:
+    rows = [wechat_row("POS2025-1", 商品名称=f"电视\r\n{name}"), ROWS[1]]
+    summary, items = reconciled(wechat_bill(rows).encode(), "wechat", SALES)
+    assert (summary.findings["matched"].count, items) == (2, [])
+
+
+def test_a_goods_name_that_looks_like_cells_is_a_bad_row_and_the_totals_are_compared() -> None:
+    rows = [wechat_row("POS2025-1", 商品名称="电视,`大屏"), ROWS[1]]
+    assert findings(wechat_bill(rows).encode(), "wechat", SALES) == {
+        "matched": 1, "missing_there": 1, "too_many_cells": 1,
+    }  # fmt: skip
+    bad = fault_of(wechat_bill(rows, 订单总金额="1.00").encode(), "wechat")
+    assert (bad.fault, bad.facts) == ("row_unclear", {"line": "2", "total": "订单总金额"})
+    rows[0] = wechat_row("POS2025-1", 商品名称="电视\r\n`大,`屏")
+    assert fault_of(wechat_bill(rows).encode(), "wechat").facts["line"] == "2"
+
+
+def test_totals_without_a_sum_or_with_a_blank_one_prove_nothing() -> None:
+    for lines in (["总交易单数", "`2"], ["总交易单数,手续费总金额", "`2,`0.00"]):
+        assert fault_of(with_lines(BILL, -2, *lines), "wechat").fault == "no_totals"
+    for values in ("`2", "`2,`"):
+        bad = fault_of(with_lines(BILL, -2, "总交易单数,订单总金额", values), "wechat")
+        assert (bad.fault, bad.facts) == ("no_totals", {"total": "订单总金额"})
+
+
+@pytest.mark.parametrize("count", ["1e999999", "9" * 5000, "2e0", "٢", "NaN"])
+def test_a_count_that_is_no_number_of_rows_differs(count: str) -> None:
+    bad = fault_of(wechat_bill(ROWS, 总交易单数=count).encode(), "wechat")
+    assert (bad.fault, bad.facts["stated"]) == ("totals_differ", "?")
+
+
+@given(
+    at=st.integers(0, 4),
+    width=st.integers(15, 27),
+    guard=st.sampled_from(["`", "", "#", "总交易单数,`"]),
+    counted=st.booleans(),
+)
+@settings(max_examples=300, deadline=None)
+def test_a_row_that_is_put_in_anywhere_is_seen(
+    at: int, width: int, guard: str, counted: bool
+) -> None:
+    ghost = wechat_row("GHOST-1", "5000.00")
+    cells = [ghost.get(name, "") for name in WECHAT_ALL[:width]]
+    between = ",`" if guard != "" else ","
+    lines = wechat_bill(ROWS, 总交易单数="3" if counted else "2").splitlines()
+    lines.insert(at, guard + between.join(cells))
+    try:
+        summary, items = reconciled("\r\n".join(lines).encode(), "wechat", SALES)
+    except BadFile:
+        return
+    assert items, summary

@@ -95,8 +95,8 @@ FAULTS: dict[str, Sentence] = {
     "no_rows": Sentence("文件中没有表头", "it has no heading"),
     "not_of_profile": Sentence(
         "第 {line} 行不是 {profile} 账单的格式；请核对 profile，并提交平台下载的原文件",
-        "line {line} is not one of a {profile} file: check profile, and send the file as the "
-        "platform gave it",
+        "line {line} does not belong in a file of the profile {profile}: check profile, and send "
+        "the file as the platform gave it",
     ),
     "headings_differ": Sentence(
         "第 {line} 行的表头与前一个文件不同；请分开提交",
@@ -110,6 +110,13 @@ FAULTS: dict[str, Sentence] = {
         "平台的合计“{total}”为 {stated}，逐行读出为 {read}：文件缺行或被改动；请重新下载",
         "the platform's total {total} is {stated}, and the rows add up to {read}: rows are missing "
         "or were changed, so download it again",
+    ),
+    "row_unclear": Sentence(
+        "第 {line} 行的列与表头对不上（名称中可能有逗号或换行），平台的合计“{total}”因此无法核对；"
+        "请更正该行后重新提交",
+        "line {line} has not the cells of the heading, perhaps for a comma or a line end in a "
+        "name, so the platform's total {total} cannot be compared: correct that line, and send "
+        "the file again",
     ),
     "record_cut": Sentence(
         "第 {line} 行有 {bytes} 字节，应为 {expected}：文件被截断或转换过编码；请重新下载",

@@ -48,10 +48,15 @@ KEY_SQL = {
 
 # SQL of the amount of each unit: `p` is its line or its claim.
 AMOUNT_SQL = {"granted": "g.granted_fen", "net": "g.net_fen", "price": "p.price_fen"}
+# SQL of what came back of each unit: all of it, and what of it was booked in the period. The ledger
+# does not have the part of a price that came back.
+RETURNED_SQL = "g.granted_fen - g.net_fen, g.returned_fen"
+RETURNED_PRICE_SQL = ", ".join(["CASE WHEN g.state = 'refunded' THEN p.price_fen END"] * 2)
 
 
 def units_sql(scope: ReconcileScope, mapping: ColumnMapping) -> str:
-    """A query that returns (key, claim_id, line_no, booked_on, amount_fen, state) of each unit."""
+    """A query that returns (key, claim_id, line_no, booked_on, amount_fen, state) of each unit, and
+    for a platform's file (returned_fen, returned_in_period_fen), which are null if not known."""
     invoice = _invoice(mapping)
     window = f"BETWEEN $2::date - {AROUND_DAYS} AND $3::date + {AROUND_DAYS}"
     where = scope.where()
@@ -61,11 +66,13 @@ def units_sql(scope: ReconcileScope, mapping: ColumnMapping) -> str:
             {grants} WHERE {where} AND kind = 'grant' AND booked_on {window} AND entry_no <= $6
             {_earlier(grants, where, window) if mapping.profile else ""}
         ), returned AS (
-            SELECT claim_id, line_no, amount_fen FROM journal
-            WHERE {where} AND kind = 'refund' AND entry_no <= $6
+            SELECT claim_id, line_no, amount_fen,
+                CASE WHEN booked_on BETWEEN $2 AND $3 THEN -amount_fen ELSE 0 END AS in_period_fen
+            FROM journal WHERE {where} AND kind = 'refund' AND entry_no <= $6
         ), line AS (
             SELECT g.*, g.amount_fen + coalesce(r.amount_fen, 0) AS net_fen,
-                r.claim_id IS NOT NULL AS refunded{invoice.column}
+                r.claim_id IS NOT NULL AS refunded,
+                coalesce(r.in_period_fen, 0) AS returned_fen{invoice.column}
             FROM granted AS g LEFT JOIN returned AS r USING (claim_id, line_no) {invoice.joins("g")}
         ), unit AS ({_units(mapping)})
     """  # noqa: S608
@@ -79,11 +86,14 @@ def units_sql(scope: ReconcileScope, mapping: ColumnMapping) -> str:
         )
     """  # noqa: S608
     amount = AMOUNT_SQL[mapping.amount_is]
+    returned = RETURNED_PRICE_SQL if mapping.amount_is == "price" else RETURNED_SQL
     return f"""
         {granted} {unbooked}
         SELECT {_key(mapping)}, g.claim_id::text, g.line_no, g.booked_on, {amount}, g.state
+            {f", {returned}" if mapping.profile else ""}
         FROM unit AS g {_joins(mapping)}
         UNION ALL SELECT {_key(mapping)}, g.claim_id::text, g.line_no, NULL, 0, g.state
+            {", NULL, NULL" if mapping.profile else ""}
         FROM unbooked AS g {_joins(mapping)}
     """  # noqa: S608
 
@@ -130,13 +140,14 @@ def _units(mapping: ColumnMapping) -> str:
     if mapping.by_line:
         return f"""
             SELECT claim_id, line_no, store_id, booked_on, amount_fen AS granted_fen, net_fen,
+                returned_fen,
                 CASE WHEN refunded THEN 'refunded' ELSE 'confirmed' END AS state{column}
             FROM line
         """  # noqa: S608
     return f"""
         SELECT claim_id, NULL::smallint AS line_no, min(store_id) AS store_id,
             min(booked_on) AS booked_on, sum(amount_fen)::bigint AS granted_fen,
-            sum(net_fen)::bigint AS net_fen,
+            sum(net_fen)::bigint AS net_fen, sum(returned_fen)::bigint AS returned_fen,
             CASE WHEN bool_and(refunded) THEN 'refunded' WHEN bool_or(refunded)
                 THEN 'partly_refunded' ELSE 'confirmed' END AS state{column}
         FROM line GROUP BY claim_id{column}

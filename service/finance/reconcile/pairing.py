@@ -26,7 +26,9 @@ AGREEING: frozenset[PairFinding] = frozenset({"matched", "rounding", "refunded",
 @dataclass(frozen=True, slots=True)
 class LedgerUnit:
     """A claim or a line of one, as the ledger has it. Without `booked_on` no money was paid, and
-    the amount is not compared. `expected`: booked in the period, so the file should have it."""
+    the amount is not compared. `expected`: booked in the period, so the file should have it.
+    `returned_fen`: what came back of it, and `returned_in_period_fen`: what of that was booked in
+    the period. None where it is not known."""
 
     claim_id: str
     line_no: int | None
@@ -34,6 +36,8 @@ class LedgerUnit:
     state: RowState
     booked_on: date | None
     expected: bool
+    returned_fen: int | None = None
+    returned_in_period_fen: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

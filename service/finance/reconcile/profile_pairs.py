@@ -1,7 +1,7 @@
 """What a platform's file adds to the comparison. Pure functions.
 
 `rounding`: a subsidy that somebody else computed, and that differs by the profile's tolerance.
-`refunded`: a row of money that came back, of a sale that the ledger has as refunded as well.
+`refunded`: a row of money that came back, where the ledger has as much back of its sale.
 `unsubsidised`: a row without subsidy whose order the ledger does not know. A shop's bill has all
 its sales.
 """
@@ -9,7 +9,7 @@ its sales.
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import date
-from itertools import chain
+from itertools import accumulate, chain
 
 from service.finance.files.profiles import PROFILES
 from service.finance.files.profiles.profile import ProfileName, ProfileUse
@@ -85,16 +85,34 @@ def rounded_off(pairs: Iterator[Pair], profile: ProfileName) -> Iterator[Pair]:
 
 
 def _refund_pairs(units: Sequence[LedgerUnit], refunds: Iterable[FileRow]) -> Iterator[Pair]:
-    """A refund by the state of its sale. Its unit is in the pair of the payment already, or was
-    booked earlier; so it is in none here."""
-    returned_fen = sum(unit.amount_fen for unit in units if unit.state in RETURNED_STATES)
+    """A refund by what came back of its sale. Its unit is in the pair of the payment already, or
+    was booked earlier; so it is in none here."""
+    returned = [unit for unit in units if unit.state in RETURNED_STATES]
+    if returned:
+        rows = list(refunds)
+        agreeing = _agreeing(returned, rows)
+        for at, row in enumerate(rows):
+            yield Pair("refunded" if at < agreeing else "amount_differs", None, row)
+        return
     for row in refunds:
-        if row.amount_fen == 0:
-            yield Pair("unsubsidised", None, row)
-        elif not units:
-            yield Pair("missing_here", None, row)
-        elif not any(unit.state in RETURNED_STATES for unit in units):
+        if units:
             yield Pair("state_differs", None, row)
         else:
-            returned_fen += row.amount_fen
-            yield Pair("refunded" if returned_fen >= 0 else "amount_differs", None, row)
+            yield Pair("missing_here" if row.amount_fen else "unsubsidised", None, row)
+
+
+def _agreeing(units: Sequence[LedgerUnit], rows: Sequence[FileRow]) -> int:
+    """How many of the refunds, from the first on, add up to what came back of the units: to all of
+    it, or to what was booked in the period. Where that is not known, they may be no more than the
+    units' amounts."""
+    sums = list(accumulate(-row.amount_fen for row in rows))
+    if any(unit.returned_fen is None for unit in units):
+        known = range(1, sum(unit.amount_fen for unit in units) + 1)
+        return next((at for at in range(len(sums), 0, -1) if sums[at - 1] in known), 0)
+    returned = {
+        sum(unit.returned_fen or 0 for unit in units),
+        sum(unit.returned_in_period_fen or 0 for unit in units),
+    }
+    return next(
+        (at for at in range(len(sums), 0, -1) if sums[at - 1] and sums[at - 1] in returned), 0
+    )

@@ -1,8 +1,8 @@
 """A reconciliation from start to end: stage the file, stage the ledger's units, pair them.
 
 Both sides are staged in a temporary SQLite file, which sorts them by key. The operating system
-removes the file however the process ends. So memory does not grow with the rows, but for movements
-with those of one key. The ledger is only read.
+removes the file however the process ends. So memory does not grow with the rows, but with those of
+one key: all of them for movements, and the refunds of a platform's file. The ledger is only read.
 """
 
 import sqlite3
@@ -49,13 +49,17 @@ REFUND_ROW = 2
 STAGE = """
 CREATE TABLE staged (
     key TEXT, is_row INTEGER, line INTEGER, amount_fen INTEGER, state TEXT,
-    claim_id TEXT, line_no INTEGER, booked_on INTEGER, is_refund INTEGER);
+    claim_id TEXT, line_no INTEGER, booked_on INTEGER, is_refund INTEGER,
+    returned_fen INTEGER, returned_in_period_fen INTEGER);
 CREATE TABLE bad_row (line INTEGER, why TEXT);
 """
+INSERT = "INSERT INTO staged VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 SORTED = """
     SELECT * FROM staged
     ORDER BY key, is_refund, is_row, line, claim_id, line_no, booked_on, amount_fen
 """
+# The last two columns of a row, and of a unit that is not compared with refunds.
+NOT_RETURNED: tuple[int | None, ...] = (None, None)
 OnProgress = Callable[[float], Awaitable[None]]
 
 
@@ -118,12 +122,14 @@ class ReconcileSummary:
     joint_rows: int = 0
     joint_units: int = 0
 
-    def add(self, pair: Pair) -> None:
+    def add(self, pair: Pair, *, by_movement: bool = False) -> None:
         """Count a pair in its finding."""
         if pair.finding == "unmoved":
             self.unmoved_rows += 1
             return
         self.findings[pair.finding].add(pair.unit, pair.row)
+        if not by_movement:
+            return
         if pair.finding in ("matched", "amount_differs") and pair.unit is None:
             self.joint_rows += 1
         elif pair.finding == "matched" and pair.row is None:
@@ -246,22 +252,27 @@ class ReconcileRun:
         await self._on_progress(BOOKS_SHARE)
 
     def _staged_unit(self, unit: Any) -> tuple[Any, ...]:
-        key, claim_id, line_no, booked_on, amount_fen, state, *last_entry = unit
-        self.summary.until_entry = max(self.summary.until_entry, *last_entry, 0)
+        key, claim_id, line_no, booked_on, amount_fen, state, *more = unit
+        returned = NOT_RETURNED
+        if self._mapping.by_movement:
+            self.summary.until_entry = max(self.summary.until_entry, *more, 0)
+        elif self._mapping.profile is not None:
+            returned = tuple(more)
         if booked_on is not None and self.scope.from_on <= booked_on <= self.scope.to_on:
             self.summary.units += 1
             self.summary.here_fen += amount_fen
         day = None if booked_on is None else booked_on.toordinal()
         refund = self._mapping.by_movement and amount_fen < 0
-        return folded(key), 0, None, amount_fen, state, claim_id, line_no, day, refund
+        return folded(key), 0, None, amount_fen, state, claim_id, line_no, day, refund, *returned
 
     def _staged_row(self, row: FileRow) -> tuple[Any, ...]:
         refund = self._mapping.by_movement and is_refund(row.amount_fen, row.state)
         is_row = 1 + row.is_refund
-        return row.key, is_row, row.line, row.amount_fen, row.state, None, None, None, refund
+        row_only = row.key, is_row, row.line, row.amount_fen, row.state, None, None, None
+        return *row_only, refund, *NOT_RETURNED
 
     def _insert(self, staged: Any) -> None:
-        self._stage.executemany("INSERT INTO staged VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", staged)
+        self._stage.executemany(INSERT, staged)
 
     async def items(self, *, with_matched: bool) -> AsyncIterator[ReconcileItem]:
         """Bad rows, then all differences by key; with `with_matched` also the equal pairs. Raises
@@ -272,7 +283,7 @@ class ReconcileRun:
             yield ReconcileItem("bad_row", file_line=line, why=why)
         in_all = max(self.summary.rows + self.summary.units, 1)
         for done, (key, pair) in enumerate(self._pairs()):
-            self.summary.add(pair)
+            self.summary.add(pair, by_movement=self._mapping.by_movement)
             unit = pair.unit
             if unit is not None and unit.booked_on is not None and not unit.expected:
                 self.summary.other_days.add(unit, pair.row)
@@ -304,16 +315,16 @@ class ReconcileRun:
                 pairs = pair_off(units, rows)
             else:
                 pairs = pair_off_bill(units, rows)
-            if self._mapping.profile is not None:
+            if self._mapping.profile is not None and self._mapping.amount_is != "price":
                 pairs = rounded_off(pairs, self._mapping.profile)
             for pair in pairs:
                 yield readable_key, pair
 
     def _unit(self, record: Any) -> LedgerUnit:
-        _, _, _, amount_fen, state, claim_id, line_no, day, _ = record
+        _, _, _, amount_fen, state, claim_id, line_no, day, _, *returned = record
         booked_on = None if day is None else date.fromordinal(day)
         expected = booked_on is not None and self.scope.from_on <= booked_on <= self.scope.to_on
-        return LedgerUnit(claim_id, line_no, amount_fen, state, booked_on, expected)
+        return LedgerUnit(claim_id, line_no, amount_fen, state, booked_on, expected, *returned)
 
 
 def _rows(first: Any, rest: Iterator[Any]) -> Iterator[FileRow]:

@@ -58,9 +58,10 @@ BAD_ROW_SENTENCES: dict[BadRowReason, Sentence] = {
         "金额是 TRUE 或 FALSE，应为数", "has TRUE or FALSE as its amount, where a number belongs"
     ),
     "payment_and_refund": Sentence(
-        "同一行既有付款又有退款；请分成两行，或用 states 把退款的状态映射为 refunded",
+        "同一行既有付款又有退款；请分成两行；"
+        "若两个金额相同，可用 states 把退款的状态映射为 refunded",
         "has a payment and a refund: give each a row of its own, or map the state of refunds to "
-        "refunded",
+        "refunded if the amounts are equal",
     ),
 }
 

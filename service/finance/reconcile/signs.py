@@ -11,7 +11,8 @@ UNPAID = frozenset({"reserved", "cancelled", "expired"})
 
 
 class PaymentAndRefund(Exception):
-    """A row has a payment and a refund, and its state does not decide between them."""
+    """A row has a payment and a refund, and neither its state nor equal amounts decide between
+    them."""
 
 
 def signed_fen(amount_fen: int, refund_fen: int, state: str | None) -> int:
@@ -19,7 +20,8 @@ def signed_fen(amount_fen: int, refund_fen: int, state: str | None) -> int:
     write the sign of a refund in either way. `refund_fen`: the row's own refund column, or 0.
     Raises PaymentAndRefund."""
     if refund_fen:
-        if amount_fen > 0 and state not in RETURNED:
+        is_same = abs(amount_fen) in (0, abs(refund_fen))  # else one amount would vanish
+        if not is_same or (amount_fen > 0 and state not in RETURNED):
             raise PaymentAndRefund
         return -abs(refund_fen)
     if state in UNPAID:

@@ -1,9 +1,10 @@
 """What a platform's file is, as data, and what its table adds to each row."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any, BinaryIO, Literal
 
 from service.finance.files.archive import ZIP
@@ -22,6 +23,9 @@ RowKind = Literal[
 # MOVED: the amount in fen as an int, negative at a refund; None if it cannot be read.
 MOVED, KIND = "butie:moved_fen", "butie:kind"
 ADDED = (MOVED, KIND)
+
+# Bounded: an exponent or a million digits would cost more than any file.
+_STATED = re.compile(r"-?(\d{1,3}(,\d{3}){1,6}|\d{1,20})(\.\d{0,6})?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,23 +129,37 @@ class RunningTotal:
 
 @dataclass(slots=True)
 class SectionTotals:
-    """The number and the sums of the rows of one list."""
+    """The number and the sums of the rows of one list. `unclear_line`: the first row that has not
+    the cells of the heading."""
 
     rows: int = 0
+    unclear_line: int | None = None
     sums: list[RunningTotal] = field(default_factory=list)
 
 
-def tie(totals: list[PlatformTotal], name: str, stated: str, read: int, *, is_count: bool) -> None:
-    """Note a total that ties. Raises BadFile."""
-    try:
+def tie(
+    totals: list[PlatformTotal],
+    name: str,
+    stated: str,
+    read: int,
+    *,
+    is_count: bool,
+    unclear_line: int | None = None,
+) -> None:
+    """Note a total that ties. `unclear_line`: a line that has not
+    the cells of the heading, to blame. Raises BadFile."""
+    if _STATED.fullmatch(stated):
         stated_fen = Decimal(stated.replace(",", "")) * 100  # it may be above AMOUNT_MAX_FEN
-    except InvalidOperation:
-        stated, stated_fen = "?", Decimal(-1)  # what it is instead may be personal data
+    else:
+        stated, stated_fen = "?", None  # what it is instead may be personal data
     expected = read * 100 if is_count else read
     shown = str(read) if is_count else yuan_text(read)
-    if stated_fen != expected:
+    if stated_fen == expected:
+        totals.append(PlatformTotal(name, stated, shown))
+    elif unclear_line is not None:
+        raise BadFile("row_unclear", line=str(unclear_line), total=name)
+    else:
         raise BadFile("totals_differ", total=name, stated=stated, read=shown)
-    totals.append(PlatformTotal(name, stated, shown))
 
 
 def yuan_text(fen: int) -> str:

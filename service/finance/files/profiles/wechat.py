@@ -2,7 +2,7 @@
 
 A heading without guards, rows whose every value begins with a backtick, a heading of totals, and
 one row of them. A goods name may have commas and line ends, and nothing quotes it. So a row is
-parted where a comma is followed by a backtick, and it ends where the next line begins with one.
+parted where a comma is followed by a backtick. The next line continues it while it lacks cells.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,7 +23,7 @@ from service.finance.files.profiles.profile import (
     yuan_fen,
 )
 
-ORDER_NO, STATE = "商户订单号", "交易状态"
+ORDER_NO, STATE, REFUND_STATE, GOODS = "商户订单号", "交易状态", "退款状态", "商品名称"
 KINDS: dict[str, RowKind] = {"SUCCESS": "payment", "REFUND": "refund", "REVOKED": "refund"}
 # The bill of before 2017 had other names.
 OLD_NAMES = {
@@ -38,6 +38,8 @@ REFUNDED = {
     "代金券金额": "充值券退款金额",
     "订单金额": "申请退款金额",
 }
+# The states of a refund whose money came back. Others failed, or are not done.
+CAME_BACK = ("SUCCESS", "")
 COUNT = "总交易单数"
 # What is longer is no row, but lines that no row begins.
 ROW_MAX = 1 << 16
@@ -86,74 +88,118 @@ class WechatTable(ProfileTable):
     ) -> Iterator[tuple[int, Sequence[Any]]]:
         """The rows up to the totals, which must tie."""
         row = _RowParser(names, self._use.amount)
-        totals = SectionTotals(
-            sums=[RunningTotal(n, i) for i, n in enumerate(names) if n in WANTED]
-        )
-        pending, line = "", 0
+        pending, line, filled = "", 0, 0
         for text in texts:
-            if text[0] == "`":
-                if pending:
-                    yield line, row.parsed(pending, totals)
-                pending, line = text, before + self._lines.number
-            elif text.startswith(COUNT):
-                if pending:
-                    yield line, row.parsed(pending, totals)
-                self._tie(text.split(","), next(texts, ""), totals)
-                return
-            elif pending and len(pending) < ROW_MAX:  # a line end in a goods name
+            number = before + self._lines.number
+            added = text.count(",`")
+            is_whole = filled >= row.width
+            if pending and not is_whole and _continues(text, filled + added <= row.width):
+                if len(pending) > ROW_MAX:
+                    raise BadFile("not_of_profile", profile="wechat", line=str(number))
                 self._continued += 1
                 pending += "\n" + text
+                filled += added
+            elif text[0] == "`":
+                if pending:
+                    yield line, row.parsed(pending, line)
+                pending, line, filled = text, number, added + 1
+            elif text.startswith(COUNT):
+                if pending:
+                    yield line, row.parsed(pending, line)
+                self._tie(text.split(","), next(texts, ""), row.totals)
+                return
             else:
-                raise BadFile(
-                    "not_of_profile", profile="wechat", line=str(before + self._lines.number)
-                )
+                raise BadFile("not_of_profile", profile="wechat", line=str(number))
         raise BadFile("no_totals", total=COUNT)
 
     def _tie(self, names: list[str], values: str, totals: SectionTotals) -> None:
         """Compare the totals with the rows. Raises BadFile."""
         stated = dict(zip(map(text_of, names), map(text_of, values.split(",`")), strict=False))
-        if not stated.get(COUNT):
-            raise BadFile("no_totals", total=COUNT)
-        self.aside.trailer += 2
-        tie(self.aside.totals, COUNT, stated[COUNT], totals.rows, is_count=True)
+        for name in map(text_of, names):
+            if not stated.get(name) and (name == COUNT or name in SUMMED):
+                raise BadFile("no_totals", total=name)
         read = {total.name: total.fen for total in totals.sums}
-        for name, column in SUMMED.items():
-            if name in stated and column in read:
-                tie(self.aside.totals, name, stated[name], read[column], is_count=False)
+        summed = {name: SUMMED[name] for name in stated if SUMMED.get(name) in read}
+        if not summed:
+            raise BadFile("no_totals", total="应结订单总金额")
+        self.aside.trailer += 2
+        unclear = totals.unclear_line
+        aside = self.aside.totals
+        tie(aside, COUNT, stated[COUNT], totals.rows, is_count=True, unclear_line=unclear)
+        for name, column in summed.items():
+            tie(aside, name, stated[name], read[column], is_count=False, unclear_line=unclear)
 
 
 WANTED = frozenset(SUMMED.values())
 
 
+def _continues(text: str, fits: bool) -> bool:
+    """Whether the line belongs to the row before it, which lacks cells: a goods name has line ends.
+    `fits`: the row would not get too many cells."""
+    if text[0] == "`":
+        return fits
+    # A heading of totals has no guards, and more than one name.
+    return not text.startswith(f"{COUNT},") or "`" in text
+
+
 class _RowParser:
-    """Parts the rows of one heading."""
+    """Parts the rows of one heading, and adds them up."""
 
     def __init__(self, names: list[str], amount: str) -> None:
         refunded = REFUNDED.get(amount, amount)
-        self._width = len(names)
+        self.width = len(names)
+        self.totals = SectionTotals(
+            sums=[RunningTotal(n, i) for i, n in enumerate(names) if n in WANTED]
+        )
+        self._goods = names.index(GOODS) if GOODS in names else self.width - 1
         self._state = names.index(STATE)
+        self._refund_state = names.index(REFUND_STATE) if REFUND_STATE in names else None
         self._paid_at = names.index(amount) if amount in names else None
         self._refunded_at = names.index(refunded) if refunded in names else self._paid_at
 
-    def parsed(self, text: str, totals: SectionTotals) -> Sequence[Any]:
+    def parsed(self, text: str, line: int) -> Sequence[Any]:
         cells: list[Any] = text[1:].split(",`")
-        totals.rows += 1
-        if len(cells) != self._width:
-            few = len(cells) < self._width
-            cells = [*cells[: self._width], *[""] * (self._width - len(cells))]
-            cells += [None, "too_few_cells" if few else "too_many_cells"]
-            return cells
-        for total in totals.sums:
+        self.totals.rows += 1
+        if len(cells) != self.width:
+            return self._unclear(cells, line)
+        self._add_up(cells)
+        cells += self._moved(cells)
+        return cells
+
+    def _unclear(self, cells: list[Any], line: int) -> Sequence[Any]:
+        """A bad row. What it has too many of belongs to its goods name, so it can be added up."""
+        self.totals.unclear_line = self.totals.unclear_line or line
+        surplus = len(cells) - self.width
+        if surplus < 0:
+            return [*cells, *[""] * -surplus, None, "too_few_cells"]
+        at = self._goods
+        self._add_up([*cells[: at + 1], *cells[at + 1 + surplus :]])
+        return [*cells[: self.width], None, "too_many_cells"]
+
+    def _add_up(self, cells: list[Any]) -> None:
+        for total in self.totals.sums:
             text = cells[total.at]
             if text != "0.00":
                 total.fen += yuan_fen(text) or 0
+
+    def _moved(self, cells: list[Any]) -> tuple[int | None, RowKind]:
+        """What the row moved, and how. Money in the other kind's column contradicts its state."""
         kind = KINDS.get(cells[self._state], "kind_unknown")
-        at = self._refunded_at if kind == "refund" else self._paid_at
-        moved = None if at is None else yuan_fen(cells[at])
-        if kind == "refund" and moved is not None:
-            moved = -abs(moved)
-        cells += (moved, kind)
-        return cells
+        own, other = self._paid_at, self._refunded_at
+        if own is None or other is None or kind == "kind_unknown":
+            return None, kind
+        if kind == "refund":
+            own, other = other, own
+            if self._refund_state is not None and cells[self._refund_state] not in CAME_BACK:
+                return None, "kind_unknown"
+        fen = yuan_fen(cells[own])
+        other_fen = 0 if own == other or not cells[other] else yuan_fen(cells[other])
+        if fen is None or other_fen is None:
+            return None, kind
+        if kind == "payment":
+            return fen, "sign_contradicts" if fen < 0 or other_fen else kind
+        agrees = abs(other_fen) in (0, abs(fen))
+        return -abs(fen), kind if agrees else "sign_contradicts"
 
 
 def open_bill(members: Mapping[str, BinaryIO], use: ProfileUse) -> WechatTable:
