@@ -115,6 +115,8 @@ def reconcile_command(
             raise Misconfigured(
                 "Name the column to match by: --claim-id, --order-no, --invoice-no or --serial-no."
             )
+        if list_ is not None and list_.exists() and file.exists() and list_.samefile(file):
+            raise Misconfigured("--list names the file to reconcile: it would be overwritten.")
         scope = ReconcileScope(settings.jurisdiction, *days(from_on, to_on), retailer, store)
         summary, shown = asyncio.run(_reconcile(settings, scope, mapping, file, list_, matched))
     _show(summary, shown)
@@ -148,8 +150,6 @@ async def _reconcile(
     with ExitStack() as stack:
         try:
             file = stack.enter_context(path.open("rb"))
-            if list_ is not None and list_.exists() and list_.samefile(path):
-                raise Misconfigured("--list names the file to reconcile: it would be overwritten.")
             listing = list_ and stack.enter_context(list_.open("w", newline="", encoding="utf-8"))
         except OSError as error:
             raise Misconfigured(f"{error.filename}: {error.strerror}.") from None

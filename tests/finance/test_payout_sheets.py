@@ -147,6 +147,13 @@ def test_cells_beyond_the_heading_make_a_bad_row() -> None:
     assert findings(file.getvalue(), "payout", SALES[:1])["too_many_cells"] == 1
 
 
+def test_a_row_of_nothing_is_missing_where_every_row_is_a_subsidised_sale() -> None:
+    nothing = workbook(PAYOUT_APPLIANCES, [*ROWS, payout_row("GHOST", "0.00")])
+    assert findings(nothing, "payout", SALES) == {"matched": 2, "missing_here": 1}
+    unpaid = export([*EXPORTED, {**yjhx_row("GHOST", 3), "发票金额": 0}])
+    assert findings(unpaid, "yjhx", PRICES) == {"matched": 2, "missing_here": 1}
+
+
 def test_a_zip_of_both_kinds_is_one_table() -> None:
     body = zipped(
         {

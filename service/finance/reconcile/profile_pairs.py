@@ -2,8 +2,8 @@
 
 `rounding`: a subsidy that somebody else computed, and that differs by the profile's tolerance.
 `refunded`: a row of money that came back, where the ledger has as much back of its sale.
-`unsubsidised`: a row without subsidy whose order the ledger does not know. A shop's bill has all
-its sales.
+`unsubsidised`: a row without subsidy whose order the ledger does not know, in a bill that has all
+sales of a shop.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -52,12 +52,16 @@ def profile_use(mapping: ColumnMapping, until: date) -> ProfileUse | None:
     return ProfileUse(mapping.profile, mapping.amount, until, mapping.sheet)
 
 
-def pair_off_bill(units: list[LedgerUnit], rows: Iterable[FileRow]) -> Iterator[Pair]:
+def pair_off_bill(
+    units: list[LedgerUnit], rows: Iterable[FileRow], profile: ProfileName
+) -> Iterator[Pair]:
     """Pair the units and rows of one key as sales. The payments come first."""
+    has_all_sales = PROFILES[profile].has_all_sales
     sorted_rows = iter(rows)
     first_refund: list[FileRow] = []
     for pair in pair_off(units, _payments(sorted_rows, first_refund)):
-        if not units and pair.row is not None and pair.row.amount_fen == 0:
+        unsubsidised = not units and pair.row is not None and pair.row.amount_fen == 0
+        if unsubsidised and has_all_sales:
             yield Pair("unsubsidised", None, pair.row)
         else:
             yield pair

@@ -314,7 +314,7 @@ class ReconcileRun:
             elif self._mapping.profile is None:
                 pairs = pair_off(units, rows)
             else:
-                pairs = pair_off_bill(units, rows)
+                pairs = pair_off_bill(units, rows, self._mapping.profile)
             if self._mapping.profile is not None and self._mapping.amount_is != "price":
                 pairs = rounded_off(pairs, self._mapping.profile)
             for pair in pairs:

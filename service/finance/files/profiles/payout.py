@@ -41,4 +41,6 @@ def open_sheet(members: Mapping[str, BinaryIO], use: ProfileUse) -> PayoutTable:
     return PayoutTable(list(members.values()), use)
 
 
-PAYOUT = Profile(ORDER_NO, AMOUNT, open_sheet, tolerance_fen=1, canonical=canonical)
+PAYOUT = Profile(
+    ORDER_NO, AMOUNT, open_sheet, tolerance_fen=1, canonical=canonical, has_all_sales=False
+)

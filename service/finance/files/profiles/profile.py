@@ -43,7 +43,8 @@ class ProfileUse:
 class Profile:
     """`order_no` and `amount`: the headings that are compared unless others are named.
     `amount_is`: what the ledger has of it. `tolerance_fen`: by how much a subsidy that somebody
-    else computed may differ. `canonical`: a heading as the table gives it out."""
+    else computed may differ. `canonical`: a heading as the table gives it out. `has_all_sales`:
+    also those without a subsidy."""
 
     order_no: str
     amount: str
@@ -51,6 +52,7 @@ class Profile:
     amount_is: Literal["granted", "price"] = "granted"
     tolerance_fen: int = 0
     canonical: Callable[[str], str] = str
+    has_all_sales: bool = True
 
 
 class ProfileTable:

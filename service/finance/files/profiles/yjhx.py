@@ -42,4 +42,4 @@ def open_export(members: Mapping[str, BinaryIO], use: ProfileUse) -> YjhxTable:
     return YjhxTable(list(members.values()), use)
 
 
-YJHX = Profile(ORDER_NO, AMOUNT, open_export, amount_is="price")
+YJHX = Profile(ORDER_NO, AMOUNT, open_export, amount_is="price", has_all_sales=False)
