@@ -7,6 +7,7 @@ from typing import Any
 
 # Ten billion yuan: above every sum of a row, and exact everywhere.
 AMOUNT_MAX_FEN = 10**12
+assert AMOUNT_MAX_FEN >= 10**11, "Bug! An amount of 12 characters is read without this bound."
 # From here on a double does not hold every whole number: a key of 16 digits may be another one.
 EXACT_MAX = 2**53
 
@@ -71,6 +72,10 @@ def has_lost_digits(cell: Any) -> bool:
 
 def fen_of(cell: Any, *, in_yuan: bool) -> int | None:
     """The amount in fen, exactly; None if it is none."""
+    if isinstance(cell, str) and in_yuan and cell[-3:-2] == "." and len(cell) < 13:
+        digits = cell[:-3] + cell[-2:]
+        if digits.isdecimal() and digits.isascii():  # as most are written: 1199.80
+            return int(digits)
     if isinstance(cell, bool):
         return None
     try:
@@ -84,6 +89,11 @@ def fen_of(cell: Any, *, in_yuan: bool) -> int | None:
     if not fen.is_finite() or abs(fen) > AMOUNT_MAX_FEN or fen != fen.to_integral_value():
         return None
     return int(fen)
+
+
+def yuan_fen(cell: Any) -> int | None:
+    """As `fen_of`, for an amount in yuan."""
+    return fen_of(cell, in_yuan=True)
 
 
 def _amount_text(cell: Any) -> str:

@@ -167,7 +167,7 @@ class RowReader:
         try:
             is_refund = self._kind is not None and _is_refund(cells[self._kind])
             key = self.key(cells)
-            refund_fen = self._refund_fen(cells)
+            refund_fen = 0 if self._refund is None else self._refund_fen(cells[self._refund])
             # A refund with a column of its own may have no other amount.
             unpaid = refund_fen and not text_of(cells[self._amount])
             amount_fen = 0 if unpaid else self._amount_fen(cells[self._amount])
@@ -221,11 +221,9 @@ class RowReader:
             raise BadCell("formula_failed" if is_error(cell) else "amount_unreadable")
         return amount_fen
 
-    def _refund_fen(self, cells: Sequence[Any]) -> int:
+    def _refund_fen(self, cell: Any) -> int:
         """The refund column's amount; 0 where it is blank."""
-        if self._refund is None or not text_of(cells[self._refund]):
-            return 0
-        return self._amount_fen(cells[self._refund])
+        return self._amount_fen(cell) if text_of(cell) else 0
 
     def _row_state(self, cell: Any) -> RowState:
         state = self._states.get(text_of(cell))

@@ -53,12 +53,15 @@ CREATE TABLE staged (
     returned_fen INTEGER, returned_in_period_fen INTEGER);
 CREATE TABLE bad_row (line INTEGER, why TEXT);
 """
-INSERT = "INSERT INTO staged VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+INSERT_UNIT = "INSERT INTO staged VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+INSERT_ROW = """
+INSERT INTO staged (key, is_row, line, amount_fen, state, is_refund) VALUES (?, ?, ?, ?, ?, ?)
+"""
 SORTED = """
     SELECT * FROM staged
     ORDER BY key, is_refund, is_row, line, claim_id, line_no, booked_on, amount_fen
 """
-# The last two columns of a row, and of a unit that is not compared with refunds.
+# The last two columns of a unit that is not compared with refunds.
 NOT_RETURNED: tuple[int | None, ...] = (None, None)
 OnProgress = Callable[[float], Awaitable[None]]
 
@@ -212,7 +215,7 @@ class ReconcileRun:
             self.summary.there_fen += sum(row.amount_fen for row in good)
             if self.summary.rows > ROWS_MAX:
                 raise BadFile("too_many_rows")
-            self._insert(map(self._staged_row, good))
+            self._stage.executemany(INSERT_ROW, map(self._staged_row, good))
             self._stage.executemany(
                 "INSERT INTO bad_row VALUES (?, ?)", ((row.line, row.why) for row in bad)
             )
@@ -267,12 +270,10 @@ class ReconcileRun:
 
     def _staged_row(self, row: FileRow) -> tuple[Any, ...]:
         refund = self._mapping.by_movement and is_refund(row.amount_fen, row.state)
-        is_row = 1 + row.is_refund
-        row_only = row.key, is_row, row.line, row.amount_fen, row.state, None, None, None
-        return *row_only, refund, *NOT_RETURNED
+        return row.key, 1 + row.is_refund, row.line, row.amount_fen, row.state, refund
 
     def _insert(self, staged: Any) -> None:
-        self._stage.executemany(INSERT, staged)
+        self._stage.executemany(INSERT_UNIT, staged)
 
     async def items(self, *, with_matched: bool) -> AsyncIterator[ReconcileItem]:
         """Bad rows, then all differences by key; with `with_matched` also the equal pairs. Raises

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
-from service.finance.files.cells import text_of
+from service.finance.files.cells import text_of, yuan_fen
 from service.finance.files.faults import BadFile
 from service.finance.files.lines import TextLines
 from service.finance.files.profiles.profile import (
@@ -21,7 +21,6 @@ from service.finance.files.profiles.profile import (
     ProfileUse,
     RowKind,
     tie,
-    yuan_fen,
 )
 
 ORDER_NO, TYPE, CREATED = "商户订单号", "业务类型", "创建时间"

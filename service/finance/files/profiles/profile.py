@@ -8,7 +8,6 @@ from decimal import Decimal
 from typing import Any, BinaryIO, Literal
 
 from service.finance.files.archive import ZIP
-from service.finance.files.cells import AMOUNT_MAX_FEN, fen_of
 from service.finance.files.faults import BadFile
 from service.finance.files.table import PlatformTotal, RowsAside, Table
 from service.finance.files.workbook import is_old_workbook
@@ -168,15 +167,3 @@ def yuan_text(fen: int) -> str:
     """The amount in yuan, as platforms write it."""
     whole, rest = divmod(abs(fen), 100)
     return f"{'-' if fen < 0 else ''}{whole}.{rest:02}"
-
-
-def yuan_fen(text: str) -> int | None:
-    """As `fen_of`, and quickly for what platforms mostly write."""
-    if text[-3:-2] == "." and len(text) < 13:
-        digits = text[:-3] + text[-2:]
-        if digits.isdecimal():
-            return int(digits)
-    return fen_of(text, in_yuan=True)
-
-
-assert AMOUNT_MAX_FEN >= 10**12, "Bug! An amount of 12 characters is quickly read."

@@ -8,7 +8,7 @@ parted where a comma is followed by a backtick. The next line continues it while
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, BinaryIO
 
-from service.finance.files.cells import text_of
+from service.finance.files.cells import text_of, yuan_fen
 from service.finance.files.faults import BadFile
 from service.finance.files.lines import TextLines
 from service.finance.files.profiles.profile import (
@@ -20,7 +20,6 @@ from service.finance.files.profiles.profile import (
     RunningTotal,
     SectionTotals,
     tie,
-    yuan_fen,
 )
 
 ORDER_NO, STATE, REFUND_STATE, GOODS = "商户订单号", "交易状态", "退款状态", "商品名称"
