@@ -72,6 +72,7 @@ def test_a_python_client_has_every_endpoint_and_works_for_tills_and_for_finance(
     client = tmp_path / "client"
     output = run(
         GENERATOR / "openapi-python-client", "generate", "--path", document,
+        "--config", HERE / "python.yaml",
         "--output-path", client, "--meta", "none", "--fail-on-warning",
         env={**os.environ, "PATH": f"{GENERATOR}:{os.environ['PATH']}"},
     )  # fmt: skip
