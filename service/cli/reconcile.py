@@ -21,6 +21,7 @@ from service.finance.reconcile.mapping import (
     AmountIs,
     AmountUnit,
     ColumnMapping,
+    RowState,
     states_of,
 )
 from service.finance.reconcile.pairing import AGREEING
@@ -87,34 +88,22 @@ def reconcile_command(
             "store_id": store_id, "line_no": line_no, "serial_no": serial_no}  # fmt: skip
     with faults_reported(exit_code=2):
         settings = Settings()
-        try:
-            known_states = states_of(states)
-        except ValueError as error:
-            raise Misconfigured(f"--states {error}.") from None
         mapped = tuple((name, heading) for name, heading in keys.items() if heading)
         if profile is not None:
             if skip or skip_end or refund or unit != "yuan":
                 raise Misconfigured("A profile knows its frame, its unit and its refunds: leave out"
                                     " --skip, --skip-end, --unit and --refund.")  # fmt: skip
             mapping = profile_mapping(
-                profile, mapped, amount, amount_is, state, known_states, sheet, rows
+                profile, mapped, amount, amount_is, state, _known_states(states), sheet, rows
             )
         elif amount is None:
             raise Misconfigured("Name the subsidy's column with --amount, or a --profile.")
         else:
             mapping = ColumnMapping(
-                mapped, amount, unit, amount_is or "granted", state, known_states, skip, sheet,
-                skip_end, rows, refund,
+                mapped, amount, unit, amount_is or "granted", state, _known_states(states), skip,
+                sheet, skip_end, rows, refund,
             )  # fmt: skip
-        if states and state is None:
-            raise Misconfigured(
-                "Name the column of the states with --state, or leave out --states."
-            )
-        _check_movements(mapping)
-        if not mapping.identifies:
-            raise Misconfigured(
-                "Name the column to match by: --claim-id, --order-no, --invoice-no or --serial-no."
-            )
+        _check(mapping)
         if list_ is not None and list_.exists() and file.exists() and list_.samefile(file):
             raise Misconfigured("--list names the file to reconcile: it would be overwritten.")
         scope = ReconcileScope(settings.jurisdiction, *days(from_on, to_on), retailer, store)
@@ -127,14 +116,28 @@ def reconcile_command(
         raise typer.Exit(1)
 
 
-def _check_movements(mapping: ColumnMapping) -> None:
+def _known_states(states: str) -> dict[str, RowState]:
     """Raises Misconfigured."""
+    try:
+        return states_of(states)
+    except ValueError as error:
+        raise Misconfigured(f"--states {error}.") from None
+
+
+def _check(mapping: ColumnMapping) -> None:
+    """Raises Misconfigured."""
+    if mapping.states and mapping.state is None:
+        raise Misconfigured("Name the column of the states with --state, or leave out --states.")
     if mapping.refund and not mapping.by_movement:
         raise Misconfigured("--refund needs --rows movements: a sale has no refunds of its own.")
     if mapping.by_movement and mapping.amount_is != "granted":
         raise Misconfigured(
             "Leave out --rows movements, or --amount-is net and price (as a yjhx file has):"
             " a movement is a payment or a refund of the subsidy."
+        )
+    if not mapping.identifies:
+        raise Misconfigured(
+            "Name the column to match by: --claim-id, --order-no, --invoice-no or --serial-no."
         )
 
 

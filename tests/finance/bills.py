@@ -1,12 +1,11 @@
 """Platforms' files in their true shapes, of shops and orders that do not exist, and a ledger of
 a few sales to compare them with."""
 
-import asyncio
 import io
 import re
 import zipfile
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from datetime import date
 from typing import Any, NamedTuple
 
@@ -15,14 +14,11 @@ import xlsxwriter
 
 from service.finance.files.faults import BadFile
 from service.finance.files.profiles.profile import ProfileName
-from service.finance.reconcile.ledger_units import ReconcileScope
 from service.finance.reconcile.mapping import ColumnMapping
 from service.finance.reconcile.profile_pairs import profile_mapping
-from service.finance.reconcile.run import ReconcileItem, ReconcileRun, ReconcileSummary
-from tests.finance.books import PLACE, TODAY
-from tests.finance.reconciling import ties_of
-
-SCOPE = ReconcileScope(PLACE, TODAY, TODAY)
+from service.finance.reconcile.run import ReconcileItem, ReconcileSummary
+from tests.finance.books import TODAY
+from tests.finance.reconciling import staged
 
 
 class Sold(NamedTuple):
@@ -36,52 +32,26 @@ class Sold(NamedTuple):
     in_period: bool = True
 
 
-class Ledger:
-    """A connection that has these sales alone."""
-
-    def __init__(self, sales: Sequence[Sold]) -> None:
-        self._sales = sales
-
-    async def execute(self, statement: str) -> None:
-        pass
-
-    async def cursor(self, *_: Any, **__: Any) -> AsyncIterator[tuple[Any, ...]]:
-        for n, sale in enumerate(self._sales):
-            claim_id = f"00000000-0000-0000-0000-{n:012}"
-            unit = sale.order, claim_id, None, sale.booked_on, sale.fen, sale.state
-            returned_fen = sale.fen if sale.state == "refunded" else sale.returned_fen
-            yield *unit, returned_fen, returned_fen if sale.in_period else 0
+def unit_of(n: int, sale: Sold) -> tuple[Any, ...]:
+    """The sale as the ledger's query gives it."""
+    claim_id = f"00000000-0000-0000-0000-{n:012}"
+    returned_fen = sale.fen if sale.state == "refunded" else sale.returned_fen
+    unit = sale.order, claim_id, None, sale.booked_on, sale.fen, sale.state
+    return *unit, returned_fen, returned_fen if sale.in_period else 0
 
 
 def reconciled(
     body: bytes, profile: ProfileName, sales: Sequence[Sold] = (), **named: Any
 ) -> tuple[ReconcileSummary, list[ReconcileItem]]:
     """(the result, what has to be looked at)"""
-    mapping = mapped(profile, **named)
-
-    async def run() -> tuple[ReconcileSummary, list[ReconcileItem]]:
-        reconciling = ReconcileRun(SCOPE, mapping, no_progress)
-        try:
-            await reconciling.stage_file(io.BytesIO(body))
-            await reconciling.stage_books(Ledger(sales), 1)  # type: ignore[arg-type]
-            items = [item async for item in reconciling.items(with_matched=False)]
-            return reconciling.summary, items
-        finally:
-            reconciling.close()
-
-    summary, items = asyncio.run(run())
-    ties_of(summary)
-    return summary, items
+    units = [unit_of(n, sale) for n, sale in enumerate(sales)]
+    return staged(body, mapped(profile, **named), units)
 
 
 def mapped(profile: ProfileName, **named: Any) -> ColumnMapping:
     given = dict.fromkeys(("amount", "amount_is", "state", "sheet")) | named
     keys = given.pop("keys", ())
     return profile_mapping(profile, keys=keys, states=given.pop("states", {}), **given)
-
-
-async def no_progress(share: float) -> None:
-    pass
 
 
 def findings(body: bytes, profile: ProfileName, sales: Sequence[Sold] = (), **named: Any) -> Any:

@@ -1,11 +1,17 @@
 """A file of finance's own, sent to be reconciled, and what must hold of each summary."""
 
 import asyncio
+import io
 from collections.abc import AsyncIterator
 from typing import Any
 
-from service.finance.reconcile.run import ReconcileSummary
+from service.finance.reconcile.ledger_units import ReconcileScope
+from service.finance.reconcile.mapping import ColumnMapping
+from service.finance.reconcile.run import ReconcileItem, ReconcileRun, ReconcileSummary
 from tests.conftest import House
+from tests.finance.books import PLACE, TODAY
+
+SCOPE = ReconcileScope(PLACE, TODAY, TODAY)
 
 DAY = {"from": "2025-06-18", "to": "2025-06-18"}
 COLUMNS = {"claim_id": "单号", "amount": "补贴", "state": "状态"}
@@ -77,3 +83,23 @@ class StubLedger:
 
 async def no_progress(share: float) -> None:
     assert 0 <= share <= 1
+
+
+def staged(
+    body: bytes, mapping: ColumnMapping, units: list[tuple[Any, ...]]
+) -> tuple[ReconcileSummary, list[ReconcileItem]]:
+    """(the result of the file with these units of the ledger, what has to be looked at)"""
+
+    async def run() -> tuple[ReconcileSummary, list[ReconcileItem]]:
+        reconciling = ReconcileRun(SCOPE, mapping, no_progress)
+        try:
+            await reconciling.stage_file(io.BytesIO(body))
+            await reconciling.stage_books(StubLedger(units), 1)  # type: ignore[arg-type]
+            items = [item async for item in reconciling.items(with_matched=False)]
+            return reconciling.summary, items
+        finally:
+            reconciling.close()
+
+    summary, items = asyncio.run(run())
+    ties_of(summary)
+    return summary, items

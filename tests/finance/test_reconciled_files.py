@@ -5,7 +5,7 @@ import csv
 import gzip
 import io
 import zipfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,36 +19,20 @@ from typer.testing import CliRunner
 from service.cli import app
 from service.finance.files.csv_text import CsvTable
 from service.finance.files.faults import BadFile
-from service.finance.reconcile.ledger_units import ReconcileScope
 from service.finance.reconcile.mapping import ColumnMapping
 from service.finance.reconcile.run import ReconcileItem, ReconcileRun, ReconcileSummary
 from service.finance.reconcile.sentences import fault_sentence
 from tests.conftest import House
-from tests.finance.books import PLACE, TODAY
-from tests.finance.reconciling import DAY, counts, ended, ties_of
+from tests.finance.books import TODAY
+from tests.finance.reconciling import DAY, SCOPE, counts, ended, no_progress, staged
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
 
 BY_ORDER = ColumnMapping((("order_no", "订单号"),), "金额")
-SCOPE = ReconcileScope(PLACE, TODAY, TODAY)
 ORDERS = ("T1", "T2", "202506180000123457", "202506180000123458")
 BOTH = "202506180000123457,空调,1199.80\n202506180000123458,空调,1199.80\n"
 HEAD = "订单号,商品,金额\n"
 FIRST = f"{HEAD}T1,a,1199.80\nT2,b,1199.80\n"
-
-
-class Ledger:
-    """Has one sale of 1,199.80 yuan for each order."""
-
-    def __init__(self, orders: Sequence[str]) -> None:
-        self._orders = orders
-
-    async def execute(self, statement: str) -> None:
-        pass
-
-    async def cursor(self, *_: Any, **__: Any) -> AsyncIterator[tuple[Any, ...]]:
-        for n, order in enumerate(self._orders):
-            yield order, f"00000000-0000-0000-0000-{n:012}", None, TODAY, 119_980, "confirmed"
 
 
 def reconciled(
@@ -56,24 +40,12 @@ def reconciled(
 ) -> tuple[ReconcileSummary, list[ReconcileItem]]:
     """(the result, the differences)"""
     body = content.encode() if isinstance(content, str) else content
-
-    async def run() -> tuple[ReconcileSummary, list[ReconcileItem]]:
-        reconciling = ReconcileRun(SCOPE, mapping, no_progress)
-        try:
-            await reconciling.stage_file(io.BytesIO(body))
-            await reconciling.stage_books(Ledger(orders), 1)  # type: ignore[arg-type]
-            items = [item async for item in reconciling.items(with_matched=False)]
-            return reconciling.summary, items
-        finally:
-            reconciling.close()
-
-    summary, items = asyncio.run(run())
-    ties_of(summary)
-    return summary, items
-
-
-async def no_progress(share: float) -> None:
-    pass
+    # One sale of 1,199.80 yuan for each order.
+    units = [
+        (order, f"00000000-0000-0000-0000-{n:012}", None, TODAY, 119_980, "confirmed")
+        for n, order in enumerate(orders)
+    ]
+    return staged(body, mapping, units)
 
 
 def findings(content: bytes | str, **more: Any) -> dict[str, int]:
