@@ -88,9 +88,9 @@ def _span(tracer: Tracer, name: str, **how: Any) -> Iterator[Span]:
 class TracedEdge(Edge):
     tracer: Tracer
 
-    async def answer(self, endpoint: Endpoint, scope: Scope, receive: Receive) -> Response:
+    async def answer(self, endpoint: Endpoint, scope: Scope, body: bytes | Receive) -> Response:
         with self._request(scope) as span:
-            response = await Edge.answer(self, endpoint, scope, receive)
+            response = await Edge.answer(self, endpoint, scope, body)
             _complete(span, scope, response.status_code)
         return response
 

@@ -1,24 +1,25 @@
 """HTTP/1.1 on a socket: bounds on the head's size, on a client's time, and on connections.
 
 uvicorn's own protocol waits for a slow client without limit, takes heads of any size, and answers
-malformed HTTP in plain text. Answers by one of the edge's shortcuts leave in one write.
+malformed HTTP in plain text.
+
+An ordinary request for one of the edge's shortcuts goes to the edge when its body is whole, and
+its answer leaves in one write. Any other request goes through ASGI (`service.server.whole`).
 """
 
 import asyncio
 import json
+from itertools import chain
 from typing import Any
 
 from uuid_utils import uuid7
-from uvicorn.protocols.http.httptools_impl import (
-    STATUS_LINE,
-    HttpToolsProtocol,
-    RequestResponseCycle,
-)
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from service.api.bounds import BODY_S, Bounds
-from service.api.edge import NO_PAGE, NO_STORE, SAFE_HEADERS, Edge, Endpoint
+from service.api.bounds import BODY_S
+from service.api.edge import CONTENT_POLICY, NO_STORE, SAFE_HEADERS, Edge, own_headers
 from service.api.problems import MEDIA_TYPE, preferred_language, problem_body
 from service.core.sentences import Language
+from service.server.whole import WholeRequest, whole_request
 
 # Ten times what a till sends through two proxies.
 HEAD_MAX_BYTES = 32 * 1024
@@ -31,17 +32,16 @@ UNREAD_S = 120.0
 # More than the limit of requests at a time: an idle till keeps its connection.
 CONNECTIONS_MAX = 8192
 
-# The headers that the edge adds to every answer, for answers that never reach the edge.
+# The headers that every answer has.
 _SAFE = b"".join(
-    name + b": " + value + b"\r\n"
-    for name, value in (*SAFE_HEADERS, (b"content-security-policy", NO_PAGE), NO_STORE)
+    name + b": " + value + b"\r\n" for name, value in (*SAFE_HEADERS, CONTENT_POLICY, NO_STORE)
 )
 
 
 class GuardedProtocol(HttpToolsProtocol):
     """One connection."""
 
-    _bounds: Bounds | None = None
+    _edge: Edge | None = None
     # The deadline of the current step in the loop's time, and one timer for all steps: a timer for
     # each step of each request would cost more.
     _deadline: float | None = None
@@ -56,7 +56,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         edge = getattr(self.app, "middleware_stack", None)
-        self._bounds = edge.bounds if isinstance(edge, Edge) else None
+        self._edge = edge if isinstance(edge, Edge) else None
         if len(self.connections) > CONNECTIONS_MAX:
             self._refuse("overloaded")
             return
@@ -81,26 +81,38 @@ class GuardedProtocol(HttpToolsProtocol):
         self._set_deadline_in(HEAD_S)
 
     def on_headers_complete(self) -> None:
-        size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+        size = len(self.url) + sum(map(len, chain.from_iterable(self.headers)))
         if size > HEAD_MAX_BYTES:
             self._refuse("head_too_large")
             return
         self._in_head = False
         self._head_bytes = 0
-        super().on_headers_complete()
-        bounds = self._bounds
-        body_s = BODY_S if bounds is None else bounds.of(self.scope.get("path", "")).body_s
+        edge = self._edge
+        request = None if edge is None else whole_request(self, edge)
+        if request is None:
+            super().on_headers_complete()
+        else:
+            self.cycle = request  # type: ignore[assignment]
+        body_s = BODY_S if edge is None else edge.bounds.of(self.scope.get("path", "")).body_s
         self._set_deadline_in(body_s)
 
     def on_body(self, body: bytes) -> None:
         self._head_bytes = 0
-        if self.cycle is not None:
+        cycle: Any = self.cycle
+        if type(cycle) is WholeRequest:
+            cycle.body += body
+        elif cycle is not None:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
         self._head_bytes = 0
         self._set_deadline_in(None)
-        if self.cycle is not None:
+        cycle: Any = self.cycle
+        if type(cycle) is WholeRequest:
+            cycle.more_body = False
+            cycle.task = self.loop.create_task(self._answer(cycle))
+            self.tasks.add(cycle.task)
+        elif cycle is not None:
             super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
@@ -108,36 +120,32 @@ class GuardedProtocol(HttpToolsProtocol):
 
     # --- shortcuts ----------------------------------------------------------------------
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        edge = getattr(app, "middleware_stack", None)
-        scope: Any = cycle.scope
-        endpoint = edge.shortcut(scope) if isinstance(edge, Edge) else None
-        if edge is None or endpoint is None:
-            super()._start_asgi_task(cycle, app)
+    async def _answer(self, request: WholeRequest) -> None:
+        try:
+            response = await request.edge.answer(
+                request.endpoint, request.scope, bytes(request.body)
+            )
+        finally:
+            self.tasks.discard(request.task)
+        if request.disconnected:
             return
-        scope["app"] = app
-        task = self.loop.create_task(self._answer(cycle, edge, endpoint))
-        task.add_done_callback(self.tasks.discard)
-        self.tasks.add(task)
-
-    async def _answer(self, cycle: RequestResponseCycle, edge: Edge, endpoint: Endpoint) -> None:
-        whole: Any = cycle
-        response = await edge.answer(endpoint, whole.scope, whole.receive)
-        if cycle.disconnected:
-            return
-        if not cycle.more_body and cycle.keep_alive:
-            end = b"\r\n"
-        else:
-            cycle.keep_alive, end = False, b"connection: close\r\n\r\n"
-        head = [STATUS_LINE[response.status_code]]
-        for name, value in response.raw_headers:
+        head: list[bytes | memoryview] = [STATUS_LINE[response.status_code], _SAFE]
+        for name, value in chain(response.raw_headers, own_headers(request.scope)):
             head += name, b": ", value, b"\r\n"
-        cycle.response_started = cycle.response_complete = True
-        self.transport.write(b"".join((*head, end, response.body)))
-        cycle.message_event.set()
-        if not cycle.keep_alive:
-            self.transport.close()
-        cycle.on_response()
+        end = b"\r\n" if request.keep_alive else b"connection: close\r\n\r\n"
+        request.response_started = request.response_complete = True
+        head += end, response.body
+        self.transport.write(b"".join(head))
+        if self.pipeline or not request.keep_alive:
+            if not request.keep_alive:
+                self.transport.close()
+            self.on_response_complete()
+            return
+        # As `on_response_complete`, without a new timer for each answer.
+        self.server_state.total_requests += 1
+        if not self._in_head:  # the next request has not begun
+            self._in_head = True
+            self._set_deadline_in(self.timeout_keep_alive)
 
     # --- slow clients -------------------------------------------------------------------
 
@@ -156,8 +164,9 @@ class GuardedProtocol(HttpToolsProtocol):
         left_s = self._deadline - self.loop.time()
         if left_s <= 0:
             self._too_slow()
-        else:  # a later step may set an earlier deadline, but none nearer than HEAD_S
-            self._deadline_timer = self.loop.call_later(min(left_s, HEAD_S), self._check_deadline)
+        else:  # a later step may set an earlier deadline, but none nearer than the keep-alive
+            wait_s = min(left_s, self.timeout_keep_alive)
+            self._deadline_timer = self.loop.call_later(wait_s, self._check_deadline)
 
     def _too_slow(self) -> None:
         self._deadline = None

@@ -6,10 +6,13 @@ source, and raise the upper bound in pyproject.toml with it.
 
 import inspect
 import pkgutil
+import re
 from importlib.metadata import version
 from typing import Any
 
 import pytest
+
+from service.server.whole import WholeRequest
 
 pytestmark = pytest.mark.anyio
 
@@ -30,7 +33,7 @@ FUNCTIONS = {
         f"{PROTOCOL}.on_body": "body",
         f"{PROTOCOL}.on_message_complete": "",
         f"{PROTOCOL}.send_400_response": "msg",
-        f"{PROTOCOL}._start_asgi_task": "cycle app",
+        f"{PROTOCOL}.on_response_complete": "",
         f"{PROTOCOL}.pause_writing": "",
         f"{PROTOCOL}.resume_writing": "",
         f"{CYCLE}.receive": "",
@@ -60,8 +63,6 @@ FUNCTIONS = {
 # By function of theirs: the names that it must go on using, or our code is never called.
 USES = {
     f"{PROTOCOL}.data_received": "send_400_response",
-    f"{PROTOCOL}.on_headers_complete": "_start_asgi_task",
-    f"{PROTOCOL}.on_response_complete": "_start_asgi_task",
     f"{MULTIPROCESS}.run": "keep_subprocess_alive terminate_all join_all",
     f"{PROCESS}.always_pong": "pong",
     f"{PROCESS}.pong": "recv send",
@@ -102,6 +103,14 @@ def test_a_function_calls_what_we_override(theirs: str, names: str) -> None:
     assert set(names.split()) <= set(resolve(theirs).__code__.co_names), changed(theirs)
 
 
+def test_a_whole_request_has_what_the_protocol_reads_of_its_cycle() -> None:
+    source = inspect.getsource(resolve(PROTOCOL))
+    read = set(re.findall(r"(?:self\.|existing_)cycle\.(\w+)", source))
+    assert {"response_complete", "keep_alive", "message_event", "body"} <= read
+    missing = [name for name in read if not hasattr(WholeRequest, name)]
+    assert not missing, changed(f"{CYCLE}: {missing}")
+
+
 async def test_a_connection_and_its_request_have_the_attributes_that_we_use() -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         raise NotImplementedError
@@ -110,9 +119,10 @@ async def test_a_connection_and_its_request_have_the_attributes_that_we_use() ->
     protocol = resolve(PROTOCOL)(config, resolve("uvicorn.server:ServerState")(), {})
     protocol.on_message_begin()
     require(protocol, PROTOCOL, "app scope cycle headers url loop tasks connections transport")
+    require(protocol, PROTOCOL, "parser root_path expect_100_continue pipeline")
+    require(protocol, PROTOCOL, "server_state timeout_keep_alive")
     parameters = inspect.signature(resolve(CYCLE)).parameters
     cycle = resolve(CYCLE)(**dict.fromkeys(parameters))
-    require(cycle, CYCLE, "scope disconnected more_body keep_alive message_event on_response")
     require(cycle, CYCLE, "response_started response_complete")
     lines = "uvicorn.protocols.http.httptools_impl:STATUS_LINE"
     assert resolve(lines)[409] == b"HTTP/1.1 409 Conflict\r\n", changed(lines)

@@ -8,7 +8,7 @@ from pydantic import TypeAdapter
 
 from service.api.auth import MayClaim, ServiceOf, may_claim, till
 from service.api.bodies import json_body, takes
-from service.api.edge import header
+from service.api.edge import JsonResponse, header
 from service.api.idempotency import REPLAYED, idempotency_key
 from service.api.models import QuoteAnswer, QuoteLine
 from service.api.problems import (
@@ -113,9 +113,9 @@ async def create_claim(request: Request) -> Response:
     service.claims.tally.count(checkout, outcome)
     match outcome:
         case Granted(claim):
-            return _claim_response(request, claim, {})
+            return _claim_response(request, claim)
         case Replayed(claim):
-            return _claim_response(request, claim, {"Idempotency-Replayed": "true"})
+            return _claim_response(request, claim, (b"idempotency-replayed", b"true"))
         case Refused(reasons):
             language = language_of(request)
             return problem(request, "claim_refused", reasons=reason_bodies(reasons, language))
@@ -124,8 +124,8 @@ async def create_claim(request: Request) -> Response:
     assert_never(outcome)
 
 
-def _claim_response(request: Request, claim: Claim, headers: dict[str, str]) -> Response:
+def _claim_response(request: Request, claim: Claim, *headers: tuple[bytes, bytes]) -> Response:
     claim_id = str(claim.claim_id)
     request.scope["butie.log"] = {"claim_id": claim_id}
-    headers = {"Location": f"/v1/claims/{claim_id}", **headers}
-    return Response(CLAIM_JSON.dump_json(claim), 201, headers, "application/json")
+    location = (b"location", b"/v1/claims/" + claim_id.encode())
+    return JsonResponse(CLAIM_JSON.dump_json(claim), 201, (location, *headers))
