@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeVar
+from functools import cache
+from typing import Any, TypeVar, get_args
 
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
@@ -17,7 +18,6 @@ Model = TypeVar("Model", bound=BaseModel)
 # for 256 KiB of empty items that takes seconds, and no other till is answered meanwhile.
 COMMAS_MAX = 1000
 BLANKS = b" \t\r\n"
-NAMES = "__pydantic_fields_set__"  # where a model keeps the names that it was given
 
 
 class InvalidBody(Exception):
@@ -79,13 +79,26 @@ def invalid(fault: str, field: str, **facts: Any) -> InvalidBody:
 def _names_in(model: BaseModel) -> int:
     """How many names the model took from the JSON: the JSON has no fewer."""
     count = len(model.__pydantic_fields_set__)
-    for value in model.__dict__.values():
-        # Not isinstance: it asks the model's metaclass, twenty times for each claim.
-        if type(value) is tuple:
-            count += sum(_names_in(member) for member in value if hasattr(member, NAMES))
-        elif hasattr(value, NAMES):
+    for name in _members(type(model)):
+        value = getattr(model, name)
+        if isinstance(value, tuple | list):
+            count += sum(map(_names_in, value))
+        elif value is not None:
             count += _names_in(value)
     return count
+
+
+@cache
+def _members(model: type[BaseModel]) -> tuple[str, ...]:
+    """The fields that hold a model, or several."""
+    fields = model.model_fields.items()
+    return tuple(name for name, field in fields if _is_of_models(field.annotation))
+
+
+def _is_of_models(annotation: Any) -> bool:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return True
+    return any(map(_is_of_models, get_args(annotation)))
 
 
 # FastAPI does not see these models, since their routes read the bytes themselves.

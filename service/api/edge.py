@@ -6,6 +6,7 @@ the server's own protocol also calls it without ASGI. A framework's work per req
 a claim.
 """
 
+import logging
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -128,7 +129,9 @@ class Edge:
         """The response of a shortcut, without the headers that every answer has. Raises nothing.
         `body`: whole, or how to receive it."""
         started = time.perf_counter()
-        headers = scope["butie.headers"] = dict(reversed(scope["headers"]))
+        if "butie.headers" not in scope:
+            scope["butie.headers"] = dict(reversed(scope["headers"]))
+        headers = scope["butie.headers"]
         request_id = scope["butie.request_id"] = _request_id(headers)
         REQUEST_ID.set(request_id)
         self._under_way += 1
@@ -206,15 +209,17 @@ class Edge:
         method = scope["method"] if scope["method"] in METHODS else "other"
         metrics.observe_request(method, route, status, seconds)
         # Probes and scrapes would fill the log.
-        say = log.debug if route in QUIET_PATHS else log.info
-        say(
-            "request",
-            method=scope["method"],
-            route=route,
-            status=status,
-            ms=round(seconds * 1000, 1),
-            **scope.get("butie.log", {}),
-        )
+        level = logging.DEBUG if route in QUIET_PATHS else logging.INFO
+        if log.is_enabled_for(level):
+            log.log(
+                level,
+                "request",
+                method=scope["method"],
+                route=route,
+                status=status,
+                ms=round(seconds * 1000, 1),
+                **scope.get("butie.log", {}),
+            )
 
 
 def _add_headers(scope: Scope, message: Message) -> None:
