@@ -203,16 +203,17 @@ def batches(folder: Path, rounds: int, seconds: float) -> Row:
         5.0,
     )
     with ours(folder / "batch") as server:
+        return row.rounds(rounds, lambda: batched(server, seconds), lambda: claims(server, seconds))
 
-        def batched() -> Sample:
-            first = next(_numbers)
-            make = partial(batch_requests, server.target, first, int(100 * (seconds + 1)))
-            sample = measured(server, make, 200, connections=BATCH_CONNECTIONS, seconds=seconds)
-            sample.value *= BATCH
-            sample.cpu_s = {part: cpu_s / BATCH for part, cpu_s in sample.cpu_s.items()}
-            return sample
 
-        return row.rounds(rounds, batched, lambda: claims(server, seconds))
+def batched(server: Server, seconds: float) -> Sample:
+    """Claims a second through batches of BATCH."""
+    first = next(_numbers)
+    make = partial(batch_requests, server.target, first, int(100 * (seconds + 1)))
+    sample = measured(server, make, 200, connections=BATCH_CONNECTIONS, seconds=seconds)
+    sample.value *= BATCH
+    sample.cpu_s = {part: cpu_s / BATCH for part, cpu_s in sample.cpu_s.items()}
+    return sample
 
 
 def batch_requests(target: Target, first: int, requests: int) -> list[bytes]:

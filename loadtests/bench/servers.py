@@ -51,7 +51,7 @@ def sandbox(
     """A sandbox on `folder`. `module` is run as `butie`."""
     command = [sys.executable, "-m", module, "serve"]
     environment = {"BUTIE_DATA_DIR": str(folder), "BUTIE_WORKERS": str(workers), **settings}
-    with _running(command, "BUTIE_PORT", environment) as (port, process):
+    with running(command, "BUTIE_PORT", environment) as (port, process):
         access = json.loads((folder / "sandbox.json").read_text())
         yield Server(Target(port, access["clock"], access["keys"]["pos"]), process)
 
@@ -63,14 +63,15 @@ def app(name: str, sold_at: str, *, workers: int = 1, **settings: str) -> Iterat
         *(sys.executable, "-m", "uvicorn", f"loadtests.apps.{name}:app"),
         *("--no-access-log", "--log-level", "warning", "--workers", str(workers)),
     ]
-    with _running(command, "UVICORN_PORT", settings) as (port, process):
+    with running(command, "UVICORN_PORT", settings) as (port, process):
         yield Server(Target(port, sold_at, "none"), process)
 
 
 @contextmanager
-def _running(
+def running(
     command: list[str], port_name: str, environment: dict[str, str]
 ) -> Iterator[tuple[int, psutil.Process]]:
+    """The command as a server on a free port, which it gets as `port_name`."""
     port = free_port()
     with tempfile.TemporaryFile() as errors:
         process = psutil.Popen(
