@@ -30,7 +30,7 @@ from service.api.problems import (
     request_id_of,
 )
 from service.batcher import Overloaded
-from service.claims.claim import Claim
+from service.claims.claim import Claim, SellerStanding
 from service.claims.outcomes import (
     GateAway,
     Granted,
@@ -39,6 +39,7 @@ from service.claims.outcomes import (
     Refused,
     Replayed,
 )
+from service.claims.path import Fault
 from service.core.checkout import Checkout, SerialFormats, Strict
 from service.core.sentences import Language
 from service.db.engine import LedgerAway
@@ -109,7 +110,7 @@ async def create_claims(request: Request, service: ServiceOf, caller: MayClaim) 
     """Up to 500 claims, each as if it were sent alone; a bad one does not affect the others."""
     claims = await read_batch(await request.body(), serial_formats(request))
     answers = _Answers(service, caller, language_of(request), request_id_of(request))
-    results = await asyncio.gather(*map(answers.answer, claims))
+    results = await answers.answer_all(claims)
     return Response(RESULTS.dump_json({"results": results}), media_type="application/json")
 
 
@@ -174,27 +175,54 @@ class _Answers:
     language: Language
     request_id: str
 
-    async def answer(self, claim: KeyedCheckout | BadClaim) -> dict[str, Any]:
+    async def answer_all(self, claims: Sequence[KeyedCheckout | BadClaim]) -> list[dict[str, Any]]:
+        """The result of each claim, in order."""
+        tills = await self._tills(claims)
+        asked = [
+            (seller, claim.idempotency_key, claim.checkout)
+            for claim in claims
+            if isinstance(claim, KeyedCheckout)
+            and isinstance(seller := tills[claim.checkout.store_id], SellerStanding)
+        ]
+        outcomes = iter(await self.service.claims.path.claims(asked))
+        results = []
+        for claim in claims:
+            if isinstance(claim, BadClaim):
+                results.append(self._bad(claim))
+                continue
+            seller = tills[claim.checkout.store_id]
+            answer = next(outcomes) if isinstance(seller, SellerStanding) else seller
+            results.append(self._result(claim, answer))
+        return results
+
+    async def _tills(
+        self, claims: Sequence[KeyedCheckout | BadClaim]
+    ) -> dict[str, SellerStanding | Refusal | LedgerAway]:
+        """Each store that claims come from, or why none of it is taken."""
+        tills: dict[str, SellerStanding | Refusal | LedgerAway] = {}
+        for claim in claims:
+            if isinstance(claim, BadClaim) or claim.checkout.store_id in tills:
+                continue
+            store_id = claim.checkout.store_id
+            try:
+                tills[store_id] = await till(self.service.callers.directory, self.caller, store_id)
+            except (Refusal, LedgerAway) as fault:
+                tills[store_id] = fault
+        return tills
+
+    def _result(self, claim: KeyedCheckout, answer: Outcome | Fault | Refusal) -> dict[str, Any]:
         key = claim.idempotency_key
-        if isinstance(claim, BadClaim):
-            return self._bad(claim)
-        try:
-            seller = await till(
-                self.service.callers.directory, self.caller, claim.checkout.store_id
-            )
-            outcome = await self.service.claims.path.claim(
-                seller, claim.idempotency_key, claim.checkout
-            )
-        except Refusal as refusal:
-            return self._problem(key, refusal.code)
-        except Overloaded:
-            return self._problem(key, "overloaded")
-        except LedgerAway:
-            return self._problem(key, "ledger_unavailable")
-        except GateAway:
-            return self._problem(key, "gate_unavailable")
-        self.service.claims.tally.count(claim.checkout, outcome)
-        return self._outcome(key, outcome)
+        match answer:
+            case Refusal(code=code):
+                return self._problem(key, code)
+            case Overloaded():
+                return self._problem(key, "overloaded")
+            case LedgerAway():
+                return self._problem(key, "ledger_unavailable")
+            case GateAway():
+                return self._problem(key, "gate_unavailable")
+        self.service.claims.tally.count(claim.checkout, answer)
+        return self._outcome(key, answer)
 
     def _outcome(self, key: str | None, outcome: Outcome) -> dict[str, Any]:
         match outcome:
