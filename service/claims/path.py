@@ -72,6 +72,8 @@ TRIES_MAX = 12
 RETRY_S = 0.025
 assert RETRY_S * TRIES_MAX * (TRIES_MAX - 1) / 2 < 2
 
+MS = timedelta(milliseconds=1)
+
 # A request for a claim: who sells, the idempotency key, the sale.
 Asked = tuple[SellerStanding, str, Checkout]
 Fault = LedgerAway | GateAway | Overloaded
@@ -439,7 +441,7 @@ class ClaimPath:
         # `sold_at` may lie ahead by this much. No claim of this body is older; one of another body
         # under the same key may be, and the till then gets this refusal instead of KeyReused.
         age = claim.created_at - claim.checkout.sold_at + SOLD_AHEAD_MAX
-        return Candidate(claim, max(0, age // timedelta(milliseconds=1)))
+        return Candidate(claim, max(0, age // MS))
 
     def _pending(self, request: "_Request", priced: Quote, now: datetime) -> PendingClaim:
         return pending_claim(
