@@ -1,7 +1,7 @@
 """Micro-batching: the items that queue while a batch is under way are the next batch.
 
 There is no timer. When no batch is under way an item leaves at once. One batch at a time keeps the
-order of arrival.
+order of arrival. Items that are submitted together wait together: one future serves them all.
 """
 
 import asyncio
@@ -36,45 +36,70 @@ class MicroBatcher(Generic[_Item, _Result]):
         self._batch_max = batch_max
         self._queue_max = queue_max
         self._on_batch = on_batch
-        self._waiting: deque[tuple[_Item, asyncio.Future[_Result]]] = deque()
+        # Each group of items with the future of its results.
+        self._waiting: deque[tuple[Sequence[_Item], asyncio.Future[Sequence[_Result]]]] = deque()
+        self._items = 0  # in all groups that wait
         self._runner: asyncio.Task[None] | None = None
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return self._items
 
     async def submit(self, item: _Item) -> _Result:
         """The result of this item. Raises Overloaded when the queue is full, or what `send`
         raised."""
-        if len(self._waiting) >= self._queue_max:
-            raise Overloaded
-        future: asyncio.Future[_Result] = asyncio.get_running_loop().create_future()
-        self._waiting.append((item, future))
-        if self._runner is None:
-            self._runner = asyncio.create_task(self._run())
-        return await future
+        return (await self._queue((item,)))[0]
+
+    async def submit_all(self, items: Sequence[_Item]) -> Sequence[_Result]:
+        """The result of each item, in order. They are at most `batch_max`, and share one batch.
+        Raises as `submit`, for all of them."""
+        assert 0 < len(items) <= self._batch_max, "Bug! No batch takes so many items."
+        return await self._queue(items)
 
     async def drain(self) -> None:
         """Wait until everything that was submitted has its result."""
         while self._runner is not None:
             await asyncio.wait({self._runner})
 
+    def _queue(self, items: Sequence[_Item]) -> asyncio.Future[Sequence[_Result]]:
+        if self._items + len(items) > self._queue_max:
+            raise Overloaded
+        future: asyncio.Future[Sequence[_Result]] = asyncio.get_running_loop().create_future()
+        self._waiting.append((items, future))
+        self._items += len(items)
+        if self._runner is None:
+            self._runner = asyncio.create_task(self._run())
+        return future
+
     async def _run(self) -> None:
         try:
             while self._waiting:
-                size = min(len(self._waiting), self._batch_max)
-                await self._carry([self._waiting.popleft() for _ in range(size)])
+                await self._carry(self._next_batch())
         finally:
             self._runner = None
             for _, future in self._waiting:  # only a cancelled runner leaves any
                 if not future.done():
                     future.set_exception(Overloaded())
             self._waiting.clear()
+            self._items = 0
 
-    async def _carry(self, batch: list[tuple[_Item, asyncio.Future[_Result]]]) -> None:
+    def _next_batch(self) -> list[tuple[Sequence[_Item], asyncio.Future[Sequence[_Result]]]]:
+        """The groups that come first, as many as fit into a batch."""
+        batch, room = [], self._batch_max
+        while self._waiting and len(self._waiting[0][0]) <= room:
+            group = self._waiting.popleft()
+            room -= len(group[0])
+            batch.append(group)
+        self._items -= self._batch_max - room
+        return batch
+
+    async def _carry(
+        self, batch: list[tuple[Sequence[_Item], asyncio.Future[Sequence[_Result]]]]
+    ) -> None:
+        items = [item for group, _ in batch for item in group]
         try:
-            self._on_batch(len(batch))
-            results = await self._send([item for item, _ in batch])
-            assert len(results) == len(batch), "Bug! A batch lost an answer."
+            self._on_batch(len(items))
+            results = await self._send(items)
+            assert len(results) == len(items), "Bug! A batch lost an answer."
         except BaseException as error:
             for _, future in batch:
                 if future.done():
@@ -86,6 +111,9 @@ class MicroBatcher(Generic[_Item, _Result]):
             if not isinstance(error, Exception):
                 raise
             return
-        for (_, future), result in zip(batch, results, strict=True):
+        start = 0
+        for group, future in batch:
+            end = start + len(group)
             if not future.done():  # its caller may have gone
-                future.set_result(result)
+                future.set_result(results[start:end])
+            start = end

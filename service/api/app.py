@@ -63,7 +63,10 @@ ROUTES = (
 )  # fmt: skip
 
 # Answered by the edge itself, without FastAPI's stack.
-SHORTCUTS = {("POST", "/v1/claims"): claims.create_claim}
+SHORTCUTS = {
+    ("POST", "/v1/claims"): claims.create_claim,
+    ("POST", "/v1/claims/batch"): batch.create_claims,
+}
 
 
 def create_app() -> FastAPI:

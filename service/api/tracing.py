@@ -12,7 +12,7 @@ A span has ids, routes, codes and counts, and nothing about a person.
 
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import wraps
 from typing import Any, assert_never, cast
 from uuid import UUID
@@ -21,7 +21,14 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SpanExporter
-from opentelemetry.trace import Link, Span, SpanContext, SpanKind, StatusCode, Tracer
+from opentelemetry.trace import (
+    Link,
+    Span,
+    SpanKind,
+    StatusCode,
+    Tracer,
+    set_span_in_context,
+)
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
@@ -80,9 +87,17 @@ def _span(tracer: Tracer, name: str, **how: Any) -> Iterator[Span]:
         try:
             yield span
         except Exception as error:
-            span.set_attribute("error.type", type(error).__name__)
-            span.set_status(StatusCode.ERROR)
+            _fail(span, error)
             raise
+
+
+def _fail(span: Span, error: Exception) -> None:
+    span.set_attribute("error.type", type(error).__name__)
+    span.set_status(StatusCode.ERROR)
+
+
+def _about(claim: PendingClaim) -> dict[str, str]:
+    return {"butie.claim_id": str(claim.claim_id)}
 
 
 class TracedEdge(Edge):
@@ -144,7 +159,7 @@ class Hops:
 
     def __init__(self, tracer: Tracer) -> None:
         self._tracer = tracer
-        self._claims: dict[UUID, SpanContext] = {}  # those under way
+        self._under_way: dict[UUID, Span] = {}  # the innermost of each claim
 
     def around(self, hop: Hop, work: Work, /) -> Work:
         """The work with its span. See `service.claims.hops.Around`."""
@@ -153,6 +168,10 @@ class Hops:
             match hop:
                 case "claim.admit" | "claim.commit":
                     return self._claim(hop, item)
+                case "claims.admit":
+                    return self._claims_of("claim.admit", item)
+                case "claims.commit":
+                    return self._claims_of("claim.commit", [claim for claim, _ in item])
                 case "gate.admit":
                     return self._batch(hop, [candidate.claim for candidate in item])
                 case "ledger.commit":
@@ -168,25 +187,46 @@ class Hops:
 
     @contextmanager
     def _claim(self, name: str, claim: PendingClaim) -> Iterator[None]:
-        attributes = {"butie.claim_id": str(claim.claim_id)}
-        outer = self._claims.get(claim.claim_id)
-        with _span(self._tracer, name, attributes=attributes) as span:
-            self._claims[claim.claim_id] = span.get_span_context()
+        with _span(self._tracer, name, attributes=_about(claim)) as span, self._under(claim, span):
+            yield
+
+    @contextmanager
+    def _claims_of(self, name: str, claims: Sequence[PendingClaim]) -> Iterator[None]:
+        """A span for each claim. None of them is the parent of another."""
+        with ExitStack() as stack:
+            for claim in claims:
+                outer = self._under_way.get(claim.claim_id)
+                context = None if outer is None else set_span_in_context(outer)
+                # Not current, or the next one would be its child.
+                span = self._tracer.start_span(name, context, attributes=_about(claim))
+                stack.callback(span.end)
+                stack.enter_context(self._under(claim, span))
             try:
                 yield
-            finally:
-                if outer is None:
-                    del self._claims[claim.claim_id]
-                else:
-                    self._claims[claim.claim_id] = outer
+            except Exception as error:
+                for claim in claims:
+                    _fail(self._under_way[claim.claim_id], error)
+                raise
+
+    @contextmanager
+    def _under(self, claim: PendingClaim, span: Span) -> Iterator[None]:
+        outer = self._under_way.get(claim.claim_id)
+        self._under_way[claim.claim_id] = span
+        try:
+            yield
+        finally:
+            if outer is None:
+                del self._under_way[claim.claim_id]
+            else:
+                self._under_way[claim.claim_id] = outer
 
     def _batch(self, name: str, claims: Sequence[PendingClaim]) -> AbstractContextManager[Span]:
-        spans = (self._claims.get(claim.claim_id) for claim in claims)
+        spans = (self._under_way.get(claim.claim_id) for claim in claims)
         return _span(
             self._tracer,
             name,
             context=Context(),  # not a child of the claim that came first
             kind=SpanKind.CLIENT,
-            links=[Link(span) for span in spans if span is not None],
+            links=[Link(span.get_span_context()) for span in spans if span is not None],
             attributes={"butie.batch_size": len(claims)},
         )

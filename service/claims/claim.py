@@ -132,8 +132,10 @@ class PendingClaim:
             subsidy_fen=self.quote.subsidy_fen,
             payable_fen=self.quote.payable_fen,
             lines=tuple(
-                ClaimLine.of(line, self.state)
-                for line in sorted(self.quote.lines, key=lambda line: line.line_no)
+                [
+                    ClaimLine.of(line, self.state)
+                    for line in sorted(self.quote.lines, key=lambda line: line.line_no)
+                ]
             ),
         )
 

@@ -6,13 +6,17 @@ durable. No refusal leaves before the ledger was asked for the key's claim, or t
 far enough back to know that there is none: a retry must get the answer of the first request.
 
 The steps are in `ClaimPath._decide`. A claim waits in the gate's queue and, if it is admitted, in
-the ledger's. It shares each round trip with the claims that queue at the same time.
+the ledger's. It shares each round trip with the claims that queue at the same time. The claims of
+one request take the same steps side by side (`_decide_together`); whichever of them is neither
+granted nor refused at the first try goes on by `_decide`.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import assert_never
+from itertools import repeat
+from typing import Any, assert_never
 from uuid import UUID
 
 from service import metrics
@@ -68,6 +72,13 @@ TRIES_MAX = 12
 RETRY_S = 0.025
 assert RETRY_S * TRIES_MAX * (TRIES_MAX - 1) / 2 < 2
 
+MS = timedelta(milliseconds=1)
+
+# A request for a claim: who sells, the idempotency key, the sale.
+Asked = tuple[SellerStanding, str, Checkout]
+Fault = LedgerAway | GateAway | Overloaded
+FAULTS = (LedgerAway, GateAway, Overloaded)
+
 
 class ClaimPath:
     """Quotes and claims of one jurisdiction, in one worker process."""
@@ -101,6 +112,8 @@ class ClaimPath:
         self._openings = openings
         self._admit_and_commit = around("claim.admit", self.admit_and_commit)
         self._commit_observed = around("claim.commit", self._commit)
+        self._admit_and_commit_all = around("claims.admit", self.admit_and_commit_all)
+        self._commit_all_observed = around("claims.commit", self._commit_all)
         self._admit_batcher = MicroBatcher[Candidate, Admission](
             around("gate.admit", gate.admit),
             batch_max=BATCH_MAX,
@@ -158,6 +171,31 @@ class ClaimPath:
             return await self._patience.wait_for(self._begin(request))
         return await self._patience.wait_for(asyncio.create_task(self._join(request)))
 
+    async def claims(self, asked: Sequence[Asked]) -> list["Outcome | Fault"]:
+        """The answers to many claims, each as if it came alone, in this order. One that fails has
+        the fault as its answer; one that takes too long has LedgerAway, and goes on."""
+        requests = [
+            _Request(standing, key, self._digester.fingerprint(checkout), checkout)
+            for standing, key, checkout in asked
+        ]
+        answers: list[asyncio.Future[Outcome]] = []
+        fresh: list[_Flight] = []
+        work: list[asyncio.Future[Any]] = []
+        for request in requests:
+            if request.claim_key in self._under_way:  # perhaps by an earlier one of these
+                work.append(join := asyncio.create_task(self._join(request)))
+                answers.append(join)
+            else:
+                flight = self._take_off(request)
+                fresh.append(flight)
+                answers.append(flight.answer)
+        for start in range(0, len(fresh), BATCH_MAX):
+            flights = fresh[start : start + BATCH_MAX]
+            work.append(self._background(self._decide_together(flights)))
+        with suppress(LedgerAway):  # what is decided by then is answered
+            await self._patience.wait_for(asyncio.gather(*work, return_exceptions=True))
+        return [_answered(answer) for answer in answers]
+
     async def claim_of_key(self, retailer_id: str, idempotency_key: str) -> Claim | None:
         """The key's claim in its present state, or None. Raises LedgerAway or Overloaded."""
         async with answered_within(self._answer_within_s):
@@ -184,6 +222,23 @@ class ClaimPath:
         self._under_way[request.claim_key] = _UnderWay(request.fingerprint, answer)
         return answer
 
+    def _take_off(self, request: "_Request") -> "_Flight":
+        """The request as one of several that are decided together."""
+        flight = _Flight(request, asyncio.get_running_loop().create_future())
+        self._under_way[request.claim_key] = _UnderWay(request.fingerprint, flight.answer)
+        return flight
+
+    def _land(self, flight: "_Flight", outcome: "Outcome | BaseException") -> None:
+        """Answer a request that `_take_off` got, with its outcome or a fault."""
+        del self._under_way[flight.request.claim_key]
+        if isinstance(outcome, Exception):
+            flight.answer.set_exception(outcome)
+            flight.answer.exception()  # now asyncio does not log it as never retrieved
+        elif isinstance(outcome, BaseException):
+            flight.answer.cancel()
+        else:
+            flight.answer.set_result(outcome)
+
     async def _join(self, request: "_Request") -> Outcome:
         """The answer to a request whose key has a claim under way."""
         while (first := self._under_way.get(request.claim_key)) is not None:
@@ -202,27 +257,81 @@ class ClaimPath:
             # event loop would never run that callback.
             del self._under_way[request.claim_key]
 
-    async def _decide(self, request: "_Request") -> Outcome:
+    async def _decide(self, request: "_Request", doubt: "_Doubt | None" = None) -> Outcome:
+        """`doubt`: what became of the first try, if it was made together with other claims."""
         for tries in range(TRIES_MAX):
-            # 1. Price: policy and checkout make amounts, or reasons.
-            now = self._clock.now()
-            priced = quote(self._book, request.checkout, now)
-            if _rule_reasons(request.standing, priced):
-                return await self._refuse_by_rules(request, priced)
-            claim = self._pending(request, priced, now)
-            # 2. Admit; 3. commit; 4. settle the gate (in the background).
-            outcome = await self._admit_and_commit(claim)
-            if not isinstance(outcome, _Doubt):
-                return outcome  # 5. Answer.
+            if doubt is None:
+                # 1. Price: policy and checkout make amounts, or reasons.
+                now = self._clock.now()
+                priced = quote(self._book, request.checkout, now)
+                if _rule_reasons(request.standing, priced):
+                    return await self._refuse_by_rules(request, priced)
+                # 2. Admit; 3. commit; 4. settle the gate (in the background).
+                outcome = await self._admit_and_commit(self._pending(request, priced, now))
+                if not isinstance(outcome, _Doubt):
+                    return outcome  # 5. Answer.
+                doubt = outcome
+            reasons = doubt.reasons
+            if isinstance(doubt.stale, Taken):  # the ledger must confirm it
+                reasons = await self._reasons_against(doubt.claim)
             # No refusal before it is certain that the key has no claim.
-            if outcome.ask and (replay := await self._replay(request)) is not None:
+            if doubt.ask and (replay := await self._replay(request)) is not None:
                 return replay
-            if outcome.reasons:
-                return Refused(outcome.reasons)
-            if outcome.stale:
-                await self._gate_forgets(claim, outcome.stale)
+            if reasons:
+                return Refused(reasons)
+            if doubt.stale:
+                await self._gate_forgets(doubt.claim, doubt.stale)
+            doubt = None
             await asyncio.sleep(RETRY_S * tries)
         raise Overloaded
+
+    async def _decide_together(self, flights: Sequence["_Flight"]) -> None:
+        """Decides claims side by side, at most BATCH_MAX of them."""
+        try:
+            tried = await self._try_together([flight.request for flight in flights])
+        except BaseException as error:
+            for flight in flights:
+                self._land(flight, error)
+            raise
+        alone = []
+        for flight, result in zip(flights, tried, strict=True):
+            match result:
+                case _Doubt():
+                    alone.append(self._land_later(flight, self._decide(flight.request, result)))
+                case Quote():
+                    refusal = self._refuse_by_rules(flight.request, result)
+                    alone.append(self._land_later(flight, refusal))
+                case _:
+                    self._land(flight, result)
+        await asyncio.gather(*alone)
+
+    async def _try_together(
+        self, requests: Sequence["_Request"]
+    ) -> list["Granted | Refused | _Doubt | Fault | Quote"]:
+        """The first try of `_decide` for each request. A Quote: the rules do not allow it."""
+        now = self._clock.now()
+        priced = [quote(self._book, request.checkout, now) for request in requests]
+        steps = [
+            one if _rule_reasons(request.standing, one) else self._pending(request, one, now)
+            for request, one in zip(requests, priced, strict=True)
+        ]
+        claims = [step for step in steps if isinstance(step, PendingClaim)]
+        decided = iter(await self._admit_and_commit_all(claims) if claims else ())
+        return [next(decided) if isinstance(step, PendingClaim) else step for step in steps]
+
+    async def _land_later(self, flight: "_Flight", work: Coroutine[Any, Any, Outcome]) -> None:
+        try:
+            outcome = await work
+        except BaseException as error:
+            self._land(flight, error)
+            if not isinstance(error, FAULTS):
+                raise
+        else:
+            self._land(flight, outcome)
+
+    async def _reasons_against(self, claim: PendingClaim) -> LineReasons:
+        standing = await self._standing_batcher.submit(claim.lines)
+        return standing.reasons_against(claim.seller.retailer_id, claim.lines)
 
     async def _refuse_by_rules(self, request: "_Request", priced: Quote) -> Outcome:
         """The key's claim if it has one, whatever the rules say now; else a refusal with every
@@ -245,37 +354,80 @@ class ClaimPath:
                     raise GateAway
                 metrics.gate_bypassed.inc()
                 return await self._commit_observed(claim, bypassed=True)
+        return self._not_admitted(claim, admission)
+
+    async def admit_and_commit_all(
+        self, claims: Sequence[PendingClaim]
+    ) -> list["Granted | Refused | _Doubt | Fault"]:
+        """The same for claims that share both hops, in this order."""
+        try:
+            admissions = await self._admit_batcher.submit_all(list(map(self._candidate, claims)))
+        except GateAway:
+            admissions = [Unknown()] * len(claims)
+        except Overloaded as fault:
+            return [fault] * len(claims)
+        to_commit: list[tuple[PendingClaim, bool]] = []
+        for claim, admission in zip(claims, admissions, strict=True):
+            if isinstance(admission, Admitted):
+                to_commit.append((claim, False))
+            elif isinstance(admission, Unknown) and not self._gate_required:
+                metrics.gate_bypassed.inc()
+                to_commit.append((claim, True))
+        committed: Iterator[Granted | _Doubt | Fault] = iter(())
+        if to_commit:
+            try:
+                committed = iter(await self._commit_all_observed(to_commit))
+            except FAULTS as fault:
+                committed = repeat(fault)
+        return [
+            self._result(claim, admission, committed)
+            for claim, admission in zip(claims, admissions, strict=True)
+        ]
+
+    def _result(
+        self,
+        claim: PendingClaim,
+        admission: Admission,
+        committed: Iterator["Granted | _Doubt | Fault"],
+    ) -> "Granted | Refused | _Doubt | Fault":
+        match admission:
+            case Admitted():
+                return next(committed)
+            case Unknown():
+                return GateAway() if self._gate_required else next(committed)
+        return self._not_admitted(claim, admission)
+
+    def _not_admitted(
+        self, claim: PendingClaim, admission: Short | Taken | Seen | Contested
+    ) -> "Refused | _Doubt":
+        match admission:
             case Short(left_fen, sure):
                 reasons = over_budget(claim.lines, left_fen, self._openings)
-                return Refused(reasons) if sure else _Doubt(reasons)
-            case Taken():
-                standing = await self._standing_batcher.submit(claim.lines)
-                reasons = standing.reasons_against(claim.seller.retailer_id, claim.lines)
-                return _Doubt(reasons, stale=admission)
-            case Seen():
-                return _Doubt(stale=admission)
+                return Refused(reasons) if sure else _Doubt(claim, reasons)
+            case Taken() | Seen():
+                return _Doubt(claim, stale=admission)
             case Contested():
-                return _Doubt()  # the ledger may have the key's claim already
+                return _Doubt(claim)  # the ledger may have the key's claim already
         assert_never(admission)
 
-    async def _commit(
-        self, claim: PendingClaim, *, bypassed: bool = False
-    ) -> "Granted | Refused | _Doubt":
+    async def _commit(self, claim: PendingClaim, *, bypassed: bool = False) -> "Granted | _Doubt":
         try:
             verdict = await self._commit_batcher.submit((claim, bypassed))
         except (Overloaded, NeverSent):  # nothing was sent to the ledger
             self._settle_gate(undone=[claim])
             raise
-        match verdict:
-            case Committed():
-                return Granted(claim.as_answered())
-            case Unfit(reasons):
-                return _Doubt(reasons)
-            case KeyTaken():
-                return _Doubt()
-            case GivenUp():
-                return _Doubt(ask=False)  # it is fenced and can commit no more: try again
-        assert_never(verdict)
+        return _judged(claim, verdict)
+
+    async def _commit_all(
+        self, batch: Sequence[tuple[PendingClaim, bool]]
+    ) -> list["Granted | _Doubt"]:
+        claims = [claim for claim, _ in batch]
+        try:
+            verdicts = await self._commit_batcher.submit_all(batch)
+        except (Overloaded, NeverSent):
+            self._settle_gate(undone=claims)
+            raise
+        return list(map(_judged, claims, verdicts))
 
     async def _replay(self, request: "_Request") -> Replayed | KeyReused | None:
         stored = await self._key_batcher.submit(request.claim_key)
@@ -289,7 +441,7 @@ class ClaimPath:
         # `sold_at` may lie ahead by this much. No claim of this body is older; one of another body
         # under the same key may be, and the till then gets this refusal instead of KeyReused.
         age = claim.created_at - claim.checkout.sold_at + SOLD_AHEAD_MAX
-        return Candidate(claim, max(0, age // timedelta(milliseconds=1)))
+        return Candidate(claim, max(0, age // MS))
 
     def _pending(self, request: "_Request", priced: Quote, now: datetime) -> PendingClaim:
         return pending_claim(
@@ -367,15 +519,24 @@ class _UnderWay:
     """A claim that is being decided in this process, with the fingerprint of its body."""
 
     fingerprint: bytes
-    answer: asyncio.Task[Outcome]
+    answer: asyncio.Future[Outcome]
+
+
+@value
+class _Flight:
+    """A request that is decided together with others."""
+
+    request: _Request
+    answer: asyncio.Future[Outcome]
 
 
 @value
 class _Doubt:
-    """Not decided yet. `reasons`: against the claim; if there are none, the claim is tried again.
-    `ask`: whether the ledger must first be asked for the key's claim. `stale`: an answer from the
-    gate's memory; what the ledger does not confirm, the gate forgets."""
+    """Not decided yet. `reasons`: against the claim; without any the claim is tried again. `ask`:
+    whether the ledger must first be asked for the key's claim. `stale`: an answer from the gate's
+    memory; what the ledger does not confirm, the gate forgets."""
 
+    claim: PendingClaim
     reasons: LineReasons = ()
     ask: bool = True
     stale: Seen | Taken | None = None
@@ -388,3 +549,27 @@ def _rule_reasons(standing: SellerStanding, priced: Quote) -> LineReasons:
     return tuple(
         (line.line_no, reason) for line in priced.lines for reason in (*barred, *line.reasons)
     )
+
+
+def _judged(claim: PendingClaim, verdict: CommitVerdict) -> Granted | _Doubt:
+    match verdict:
+        case Committed():
+            return Granted(claim.as_answered())
+        case Unfit(reasons):
+            return _Doubt(claim, reasons)
+        case KeyTaken():
+            return _Doubt(claim)
+        case GivenUp():
+            return _Doubt(claim, ask=False)  # it is fenced and can commit no more: try again
+    assert_never(verdict)
+
+
+def _answered(answer: asyncio.Future[Outcome]) -> Outcome | Fault:
+    if not answer.done():
+        return LedgerAway("no answer in time")
+    fault = answer.exception()
+    if fault is None:
+        return answer.result()
+    if isinstance(fault, FAULTS):
+        return fault
+    raise fault

@@ -37,7 +37,7 @@ class Patience:
         self._waiting: deque[tuple[float, asyncio.Future[Any]]] = deque()
         self._timer_set = False
 
-    async def wait_for(self, task: asyncio.Task[Result]) -> Result:
+    async def wait_for(self, task: asyncio.Future[Result]) -> Result:
         """The task's result. Raises `fault()` if it takes longer."""
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Result] = loop.create_future()
@@ -61,7 +61,7 @@ class Patience:
         self._timer_set = False
 
 
-def _pass_on(done: asyncio.Task[Result], answer: asyncio.Future[Result]) -> None:
+def _pass_on(done: asyncio.Future[Result], answer: asyncio.Future[Result]) -> None:
     if done.cancelled():
         answer.cancel()
         return

@@ -43,9 +43,11 @@ def line_demands(
     """What the eligible lines take, in the checkout's order. `person`: the buyer's digests."""
     items = {item.line_no: item for item in checkout.items}
     return tuple(
-        _demand(line, items[line.line_no], person, digester)
-        for line in quote.lines
-        if not line.reasons
+        [
+            _demand(line, items[line.line_no], person, digester)
+            for line in quote.lines
+            if not line.reasons
+        ]
     )
 
 
@@ -59,9 +61,11 @@ def _demand(
         subsidy_fen=line.subsidy_fen,
         serials=item.serials(),
         quotas=tuple(
-            _booking(use, subject)
-            for use in line.quotas
-            for subject in _subjects(use, item, person, digester)
+            [
+                _booking(use, subject)
+                for use in line.quotas
+                for subject in _subjects(use, item, person, digester)
+            ]
         ),
     )
 

@@ -116,7 +116,14 @@ class PolicyBook:
 
     def on(self, day: date) -> Policy | None:
         """The policy in force on a day in Asia/Shanghai."""
-        return next((policy for policy in self.policies if policy.covers(day)), None)
+        if day not in self._of_day:
+            self._of_day[day] = next((one for one in self.policies if one.covers(day)), None)
+        return self._of_day[day]
+
+    @cached_property
+    def _of_day(self) -> dict[date, Policy | None]:
+        """What `on` has answered: each claim asks it. A checkout's days are those of a century."""
+        return {}
 
     @cached_property
     def serial_formats(self) -> dict[str, SerialFormat]:

@@ -92,12 +92,12 @@ def quote(book: PolicyBook, checkout: Checkout, now: datetime) -> Quote:
     timing = _reasons(
         sold_recently(checkout.sold_at, now), None if policy else no_policy_in_force(sold_on)
     )
-    lines = tuple(_line(policy, checkout, item, sold_on, timing) for item in checkout.items)
+    lines = tuple([_line(policy, checkout, item, sold_on, timing) for item in checkout.items])
     return Quote(
         policy.id if policy else None,
         lines,
-        price_fen=sum(line.price_fen for line in lines),
-        subsidy_fen=sum(line.subsidy_fen for line in lines),
+        price_fen=sum([line.price_fen for line in lines]),
+        subsidy_fen=sum([line.subsidy_fen for line in lines]),
     )
 
 
@@ -202,4 +202,4 @@ def _unknown(item: Item, reasons: tuple[Reason, ...]) -> LineQuote:
 
 
 def _reasons(*reasons: Reason | None) -> tuple[Reason, ...]:
-    return tuple(reason for reason in reasons if reason is not None)
+    return tuple([reason for reason in reasons if reason is not None])

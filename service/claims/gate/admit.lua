@@ -42,9 +42,24 @@ local now_ms = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local since_ms = tonumber(redis.call('HGET', KEYS[2], 'since') or now_ms)
 local remembered_ms = math.min(now_ms - since_ms, order.ttl_s * 1000)
 
+-- The claim that holds each idempotency key and serial, by index. One call reads many; `record` adds
+-- the claims of this batch.
+local holders, held = {}, {}
+for _, claim in ipairs(order.claims) do
+    held[#held + 1] = claim.seen
+    for _, at in ipairs(claim.serials) do held[#held + 1] = at end
+end
+for first = 1, #held, 1000 do  -- Lua's stack holds some thousand values
+    local names = {}
+    for i = first, math.min(first + 999, #held) do names[#names + 1] = KEYS[held[i]] end
+    for i, holder in ipairs(redis.call('MGET', unpack(names))) do
+        holders[held[first + i - 1]] = holder
+    end
+end
+
 local function taken(claim)
     for _, at in ipairs(claim.serials) do
-        if redis.call('EXISTS', KEYS[at]) == 1 then return true end
+        if holders[at] then return true end
     end
     local used = {}
     for _, quota in ipairs(claim.quotas) do
@@ -61,10 +76,13 @@ local function taken(claim)
     return false
 end
 
+local admissions, admitted, fen_flying = {}, {}, {}
+
 local function judge(claim)
-    local holder = redis.call('GET', KEYS[claim.seen])
+    local holder = holders[claim.seen]
     if holder then
-        return redis.call('HEXISTS', KEYS[1], holder) == 1 and 'contested' or 'seen ' .. holder
+        local flies = admitted[holder] or redis.call('HEXISTS', KEYS[1], holder) == 1
+        return flies and 'contested' or 'seen ' .. holder
     end
     if taken(claim) then return 'taken' end
     local answer = 'admitted'
@@ -82,23 +100,23 @@ local function whole(number) return string.format('%.0f', number) end
 
 local function record(claim)
     redis.call('SET', KEYS[claim.seen], claim.id, 'EX', order.ttl_s)
+    holders[claim.seen] = claim.id
     for _, at in ipairs(claim.serials) do
         redis.call('SET', KEYS[at], claim.id, 'EX', order.ttl_s)
+        holders[at] = claim.id
     end
     for _, quota in ipairs(claim.quotas) do
         redis.call('HSET', KEYS[quota[1]], quota[2], whole(quota[3]))
         redis.call('EXPIRE', KEYS[quota[1]], order.ttl_s)
     end
-    for i, name in ipairs(order.pools) do
-        local fen = claim.fen[name]
-        if fen then
-            redis.call('HINCRBY', KEYS[2 + i], 'flying', whole(fen))
-            balance[name] = balance[name] - fen
-        end
+    for name, fen in pairs(claim.fen) do
+        fen_flying[name] = (fen_flying[name] or 0) + fen
+        balance[name] = balance[name] - fen
     end
-    redis.call('HSET', KEYS[1], claim.id,
-        cjson.encode({['until'] = order.until_ms, fen = claim.fen,
-            retailer = claim.retailer, key = claim.key}))
+    admitted[claim.id] = true
+    admissions[#admissions + 1] = claim.id
+    admissions[#admissions + 1] = cjson.encode({['until'] = order.until_ms, fen = claim.fen,
+        retailer = claim.retailer, key = claim.key})
 end
 
 local answers = {}
@@ -106,6 +124,12 @@ for _, claim in ipairs(order.claims) do
     local answer = judge(claim)
     if answer == 'admitted' then record(claim) end
     answers[#answers + 1] = answer
+end
+if #admissions > 0 then redis.call('HSET', KEYS[1], unpack(admissions)) end
+for i, name in ipairs(order.pools) do
+    if fen_flying[name] then
+        redis.call('HINCRBY', KEYS[2 + i], 'flying', whole(fen_flying[name]))
+    end
 end
 answers[#answers + 1] = 'left'
 for _, name in ipairs(order.pools) do

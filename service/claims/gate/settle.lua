@@ -70,18 +70,24 @@ for _, row in ipairs(order.rows) do
     end
 end
 
-local dropped = 0
-for _, id in ipairs(order.done) do
-    local admission = redis.call('HGET', KEYS[1], id)
-    if admission then
-        redis.call('HDEL', KEYS[1], id)
-        for name, fen in pairs(cjson.decode(admission).fen) do
-            if pool_key[name] then
-                redis.call('HINCRBY', pool_key[name], 'flying', whole(-fen))
+local dropped, landed = 0, {}
+for first = 1, #order.done, 1000 do  -- Lua's stack holds some thousand values
+    local ids = {}
+    for i = first, math.min(first + 999, #order.done) do ids[#ids + 1] = order.done[i] end
+    local ended = {}
+    for i, admission in ipairs(redis.call('HMGET', KEYS[1], unpack(ids))) do
+        if admission and not ended[ids[i]] then  -- an id may be there twice
+            ended[ids[i]] = true
+            for name, fen in pairs(cjson.decode(admission).fen) do
+                landed[name] = (landed[name] or 0) + fen
             end
+            dropped = dropped + 1
         end
-        dropped = dropped + 1
     end
+    redis.call('HDEL', KEYS[1], unpack(ids))
+end
+for name, fen in pairs(landed) do
+    if pool_key[name] then redis.call('HINCRBY', pool_key[name], 'flying', whole(-fen)) end
 end
 
 for _, undo in ipairs(order.undo) do
