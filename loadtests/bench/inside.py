@@ -171,7 +171,7 @@ def without_http(folder: Path, rounds: int, seconds: float) -> Row:
                 ]
 
                 async def claim(new: PendingClaim) -> None:
-                    outcome = await service.claims.path.admit_and_commit(new)
+                    (outcome,) = await service.claims.path.admit_and_commit([new])
                     assert isinstance(outcome, Granted), outcome
 
                 return Sample(await _in_flight(claim, ready))

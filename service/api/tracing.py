@@ -17,7 +17,7 @@ from functools import wraps
 from typing import Any, assert_never, cast
 from uuid import UUID
 
-from opentelemetry.context import Context
+from opentelemetry.context import Context, get_current
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SpanExporter
@@ -166,12 +166,10 @@ class Hops:
 
         def span(item: Any) -> AbstractContextManager[Any]:
             match hop:
-                case "claim.admit" | "claim.commit":
-                    return self._claim(hop, item)
-                case "claims.admit":
-                    return self._claims_of("claim.admit", item)
-                case "claims.commit":
-                    return self._claims_of("claim.commit", [claim for claim, _ in item])
+                case "claim.admit":
+                    return self._claims(hop, item)
+                case "claim.commit":
+                    return self._claims(hop, [claim for claim, _ in item])
                 case "gate.admit":
                     return self._batch(hop, [candidate.claim for candidate in item])
                 case "ledger.commit":
@@ -186,17 +184,14 @@ class Hops:
         return cast(Work, observed)
 
     @contextmanager
-    def _claim(self, name: str, claim: PendingClaim) -> Iterator[None]:
-        with _span(self._tracer, name, attributes=_about(claim)) as span, self._under(claim, span):
-            yield
-
-    @contextmanager
-    def _claims_of(self, name: str, claims: Sequence[PendingClaim]) -> Iterator[None]:
-        """A span for each claim. None of them is the parent of another."""
+    def _claims(self, name: str, claims: Sequence[PendingClaim]) -> Iterator[None]:
+        """A span for each claim, in the trace of its own request."""
         with ExitStack() as stack:
             for claim in claims:
                 outer = self._under_way.get(claim.claim_id)
-                context = None if outer is None else set_span_in_context(outer)
+                assert claim.context is not None, "Bug! An observed path keeps the context."
+                request = claim.context.run(get_current)
+                context = request if outer is None else set_span_in_context(outer)
                 # Not current, or the next one would be its child.
                 span = self._tracer.start_span(name, context, attributes=_about(claim))
                 stack.callback(span.end)

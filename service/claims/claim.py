@@ -1,5 +1,6 @@
 """A claim: while it is decided, and as the API returns it."""
 
+from contextvars import Context
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
@@ -83,7 +84,8 @@ class Footprint:
 
 @dataclass(slots=True, eq=False)
 class PendingClaim:
-    """A priced checkout on its way through the gate to the ledger. Every line is eligible."""
+    """A priced checkout on its way through the gate to the ledger. Every line is eligible.
+    `context`: of its request, for an observer; None without one."""
 
     claim_id: UUID
     seller: Seller
@@ -95,6 +97,7 @@ class PendingClaim:
     lines: tuple[LineDemand, ...]
     created_at: datetime
     expires_at: datetime | None  # when a hold ends; None: confirmed at once
+    context: Context | None = None
 
     @property
     def attempt(self) -> Attempt:

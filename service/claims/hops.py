@@ -3,18 +3,15 @@
 from collections.abc import Awaitable, Callable
 from typing import Any, Literal, Protocol, TypeVar
 
-# A claim waits at the gate (`claim.admit`) and then in the ledger (`claim.commit`), and shares one
-# trip with others there (`gate.admit`, `ledger.commit`). The claims of one request do both together
-# (`claims.admit`, `claims.commit`).
-Hop = Literal[
-    "claim.admit", "claim.commit", "claims.admit", "claims.commit", "gate.admit", "ledger.commit"
-]
+# A claim waits at the gate (`claim.admit`) and then in the ledger (`claim.commit`), with the claims
+# that arrived with it. There it shares one trip with others (`gate.admit`, `ledger.commit`).
+Hop = Literal["claim.admit", "claim.commit", "gate.admit", "ledger.commit"]
 Work = TypeVar("Work", bound=Callable[..., Awaitable[Any]])
 
 
 class Around(Protocol):
     """Wraps the work of a hop, once, when the path is built: a path without an observer pays
-    nothing. The work's first argument is the claim, the claims, or the batch."""
+    nothing. The work's first argument is a sequence with the claims."""
 
     def __call__(self, hop: Hop, work: Work, /) -> Work: ...
 

@@ -5,18 +5,20 @@ alone or, if the settings require a gate, claims raise GateAway. No grant leaves
 durable. No refusal leaves before the ledger was asked for the key's claim, or the gate remembers
 far enough back to know that there is none: a retry must get the answer of the first request.
 
-The steps are in `ClaimPath._decide`. A claim waits in the gate's queue and, if it is admitted, in
-the ledger's. It shares each round trip with the claims that queue at the same time. The claims of
-one request take the same steps side by side (`_decide_together`); whichever of them is neither
-granted nor refused at the first try goes on by `_decide`.
+The steps are in `ClaimPath._try`, which takes them for all claims that arrived in one turn of the
+event loop, so that they share a task and a place in each queue. They wait in the gate's queue and,
+if they are admitted, in the ledger's, and share each round trip with the claims that queue at the
+same time. A claim that a try neither grants nor refuses goes on by itself (`_decide`).
 """
 
 import asyncio
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from contextvars import Context, copy_context
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import repeat
-from typing import Any, assert_never
+from itertools import repeat, starmap
+from typing import assert_never
 from uuid import UUID
 
 from service import metrics
@@ -107,13 +109,13 @@ class ClaimPath:
         self._gate_required = gate_required
         self._answer_within_s = answer_within_s
         self._patience = Patience(answer_within_s, lambda: LedgerAway("no answer in time"))
-        self._under_way: dict[ClaimKey, _UnderWay] = {}
+        self._under_way: dict[ClaimKey, _Flight] = {}
+        self._arrived: list[_Flight] = []  # in this turn of the event loop
         self._background = background
         self._openings = openings
+        self._is_observed = around is not unobserved
         self._admit_and_commit = around("claim.admit", self.admit_and_commit)
         self._commit_observed = around("claim.commit", self._commit)
-        self._admit_and_commit_all = around("claims.admit", self.admit_and_commit_all)
-        self._commit_all_observed = around("claims.commit", self._commit_all)
         self._admit_batcher = MicroBatcher[Candidate, Admission](
             around("gate.admit", gate.admit),
             batch_max=BATCH_MAX,
@@ -164,37 +166,27 @@ class ClaimPath:
 
         Raises LedgerAway, GateAway or Overloaded. A retry with the same key is then safe.
         """
-        request = _Request(
-            standing, idempotency_key, self._digester.fingerprint(checkout), checkout
-        )
-        if request.claim_key not in self._under_way:
-            return await self._patience.wait_for(self._begin(request))
-        return await self._patience.wait_for(asyncio.create_task(self._join(request)))
+        request = self._request(standing, idempotency_key, checkout)
+        if request.claim_key in self._under_way:
+            async with answered_within(self._answer_within_s):
+                return await self._join(request)
+        return await self._patience.wait_for(self._begin(request))
 
     async def claims(self, asked: Sequence[Asked]) -> list["Outcome | Fault"]:
         """The answers to many claims, each as if it came alone, in this order. One that fails has
         the fault as its answer; one that takes too long has LedgerAway, and goes on."""
-        requests = [
-            _Request(standing, key, self._digester.fingerprint(checkout), checkout)
-            for standing, key, checkout in asked
-        ]
         answers: list[asyncio.Future[Outcome]] = []
-        fresh: list[_Flight] = []
-        work: list[asyncio.Future[Any]] = []
-        for request in requests:
+        for request in starmap(self._request, asked):
             if request.claim_key in self._under_way:  # perhaps by an earlier one of these
-                work.append(join := asyncio.create_task(self._join(request)))
-                answers.append(join)
+                answers.append(asyncio.create_task(self._join(request)))
             else:
-                flight = self._take_off(request)
-                fresh.append(flight)
-                answers.append(flight.answer)
-        for start in range(0, len(fresh), BATCH_MAX):
-            flights = fresh[start : start + BATCH_MAX]
-            work.append(self._background(self._decide_together(flights)))
+                answers.append(self._begin(request))
         with suppress(LedgerAway):  # what is decided by then is answered
-            await self._patience.wait_for(asyncio.gather(*work, return_exceptions=True))
-        return [_answered(answer) for answer in answers]
+            async with answered_within(self._answer_within_s):
+                for answer in answers:
+                    with suppress(*FAULTS):
+                        await answer
+        return list(map(_answered, answers))
 
     async def claim_of_key(self, retailer_id: str, idempotency_key: str) -> Claim | None:
         """The key's claim in its present state, or None. Raises LedgerAway or Overloaded."""
@@ -215,119 +207,125 @@ class ClaimPath:
             "keys": len(self._key_batcher),
         }
 
-    def _begin(self, request: "_Request") -> asyncio.Task[Outcome]:
-        # A task of its own: if the till hangs up or the wait times out, the claim goes on. A retry
-        # joins the task, or finds its outcome in the ledger.
-        answer = asyncio.create_task(self._decide_alone(request))
-        self._under_way[request.claim_key] = _UnderWay(request.fingerprint, answer)
-        return answer
+    def _request(
+        self, standing: SellerStanding, idempotency_key: str, checkout: Checkout
+    ) -> "_Request":
+        fingerprint = self._digester.fingerprint(checkout)
+        context = copy_context() if self._is_observed else None
+        return _Request(standing, idempotency_key, fingerprint, checkout, context)
 
-    def _take_off(self, request: "_Request") -> "_Flight":
-        """The request as one of several that are decided together."""
-        flight = _Flight(request, asyncio.get_running_loop().create_future())
-        self._under_way[request.claim_key] = _UnderWay(request.fingerprint, flight.answer)
-        return flight
+    def _begin(self, request: "_Request") -> asyncio.Future[Outcome]:
+        """The outcome of a claim that begins. If its till hangs up or waits too long, it goes on. A
+        retry joins it, or finds its outcome in the ledger."""
+        flight = _Flight(request, [])
+        self._under_way[request.claim_key] = flight
+        if not self._arrived:
+            asyncio.get_running_loop().call_soon(self._depart)
+        self._arrived.append(flight)
+        return flight.awaited()
 
-    def _land(self, flight: "_Flight", outcome: "Outcome | BaseException") -> None:
-        """Answer a request that `_take_off` got, with its outcome or a fault."""
-        del self._under_way[flight.request.claim_key]
-        if isinstance(outcome, Exception):
-            flight.answer.set_exception(outcome)
-            flight.answer.exception()  # now asyncio does not log it as never retrieved
-        elif isinstance(outcome, BaseException):
-            flight.answer.cancel()
-        else:
-            flight.answer.set_result(outcome)
+    def _depart(self) -> None:
+        """Decide all claims that have arrived."""
+        flights, self._arrived = self._arrived, []
+        for start in range(0, len(flights), BATCH_MAX):
+            self._background(self._decide_together(flights[start : start + BATCH_MAX]))
 
     async def _join(self, request: "_Request") -> Outcome:
         """The answer to a request whose key has a claim under way."""
         while (first := self._under_way.get(request.claim_key)) is not None:
-            outcome = await asyncio.shield(first.answer)
-            if first.fingerprint == request.fingerprint:
+            outcome = await first.awaited()
+            if first.request.fingerprint == request.fingerprint:
                 return Replayed(outcome.claim) if isinstance(outcome, Granted) else outcome
             if isinstance(outcome, Granted | Replayed):
                 return KeyReused()
         return await self._begin(request)
 
-    async def _decide_alone(self, request: "_Request") -> Outcome:
-        try:
-            return await self._decide(request)
-        finally:
-            # Here, not in a callback a tick later: `_join` would spin on the finished task, and the
-            # event loop would never run that callback.
-            del self._under_way[request.claim_key]
-
-    async def _decide(self, request: "_Request", doubt: "_Doubt | None" = None) -> Outcome:
-        """`doubt`: what became of the first try, if it was made together with other claims."""
-        for tries in range(TRIES_MAX):
-            if doubt is None:
-                # 1. Price: policy and checkout make amounts, or reasons.
-                now = self._clock.now()
-                priced = quote(self._book, request.checkout, now)
-                if _rule_reasons(request.standing, priced):
-                    return await self._refuse_by_rules(request, priced)
-                # 2. Admit; 3. commit; 4. settle the gate (in the background).
-                outcome = await self._admit_and_commit(self._pending(request, priced, now))
-                if not isinstance(outcome, _Doubt):
-                    return outcome  # 5. Answer.
-                doubt = outcome
-            reasons = doubt.reasons
-            if isinstance(doubt.stale, Taken):  # the ledger must confirm it
-                reasons = await self._reasons_against(doubt.claim)
-            # No refusal before it is certain that the key has no claim.
-            if doubt.ask and (replay := await self._replay(request)) is not None:
-                return replay
-            if reasons:
-                return Refused(reasons)
-            if doubt.stale:
-                await self._gate_forgets(doubt.claim, doubt.stale)
-            doubt = None
-            await asyncio.sleep(RETRY_S * tries)
-        raise Overloaded
-
     async def _decide_together(self, flights: Sequence["_Flight"]) -> None:
-        """Decides claims side by side, at most BATCH_MAX of them."""
+        """Decides at most BATCH_MAX claims."""
         try:
-            tried = await self._try_together([flight.request for flight in flights])
+            results = await self._try([flight.request for flight in flights])
         except BaseException as error:
             for flight in flights:
                 self._land(flight, error)
-            raise
-        alone = []
-        for flight, result in zip(flights, tried, strict=True):
-            match result:
-                case _Doubt():
-                    alone.append(self._land_later(flight, self._decide(flight.request, result)))
-                case Quote():
-                    refusal = self._refuse_by_rules(flight.request, result)
-                    alone.append(self._land_later(flight, refusal))
-                case _:
-                    self._land(flight, result)
-        await asyncio.gather(*alone)
+            if not isinstance(error, Exception):
+                raise
+            return
+        undecided = []
+        for flight, result in zip(flights, results, strict=True):
+            if isinstance(result, _Doubt | Quote):
+                undecided.append(self._go_on(flight, result))
+            else:
+                self._land(flight, result)
+        if undecided:
+            await asyncio.gather(*undecided)
 
-    async def _try_together(
-        self, requests: Sequence["_Request"]
-    ) -> list["Granted | Refused | _Doubt | Fault | Quote"]:
-        """The first try of `_decide` for each request. A Quote: the rules do not allow it."""
-        now = self._clock.now()
-        priced = [quote(self._book, request.checkout, now) for request in requests]
-        steps = [
-            one if _rule_reasons(request.standing, one) else self._pending(request, one, now)
-            for request, one in zip(requests, priced, strict=True)
-        ]
-        claims = [step for step in steps if isinstance(step, PendingClaim)]
-        decided = iter(await self._admit_and_commit_all(claims) if claims else ())
-        return [next(decided) if isinstance(step, PendingClaim) else step for step in steps]
-
-    async def _land_later(self, flight: "_Flight", work: Coroutine[Any, Any, Outcome]) -> None:
+    async def _go_on(self, flight: "_Flight", result: "_Doubt | Quote") -> None:
         try:
-            outcome = await work
+            outcome = await self._decide(flight.request, result)
         except BaseException as error:
             self._land(flight, error)
-            if not isinstance(error, FAULTS):
+            if not isinstance(error, Exception):
                 raise
         else:
             self._land(flight, outcome)
+
+    def _land(self, flight: "_Flight", outcome: "Outcome | BaseException") -> None:
+        """Answer all requests that wait for this claim, with its outcome or a fault."""
+        del self._under_way[flight.request.claim_key]
+        flight.land(outcome)
+
+    async def _try(self, requests: Sequence["_Request"]) -> list["_Result"]:
+        """One try for each request. A Quote: the rules do not allow it."""
+        now = self._clock.now()
+        # 1. Price: policy and checkout make amounts, or reasons.
+        steps = [self._priced(request, now) for request in requests]
+        claims = [step for step in steps if isinstance(step, PendingClaim)]
+        # 2. Admit; 3. commit; 4. settle the gate (in the background).
+        decided = iter(await self._admit_and_commit(claims) if claims else ())
+        # 5. Answer.
+        return [next(decided) if isinstance(step, PendingClaim) else step for step in steps]
+
+    def _priced(self, request: "_Request", now: datetime) -> PendingClaim | Quote | Exception:
+        """The claim; or its quote, if the rules do not allow it; or a bug, which must not affect
+        the others."""
+        try:
+            priced = quote(self._book, request.checkout, now)
+            if _rule_reasons(request.standing, priced):
+                return priced
+            return self._pending(request, priced, now)
+        except Exception as bug:
+            return bug
+
+    async def _decide(self, request: "_Request", result: "_Result") -> Outcome:
+        """Tries again until the claim is decided. Raises Overloaded after TRIES_MAX tries."""
+        tries = 0
+        while isinstance(result, _Doubt):
+            if (outcome := await self._outcome_of(request, result)) is not None:
+                return outcome
+            tries += 1
+            if tries == TRIES_MAX:
+                raise Overloaded
+            await asyncio.sleep(RETRY_S * (tries - 1))
+            (result,) = await self._try([request])
+        if isinstance(result, Quote):
+            return await self._refuse_by_rules(request, result)
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    async def _outcome_of(self, request: "_Request", doubt: "_Doubt") -> Outcome | None:
+        """What the ledger says of a claim in doubt. None: it must be tried again."""
+        reasons = doubt.reasons
+        if isinstance(doubt.stale, Taken):  # the ledger must confirm it
+            reasons = await self._reasons_against(doubt.claim)
+        # No refusal before it is certain that the key has no claim.
+        if doubt.ask and (replay := await self._replay(request)) is not None:
+            return replay
+        if reasons:
+            return Refused(reasons)
+        if doubt.stale:
+            await self._gate_forgets(doubt.claim, doubt.stale)
+        return None
 
     async def _reasons_against(self, claim: PendingClaim) -> LineReasons:
         standing = await self._standing_batcher.submit(claim.lines)
@@ -340,26 +338,10 @@ class ClaimPath:
             return replay
         return Refused(await self._all_reasons(request.standing, request.checkout, priced))
 
-    async def admit_and_commit(self, claim: PendingClaim) -> "Granted | Refused | _Doubt":
-        """The two hops of a claim that the rules allow: gate, then ledger. Raises as `claim`."""
-        try:
-            admission = await self._admit_batcher.submit(self._candidate(claim))
-        except GateAway:
-            admission = Unknown()
-        match admission:
-            case Admitted():
-                return await self._commit_observed(claim)
-            case Unknown():
-                if self._gate_required:
-                    raise GateAway
-                metrics.gate_bypassed.inc()
-                return await self._commit_observed(claim, bypassed=True)
-        return self._not_admitted(claim, admission)
-
-    async def admit_and_commit_all(
+    async def admit_and_commit(
         self, claims: Sequence[PendingClaim]
     ) -> list["Granted | Refused | _Doubt | Fault"]:
-        """The same for claims that share both hops, in this order."""
+        """The two hops of claims that the rules allow: gate, then ledger."""
         try:
             admissions = await self._admit_batcher.submit_all(list(map(self._candidate, claims)))
         except GateAway:
@@ -376,7 +358,7 @@ class ClaimPath:
         committed: Iterator[Granted | _Doubt | Fault] = iter(())
         if to_commit:
             try:
-                committed = iter(await self._commit_all_observed(to_commit))
+                committed = iter(await self._commit_observed(to_commit))
             except FAULTS as fault:
                 committed = repeat(fault)
         return [
@@ -410,21 +392,11 @@ class ClaimPath:
                 return _Doubt(claim)  # the ledger may have the key's claim already
         assert_never(admission)
 
-    async def _commit(self, claim: PendingClaim, *, bypassed: bool = False) -> "Granted | _Doubt":
-        try:
-            verdict = await self._commit_batcher.submit((claim, bypassed))
-        except (Overloaded, NeverSent):  # nothing was sent to the ledger
-            self._settle_gate(undone=[claim])
-            raise
-        return _judged(claim, verdict)
-
-    async def _commit_all(
-        self, batch: Sequence[tuple[PendingClaim, bool]]
-    ) -> list["Granted | _Doubt"]:
+    async def _commit(self, batch: Sequence[tuple[PendingClaim, bool]]) -> list["Granted | _Doubt"]:
         claims = [claim for claim, _ in batch]
         try:
             verdicts = await self._commit_batcher.submit_all(batch)
-        except (Overloaded, NeverSent):
+        except (Overloaded, NeverSent):  # nothing was sent to the ledger
             self._settle_gate(undone=claims)
             raise
         return list(map(_judged, claims, verdicts))
@@ -444,7 +416,7 @@ class ClaimPath:
         return Candidate(claim, max(0, age // MS))
 
     def _pending(self, request: "_Request", priced: Quote, now: datetime) -> PendingClaim:
-        return pending_claim(
+        claim = pending_claim(
             request.standing.seller,
             request.idempotency_key,
             request.fingerprint,
@@ -454,6 +426,8 @@ class ClaimPath:
             hold_for=self._hold_for,
             digester=self._digester,
         )
+        claim.context = request.context
+        return claim
 
     # --- the batches, and the gate after them -------------------------------------------
 
@@ -497,37 +471,48 @@ class ClaimPath:
     async def drain(self) -> None:
         """Wait until everything under way is answered."""
         while self._under_way:
-            await asyncio.wait({flight.answer for flight in self._under_way.values()})
+            await asyncio.wait({flight.awaited() for flight in self._under_way.values()})
 
 
 @value
 class _Request:
-    """One request for a claim."""
+    """One request for a claim. `context`: of the request, for an observer; None without one."""
 
     standing: SellerStanding
     idempotency_key: str
     fingerprint: bytes
     checkout: Checkout
+    context: Context | None
 
     @property
     def claim_key(self) -> ClaimKey:
         return self.standing.seller.retailer_id, self.idempotency_key
 
 
-@value
-class _UnderWay:
-    """A claim that is being decided in this process, with the fingerprint of its body."""
-
-    fingerprint: bytes
-    answer: asyncio.Future[Outcome]
-
-
-@value
+@dataclass(slots=True, eq=False)
 class _Flight:
-    """A request that is decided together with others."""
+    """A claim that is being decided in this process, and the requests that wait for its outcome."""
 
     request: _Request
-    answer: asyncio.Future[Outcome]
+    waiting: list[asyncio.Future[Outcome]]
+
+    def awaited(self) -> asyncio.Future[Outcome]:
+        """A new future of the outcome."""
+        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self.waiting.append(future)
+        return future
+
+    def land(self, outcome: Outcome | BaseException) -> None:
+        for future in self.waiting:
+            if future.done():  # a till that waited too long
+                continue
+            if isinstance(outcome, Exception):
+                future.set_exception(outcome)
+                future.exception()  # else asyncio logs one that is never retrieved
+            elif isinstance(outcome, BaseException):
+                future.cancel()
+            else:
+                future.set_result(outcome)
 
 
 @value
@@ -540,6 +525,9 @@ class _Doubt:
     reasons: LineReasons = ()
     ask: bool = True
     stale: Seen | Taken | None = None
+
+
+_Result = Granted | Refused | _Doubt | Quote | Exception
 
 
 def _rule_reasons(standing: SellerStanding, priced: Quote) -> LineReasons:
@@ -565,7 +553,7 @@ def _judged(claim: PendingClaim, verdict: CommitVerdict) -> Granted | _Doubt:
 
 
 def _answered(answer: asyncio.Future[Outcome]) -> Outcome | Fault:
-    if not answer.done():
+    if not answer.done() or answer.cancelled():
         return LedgerAway("no answer in time")
     fault = answer.exception()
     if fault is None:

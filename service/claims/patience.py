@@ -23,10 +23,9 @@ async def answered_within(seconds: float) -> AsyncIterator[None]:
 
 
 class Patience:
-    """Waits `seconds` for each task, and never cancels one. The result of a task that took longer
-    is dropped.
+    """Waits `seconds` for each answer.
 
-    One timer serves all tasks. `asyncio.timeout` around `asyncio.shield` does the same, and costs a
+    One timer serves all. `asyncio.timeout` around `asyncio.shield` does the same, and costs a
     twentieth of a claim.
     """
 
@@ -37,11 +36,10 @@ class Patience:
         self._waiting: deque[tuple[float, asyncio.Future[Any]]] = deque()
         self._timer_set = False
 
-    async def wait_for(self, task: asyncio.Future[Result]) -> Result:
-        """The task's result. Raises `fault()` if it takes longer."""
+    async def wait_for(self, answer: asyncio.Future[Result]) -> Result:
+        """The answer, for which nothing else may wait. If it takes longer, it is set to
+        `fault()`."""
         loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Result] = loop.create_future()
-        task.add_done_callback(lambda done: _pass_on(done, answer))
         self._waiting.append((loop.time() + self._seconds, answer))
         if not self._timer_set:
             self._timer_set = True
@@ -59,17 +57,3 @@ class Patience:
                 answer.set_exception(self._fault())
             self._waiting.popleft()
         self._timer_set = False
-
-
-def _pass_on(done: asyncio.Future[Result], answer: asyncio.Future[Result]) -> None:
-    if done.cancelled():
-        answer.cancel()
-        return
-    # Read even if no caller waits: else asyncio logs it as never retrieved.
-    fault = done.exception()
-    if answer.done():
-        return
-    if fault is None:
-        answer.set_result(done.result())
-    else:
-        answer.set_exception(fault)
