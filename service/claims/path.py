@@ -65,6 +65,9 @@ from service.pools.state import PoolState
 # to share the fixed cost of a round trip. The best of 32, 48, 64, 96 and 128 at 256 connections.
 BATCH_MAX = 64
 QUEUE_MAX = 2048
+# The claims of one request that share their steps. No till waits for one of them alone, and groups
+# of 250 took a quarter less CPU time than groups of 64, in the service and in both engines.
+TOGETHER_MAX = 250
 
 # A claim that is in flight in another process is decided there within milliseconds. The path tries
 # so often, with growing pauses of less than 2 s in all, and then asks the till to retry.
@@ -189,8 +192,8 @@ class ClaimPath:
                 flight = self._take_off(request)
                 fresh.append(flight)
                 answers.append(flight.answer)
-        for start in range(0, len(fresh), BATCH_MAX):
-            flights = fresh[start : start + BATCH_MAX]
+        for start in range(0, len(fresh), TOGETHER_MAX):
+            flights = fresh[start : start + TOGETHER_MAX]
             work.append(self._background(self._decide_together(flights)))
         with suppress(LedgerAway):  # what is decided by then is answered
             await self._patience.wait_for(asyncio.gather(*work, return_exceptions=True))
@@ -286,7 +289,7 @@ class ClaimPath:
         raise Overloaded
 
     async def _decide_together(self, flights: Sequence["_Flight"]) -> None:
-        """Decides claims side by side, at most BATCH_MAX of them."""
+        """Decides claims side by side, at most TOGETHER_MAX of them."""
         try:
             tried = await self._try_together([flight.request for flight in flights])
         except BaseException as error:
