@@ -7,8 +7,8 @@ far enough back to know that there is none: a retry must get the answer of the f
 
 The steps are in `ClaimPath._decide`. A claim waits in the gate's queue and, if it is admitted, in
 the ledger's. It shares each round trip with the claims that queue at the same time. The claims of
-one request take the same steps side by side (`_decide_together`); whichever of them is neither
-granted nor refused at the first try goes on by `_decide`.
+one request take the same steps side by side (`_decide_together`). One that is neither granted nor
+refused at the first try goes on alone (`_decide`).
 """
 
 import asyncio
@@ -78,7 +78,7 @@ assert RETRY_S * TRIES_MAX * (TRIES_MAX - 1) / 2 < 2
 MS = timedelta(milliseconds=1)
 
 # A request for a claim: who sells, the idempotency key, the sale.
-Asked = tuple[SellerStanding, str, Checkout]
+Submission = tuple[SellerStanding, str, Checkout]
 Fault = LedgerAway | GateAway | Overloaded
 FAULTS = (LedgerAway, GateAway, Overloaded)
 
@@ -174,7 +174,7 @@ class ClaimPath:
             return await self._patience.wait_for(self._begin(request))
         return await self._patience.wait_for(asyncio.create_task(self._join(request)))
 
-    async def claims(self, asked: Sequence[Asked]) -> list["Outcome | Fault"]:
+    async def claims(self, asked: Sequence[Submission]) -> list["Outcome | Fault"]:
         """The answers to many claims, each as if it came alone, in this order. One that fails has
         the fault as its answer; one that takes too long has LedgerAway, and goes on."""
         requests = [
@@ -323,6 +323,7 @@ class ClaimPath:
         return [next(decided) if isinstance(step, PendingClaim) else step for step in steps]
 
     async def _land_later(self, flight: "_Flight", work: Coroutine[Any, Any, Outcome]) -> None:
+        """Answers a request that goes on alone."""
         try:
             outcome = await work
         except BaseException as error:
