@@ -18,7 +18,8 @@ class Overloaded(Exception):
 
 
 class MicroBatcher(Generic[_Item, _Result]):
-    """Sends items in batches of at most `batch_max`; at most `queue_max` items wait.
+    """Sends items in batches of at most `batch_max`; at most `queue_max` items wait. Items that are
+    submitted together are never parted: more than `batch_max` go in a batch of their own.
 
     `send` returns one result for each item, in order. If it raises, every caller of the batch gets
     that error.
@@ -50,9 +51,8 @@ class MicroBatcher(Generic[_Item, _Result]):
         return (await self._queue((item,)))[0]
 
     async def submit_all(self, items: Sequence[_Item]) -> Sequence[_Result]:
-        """The result of each item, in order. They are at most `batch_max`, and share one batch.
-        Raises as `submit`, for all of them."""
-        assert 0 < len(items) <= self._batch_max, "Bug! No batch takes so many items."
+        """The result of each item, in order. They share one batch. Raises as `submit`, for all of
+        them."""
         return await self._queue(items)
 
     async def drain(self) -> None:
@@ -83,13 +83,13 @@ class MicroBatcher(Generic[_Item, _Result]):
             self._items = 0
 
     def _next_batch(self) -> list[tuple[Sequence[_Item], asyncio.Future[Sequence[_Result]]]]:
-        """The groups that come first, as many as fit into a batch."""
-        batch, room = [], self._batch_max
-        while self._waiting and len(self._waiting[0][0]) <= room:
-            group = self._waiting.popleft()
-            room -= len(group[0])
-            batch.append(group)
-        self._items -= self._batch_max - room
+        """The groups that come first: one, and as many more as fit."""
+        batch = [self._waiting.popleft()]
+        size = len(batch[0][0])
+        while self._waiting and size + len(self._waiting[0][0]) <= self._batch_max:
+            batch.append(self._waiting.popleft())
+            size += len(batch[-1][0])
+        self._items -= size
         return batch
 
     async def _carry(

@@ -67,6 +67,9 @@ from service.pools.state import PoolState
 # to share the fixed cost of a round trip. The best of 32, 48, 64, 96 and 128 at 256 connections.
 BATCH_MAX = 64
 QUEUE_MAX = 2048
+# The claims of one request that share their steps. No till waits for one of them alone, and groups
+# of 250 took a quarter less CPU time than groups of 64, in the service and in both engines.
+TOGETHER_MAX = 250
 
 # A claim that is in flight in another process is decided there within milliseconds. The path tries
 # so often, with growing pauses of less than 2 s in all, and then asks the till to retry.
@@ -77,7 +80,7 @@ assert RETRY_S * TRIES_MAX * (TRIES_MAX - 1) / 2 < 2
 MS = timedelta(milliseconds=1)
 
 # A request for a claim: who sells, the idempotency key, the sale.
-Asked = tuple[SellerStanding, str, Checkout]
+Submission = tuple[SellerStanding, str, Checkout]
 Fault = LedgerAway | GateAway | Overloaded
 FAULTS = (LedgerAway, GateAway, Overloaded)
 
@@ -172,15 +175,18 @@ class ClaimPath:
                 return await self._join(request)
         return await self._patience.wait_for(self._begin(request))
 
-    async def claims(self, asked: Sequence[Asked]) -> list["Outcome | Fault"]:
+    async def claims(self, asked: Sequence[Submission]) -> list["Outcome | Fault"]:
         """The answers to many claims, each as if it came alone, in this order. One that fails has
         the fault as its answer; one that takes too long has LedgerAway, and goes on."""
         answers: list[asyncio.Future[Outcome]] = []
+        fresh: list[_Flight] = []
         for request in starmap(self._request, asked):
             if request.claim_key in self._under_way:  # perhaps by an earlier one of these
                 answers.append(asyncio.create_task(self._join(request)))
             else:
-                answers.append(self._begin(request))
+                fresh.append(flight := self._take_off(request))
+                answers.append(flight.awaited())
+        self._decide_in_groups(fresh, TOGETHER_MAX)
         with suppress(LedgerAway):  # what is decided by then is answered
             async with answered_within(self._answer_within_s):
                 for answer in answers:
@@ -215,20 +221,25 @@ class ClaimPath:
         return _Request(standing, idempotency_key, fingerprint, checkout, context)
 
     def _begin(self, request: "_Request") -> asyncio.Future[Outcome]:
-        """The outcome of a claim that begins. If its till hangs up or waits too long, it goes on. A
-        retry joins it, or finds its outcome in the ledger."""
-        flight = _Flight(request, [])
-        self._under_way[request.claim_key] = flight
+        """The outcome of a claim that begins, with those that arrive in this turn of the loop."""
         if not self._arrived:
             asyncio.get_running_loop().call_soon(self._depart)
-        self._arrived.append(flight)
+        self._arrived.append(flight := self._take_off(request))
         return flight.awaited()
 
+    def _take_off(self, request: "_Request") -> "_Flight":
+        """The claim is under way. If its till hangs up or waits too long, it goes on: a retry joins
+        it, or finds its outcome in the ledger."""
+        flight = self._under_way[request.claim_key] = _Flight(request, [])
+        return flight
+
     def _depart(self) -> None:
-        """Decide all claims that have arrived."""
         flights, self._arrived = self._arrived, []
-        for start in range(0, len(flights), BATCH_MAX):
-            self._background(self._decide_together(flights[start : start + BATCH_MAX]))
+        self._decide_in_groups(flights, BATCH_MAX)
+
+    def _decide_in_groups(self, flights: Sequence["_Flight"], group_max: int) -> None:
+        for start in range(0, len(flights), group_max):
+            self._background(self._decide_together(flights[start : start + group_max]))
 
     async def _join(self, request: "_Request") -> Outcome:
         """The answer to a request whose key has a claim under way."""
@@ -241,7 +252,7 @@ class ClaimPath:
         return await self._begin(request)
 
     async def _decide_together(self, flights: Sequence["_Flight"]) -> None:
-        """Decides at most BATCH_MAX claims."""
+        """Decides at most TOGETHER_MAX claims."""
         try:
             results = await self._try([flight.request for flight in flights])
         except BaseException as error:

@@ -91,6 +91,55 @@ async def test_who_stops_waiting_takes_nobody_along() -> None:
     assert isinstance(answers[1], asyncio.CancelledError)
 
 
+async def test_what_is_submitted_together_shares_a_batch_in_its_turn() -> None:
+    line = Line()
+    batcher = MicroBatcher(line.send, batch_max=4, queue_max=9)
+    asked: list[asyncio.Task[object]] = [asyncio.create_task(batcher.submit(0))]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    asked += [
+        asyncio.create_task(batcher.submit(1)),
+        asyncio.create_task(batcher.submit_all([2, 3, 4])),
+        asyncio.create_task(batcher.submit_all([5, 6])),
+        asyncio.create_task(batcher.submit(7)),
+    ]
+    await asyncio.sleep(0)
+    assert len(batcher) == 7
+    line.go_on.set()
+    assert await asyncio.gather(*asked) == [0, -1, [-2, -3, -4], [-5, -6], -7]
+    assert line.batches == [[0], [1, 2, 3, 4], [5, 6, 7]]
+    assert len(batcher) == 0
+
+
+async def test_a_group_that_is_larger_than_a_batch_goes_alone_and_whole() -> None:
+    line = Line()
+    line.go_on.set()
+    batcher = MicroBatcher(line.send, batch_max=2, queue_max=9)
+    asked: list[asyncio.Task[object]] = [
+        asyncio.create_task(batcher.submit(0)),
+        asyncio.create_task(batcher.submit_all([1, 2, 3])),
+        asyncio.create_task(batcher.submit(4)),
+    ]
+    assert await asyncio.gather(*asked) == [0, [-1, -2, -3], -4]
+    assert line.batches == [[0], [1, 2, 3], [4]]
+
+
+async def test_items_that_the_queue_has_no_room_for_are_all_turned_away() -> None:
+    line = Line()
+    batcher = MicroBatcher(line.send, batch_max=4, queue_max=4)
+    asked: list[asyncio.Task[object]] = [asyncio.create_task(batcher.submit(0))]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    asked.append(asyncio.create_task(batcher.submit_all([1, 2, 3])))
+    await asyncio.sleep(0)
+    with pytest.raises(Overloaded):
+        await batcher.submit_all([4, 5])
+    asked.append(asyncio.create_task(batcher.submit(6)))
+    await asyncio.sleep(0)
+    line.go_on.set()
+    assert await asyncio.gather(*asked) == [0, [-1, -2, -3], -6]
+
+
 # --- collisions -------------------------------------------------------------------------
 
 # How often a person may have an air conditioner in 2025.

@@ -2,16 +2,20 @@
 
 import asyncio
 import time
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
 import redis as sync_redis
 
-from service.claims.claim import Attempt
+from service.claims.claim import Attempt, Seller
+from service.claims.gate.answers import Admitted, Candidate, Contested, Taken
 from service.claims.gate.gate import ADMISSION_S
-from tests.builders import item_json, resident_id, serial
-from tests.conftest import House
+from service.claims.prepare import pending_claim
+from service.core.quote import quote
+from tests.builders import item_json, make_checkout, resident_id, serial
+from tests.conftest import NOW, House
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("sweeper_at_rest")]
 
@@ -175,3 +179,56 @@ async def test_a_connection_lost_during_commit_is_resolved_by_asking(house: Hous
     answer = await house.claim("k1")
     assert answer.status_code == 201
     assert len(await house.sql("SELECT 1 FROM claim")) == 1
+
+
+def candidate(house: House, n: int, key: str) -> Candidate:
+    """A claim of person n for the n-th piece."""
+    checkout = make_checkout(
+        consumer={"id_type": "resident_id", "id_number": resident_id(n)},
+        items=[item_json(serial_no=serial(n))],
+    )
+    digester = house.service.claims.digester
+    claim = pending_claim(
+        Seller("sandbox", "NH0001"),
+        key,
+        digester.fingerprint(checkout),
+        checkout,
+        quote(house.service.book, checkout, NOW),
+        NOW,
+        hold_for=timedelta(minutes=15),
+        digester=digester,
+    )
+    return Candidate(claim, 0)
+
+
+async def test_claims_of_one_call_see_what_the_ones_before_them_took(house: House) -> None:
+    await house.set_budget("appliances", 2 * 119_980)
+    first, same_key, same_piece, second, third = (
+        candidate(house, *of) for of in ((1, "a"), (2, "a"), (1, "b"), (2, "c"), (3, "d"))
+    )
+    gate = house.service.claims.gate
+    answers = await gate.admit([first, same_key, same_piece, second, third])
+    # The key and the rest of the money are in flight, and may come back.
+    assert answers == [Admitted(), Contested(), Taken(), Admitted(), Contested()]
+    assert house.gate_left() == 0
+    await gate.settle(undone=[first.claim, second.claim])
+    assert house.gate_left() == 2 * 119_980
+
+
+async def test_an_admission_that_is_named_twice_is_ended_once(house: House) -> None:
+    gate, before = house.service.claims.gate, house.gate_left()
+    first, second = candidate(house, 1, "a"), candidate(house, 2, "b")
+    assert await gate.admit([first, second]) == [Admitted(), Admitted()]
+    ids = [first.claim.claim_id] * 2
+    assert await gate.settle(done=ids) == 1
+    assert await gate.settle(done=ids) == 0
+    assert house.gate_left() == before - 119_980
+
+
+async def test_admissions_by_the_thousand_end_in_one_call(house: House) -> None:
+    gate, before = house.service.claims.gate, house.gate_left()
+    candidates = [candidate(house, n, f"k{n}") for n in range(1200)]
+    assert set(await gate.admit(candidates)) == {Admitted()}
+    assert house.gate_left() == before - 1200 * 119_980
+    assert await gate.settle(done=[one.claim.claim_id for one in candidates]) == 1200
+    assert house.gate_left() == before

@@ -13,11 +13,11 @@ from typing_extensions import TypedDict  # pydantic needs this one before Python
 
 from service.api.auth import Refusal, may_claim, till
 from service.api.bodies import (
-    BLANKS,
     COMMAS_MAX,
     InvalidBody,
     each_name_once,
     invalid,
+    names_of_model_once,
     serial_formats,
     takes,
 )
@@ -153,24 +153,8 @@ async def read_batch(body: bytes, formats: SerialFormats | None) -> list[KeyedCh
             await asyncio.sleep(0)  # other requests run between hundreds of bad claims
         each_name_once(body)
         return claims
-    # Without the blanks each name is followed by this; so may be a piece of a text.
-    if body.translate(None, BLANKS).count(b'":') > _names_in(whole):
-        each_name_once(body)
+    names_of_model_once(body, whole)
     return list(whole.claims)
-
-
-def _names_in(batch: BatchBody) -> int:
-    """How many names the models took from the JSON: the JSON has no fewer."""
-    count = len(batch.model_fields_set)
-    for claim in batch.claims:
-        checkout = claim.checkout
-        count += len(claim.model_fields_set) + len(checkout.model_fields_set)
-        count += len(checkout.consumer.model_fields_set)
-        for item in checkout.items:
-            count += len(item.model_fields_set)
-            if item.trade_in is not None:
-                count += len(item.trade_in.model_fields_set)
-    return count
 
 
 def _check_commas(body: bytes) -> None:
