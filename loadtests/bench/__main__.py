@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from loadtests.bench import exports, inside, over_http, report
+from loadtests.bench import commits, exports, inside, over_http, report
 from loadtests.bench.contest import Row
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -27,6 +27,8 @@ ROWS: dict[str, Callable[..., Row]] = {
     "batches": over_http.batches,
     "without_http": inside.without_http,
     "one_at_a_time": inside.one_at_a_time,
+    "commit_64": partial(commits.commits, size=64),
+    "commit_1": partial(commits.commits, size=1),
     "hostile": over_http.hostile,
     "refill": over_http.refill,
     "exports": exports.csv_export,

@@ -7,7 +7,7 @@ down_revision = "0010"
 branch_labels = None
 depends_on = None
 
-# What `commit.sql` is sent. Two releases share a ledger for a while, so a type never changes: a
+# What a commit is sent. Two releases share a ledger for a while, so a type never changes: a
 # release that sends more makes one of another name, and a later one drops this.
 TYPES = """
 CREATE TYPE new_claim AS (

@@ -200,6 +200,7 @@ class ItemFacts(Strict):
 
 
 FACTS = tuple(ItemFacts.model_fields)
+_LINE_FACTS = frozenset((*FACTS, "imei2"))
 
 
 class Item(ItemFacts):
@@ -244,6 +245,8 @@ class Item(ItemFacts):
         return value
 
     def facts(self) -> dict[str, int | str]:
+        if self.model_fields_set.isdisjoint(_LINE_FACTS):  # most items; asked for each line
+            return {}
         facts = super().facts()
         return facts if self.imei2 is None else {**facts, "imei2": self.imei2}
 

@@ -6,9 +6,9 @@ worker wait for that row. With `BUTIE_POOL_PARTS=n` each pool has n extra rows, 
 
 1. `set_aside` moves money to the slices before claims need it. It raises `escrow_fen` of the slice
    and of the pool's own row by the same amount, until the slices hold half of the balance.
-2. `commit.sql` pays all claims of a batch on one pool from one slice. It takes one that has enough
-   money and that no other transaction has locked, so it never waits for a slice. If there is none,
-   the pool's own row pays.
+2. `commit_claims.sql` pays all claims of a batch on one pool from one slice. It takes one that has
+   enough money and that no other transaction has locked, so it never waits for a slice. If there is
+   none, the pool's own row pays.
 3. If the pool's own row is short, the commit fails and is run again with recall: the unspent money
    of all slices returns to the pool's own row first. So the last fen of a pool can be spent. A
    budget that is lowered recalls as well.
@@ -49,7 +49,7 @@ ON CONFLICT DO NOTHING
 """
 _SET_ASIDE_SQL = (Path(__file__).parent / "set_aside.sql").read_text()
 # Locks the slices first and the pool's own row last, and computes from the rows as they were
-# locked, like commit.sql. The gate does not know escrow, so the versions stay.
+# locked, like commit_claims.sql. The gate does not know escrow, so the versions stay.
 _RECALL_SQL = sa.text("""
 WITH unspent AS (
     SELECT part, spent_fen, escrow_fen - spent_fen AS fen FROM pool_part

@@ -1,13 +1,12 @@
-"""Commits a batch of claims with one statement (`commit.sql`), and handles its failure.
+"""Commits a batch of claims with one call (`commit_claims.sql`), and handles its failure.
 
-If one claim of the batch violates a constraint, the statement fails and nothing is kept. The
+If one claim of the batch violates a constraint, the call fails and nothing is kept. The
 standing of every claim is then read. Claims that cannot commit are refused with their reasons. The
 rest are tried once more together, and after that one by one.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from uuid import UUID
 
 import asyncpg
@@ -19,9 +18,9 @@ from service.claims.ledger.standing import read_standing
 from service.claims.outcomes import LineReasons
 from service.core.calendar import business_day
 from service.core.checkout import Item, TradeIn
-from service.pools.state import PoolState, pool_states
+from service.pools.state import PoolState
 
-COMMIT_SQL = (Path(__file__).parent / "commit.sql").read_text()
+_COMMIT_SQL = "SELECT left_out, pools FROM commit_claims($1, $2, $3, $4, $5, $6, $7)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +46,8 @@ class GivenUp:
 
 
 CommitVerdict = Committed | KeyTaken | Unfit | GivenUp
+
+_COMMITTED, _KEY_TAKEN = Committed(), KeyTaken()
 
 
 @dataclass(slots=True)
@@ -83,17 +84,16 @@ class Commit:
     async def _try(self, claims: list[PendingClaim], *, recall: bool = False) -> bool:
         """Commit all claims; False: none, because of a constraint. `recall`: first move the money
         that the pools' slices have left into the pools' own rows, and spend from these."""
-        args = [self.jurisdiction, *_rows(claims), self.bypassed, recall]
+        args = (self.jurisdiction, *commit_rows(claims), self.bypassed, recall)
         try:
-            row = await retried(lambda: self._connection.fetchrow(COMMIT_SQL, *args))
+            left_out, pools = await retried(lambda: commit_claims(self._connection, args))
         except asyncpg.IntegrityConstraintViolationError as error:
             self._short = error.constraint_name == "pool_not_overspent"
             return False
-        committed = set(row["committed"] or ())
         for claim in claims:
-            is_in = claim.claim_id in committed
-            self.verdicts[claim.claim_id] = Committed() if is_in else KeyTaken()
-        for state in pool_states(row):
+            is_out = claim.claim_id in left_out
+            self.verdicts[claim.claim_id] = _KEY_TAKEN if is_out else _COMMITTED
+        for state in pools:
             self.pools[state.pool, state.slice_no] = state
         return True
 
@@ -111,6 +111,15 @@ class Commit:
         return fit
 
 
+async def commit_claims(
+    connection: asyncpg.Connection, arguments: Sequence[object]
+) -> tuple[set[UUID], list[PoolState]]:
+    """(ids of the claims that were left out, the rows of pools that have paid the others). Raises
+    asyncpg's errors; nothing is kept then."""
+    left_out, pools = await connection.fetchrow(_COMMIT_SQL, *arguments)
+    return set(left_out or ()), [PoolState(*row) for row in pools or ()]
+
+
 def split_collisions(
     claims: Sequence[PendingClaim],
 ) -> tuple[list[PendingClaim], list[PendingClaim]]:
@@ -123,22 +132,22 @@ def split_collisions(
     together: list[PendingClaim] = []
     later: list[PendingClaim] = []
     for claim in claims:
-        contended = set(_contended(claim))
-        (later if contended & seen else together).append(claim)
-        seen |= contended
+        contended = _contended(claim)
+        (together if seen.isdisjoint(contended) else later).append(claim)
+        seen.update(contended)
     return together, later
 
 
 def _contended(claim: PendingClaim) -> list[object]:
-    return [
-        (claim.seller.retailer_id, claim.idempotency_key),
-        *(serial for line in claim.lines for serial in line.serials),
-        *(quota.key for line in claim.lines for quota in line.quotas),
-    ]
+    contended: list[object] = [(claim.seller.retailer_id, claim.idempotency_key)]
+    for line in claim.lines:
+        contended += line.serials
+        contended += [quota.key for quota in line.quotas]
+    return contended
 
 
-def _rows(claims: Sequence[PendingClaim]) -> list[list[tuple[object, ...]]]:
-    """What `commit.sql` takes: claims, lines, serials, quotas, as in migrations 0011 and 0014."""
+def commit_rows(claims: Sequence[PendingClaim]) -> list[list[tuple[object, ...]]]:
+    """What `commit_claims` takes: claims, lines, serials, quotas (migrations 0011 and 0014)."""
     lines = [(claim.claim_id, line) for claim in claims for line in claim.lines]
     return [
         [_claim_row(claim) for claim in claims],

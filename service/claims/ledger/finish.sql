@@ -5,7 +5,7 @@
 -- reserved stays as it is. So confirm, cancel and expiry may race: the lock on the claim's row lets
 -- one win.
 --
--- Lock order: commit.sql, but the claims' own rows first of all.
+-- Lock order: commit_claims.sql, but the claims' own rows first of all.
 --
 -- $1 jurisdiction; the endings, a column an array: $2 claim_id $3 retailer_id $4 to_state
 -- ('confirmed' or 'cancelled'); $5 now; $6 booked_on; $7 due holds to end besides, at most

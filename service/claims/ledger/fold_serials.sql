@@ -1,7 +1,7 @@
 -- Adds the folded serial numbers of lines, and removes those of lines that are not live any more;
 -- see fold_serials.py. The caller has locked the claims. Returns how many rows changed.
 --
--- Lock order: commit.sql.
+-- Lock order: commit_claims.sql.
 --
 -- $1 jurisdiction $2 claim ids $3 their line numbers
 WITH line AS (

@@ -5,7 +5,7 @@
 -- `line` has the lines that changed, with the `state` that each has now; `entries` writes the
 -- journal; `head` is one row, the statement's own columns of the result.
 --
--- Lock order: commit.sql, from the serials on.
+-- Lock order: commit_claims.sql, from the serials on.
 serials AS (
     DELETE FROM serial_claimed AS s USING line
     WHERE s.jurisdiction = $1 AND s.claim_id = line.claim_id AND s.line_no = line.line_no

@@ -5,7 +5,7 @@
 -- same Idempotency-Key violates the primary key, and the caller then reads that key's refund.
 -- What the lines give back: give_back.sql, the end of this statement.
 --
--- Lock order: commit.sql, but the claim's own row first of all.
+-- Lock order: commit_claims.sql, but the claim's own row first of all.
 --
 -- $1 jurisdiction $2 retailer_id $3 idempotency_key $4 fingerprint $5 refund_id $6 claim_id
 -- $7 lines $8 reason $9 now $10 booked_on

@@ -2,7 +2,7 @@
 -- exist only once (people, fingerprints); see rotation.py. The caller has locked the claims, and
 -- every quota is booked under the newest digest already. Returns how many claims or lines changed.
 --
--- Lock order: commit.sql.
+-- Lock order: commit_claims.sql.
 --
 -- $1 jurisdiction $2 claim ids $3 generation of the newest key $4 $5 its HMAC's inner and outer pad
 WITH former AS (
