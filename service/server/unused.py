@@ -33,7 +33,7 @@ DOCUMENTED = frozenset(
 # documentation, and nothing that it computes with.
 DOC_LENGTH_MIN = 100
 INSTEAD = "(left out)"  # some libraries add to a text that they have
-HAS_DOC = 0x4000000  # a flag of code since Python 3.13
+HAS_DOC = 0x4000000  # a flag of code since Python 3.14
 
 
 def leave_out() -> None:
@@ -124,7 +124,7 @@ def undocumented(code: CodeType) -> CodeType:
 
 def _documentation(code: CodeType) -> bool:
     is_function = code.co_flags & inspect.CO_NEWLOCALS and not code.co_name.startswith("<")
-    if sys.version_info >= (3, 13):
+    if sys.version_info >= (3, 14):
         is_function = is_function and code.co_flags & HAS_DOC
     first = code.co_consts[0] if code.co_consts else None
     return bool(is_function) and isinstance(first, str) and len(first) > DOC_LENGTH_MIN
