@@ -1,9 +1,9 @@
 # The service's image: the locked packages and our own wheel, no compiler, no pip, no shell work
 # at start. `docker build -t butie .`; deploy/image/build-here.sh builds and tries it with no Docker.
 #
-# Both stages need the same base: an environment's python is a link to the base's. Python 3.11 is
-# what the tests run on.
-ARG BASE=python:3.11-slim-bookworm
+# Both stages need the same base: an environment's python is a link to the base's. A claim takes a
+# fifth less CPU on Python 3.13 than on 3.11; CI runs the tests on both.
+ARG BASE=python:3.13-slim-trixie
 
 FROM ${BASE} AS build
 # A private package index: --secret id=pip,src=pip.conf (it does not stay in the image).

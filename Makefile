@@ -1,8 +1,11 @@
 # Run, test, measure and package Butie: `make` lists the targets. Needs GNU make and Python 3.11 or
 # later.
 
-# The interpreter of a new .venv; when empty, the first that is new enough.
+# The interpreter of .venv. When empty, a .venv stays as it is, and a new one gets the first of
+# CANDIDATES that works: 3.13 is a fifth faster than 3.11.
 PYTHON ?=
+CANDIDATES = python3.13 $(sort $(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/3.13.*/bin/python)) \
+	python3.14 python3 python3.12 python3.11
 PYTEST_ARGS ?=
 LOCK_ARGS ?=
 BENCH_ARGS ?=
@@ -21,7 +24,9 @@ stamp = .venv/installed-$(1)-$(shell (pwd -P; cat requirements/$(1).txt pyprojec
 SANDBOX := $(call stamp,sandbox)
 TEST := $(call stamp,test)
 DEPLOY := $(call stamp,deploy)
-ifeq ($(wildcard .venv/bin/python),) # not made yet, or made with a Python that is gone
+version = $(shell $(1) -c 'import sys; print(sys.version)' 2>/dev/null)
+other_python = $(if $(PYTHON),$(if $(filter-out $(call version,.venv/bin/python),$(call version,$(PYTHON))),yes))
+ifneq ($(if $(wildcard .venv/bin/python),$(other_python),yes),) # .venv is not made, lost its Python, or has another
 .PHONY: $(SANDBOX) $(TEST) $(DEPLOY)
 endif
 
@@ -106,31 +111,37 @@ define install
 	@rm -f .venv/installed-*
 	@$(venv)
 	@echo "Installing requirements/$(1).txt into .venv, which is done once ..."
-	@$(pip) install -qq --root-user-action=ignore --require-hashes --no-deps -r requirements/$(1).txt
-	@$(pip) install -qq --root-user-action=ignore --no-deps --no-build-isolation --editable .
+	@.venv/bin/python requirements/install.py $(1)
 endef
 
-# Keep a .venv that works and was made for this folder; otherwise make one.
+# Keep a .venv that works, was made for this folder and has the Python that PYTHON names; otherwise
+# make one. A program named python3.13 may be a shim that starts nothing, or lack the parts that a
+# virtualenv needs, so each candidate shows what it can do.
 define venv
-	if $(pip) --version >/dev/null 2>&1 && grep -qF "$$(pwd -P)/.venv" .venv/pyvenv.cfg; then exit; fi; \
-	for python in $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11) none; do \
-		$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break; \
+	if $(pip) --version >/dev/null 2>&1 && grep -qF "$$(pwd -P)/.venv" .venv/pyvenv.cfg && \
+		[ -z "$(other_python)" ]; then exit; fi; \
+	newest=; \
+	for python in $(or $(PYTHON),$(CANDIDATES)); do \
+		$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
+		newest=$$python; \
+		$$python -c 'import ctypes, ensurepip, ssl, venv' 2>/dev/null || continue; \
+		rm -rf .venv && $$python -m venv .venv && exit; \
 	done; \
-	if [ $$python = none ]; then \
+	if [ "$$newest" ]; then \
+		echo "$$newest cannot make a virtualenv; on Debian: apt-get install python3-venv"; \
+	else \
 		echo "Butie needs Python 3.11 or later, and $(or $(PYTHON),python3) here is:" \
-			"$$($(or $(PYTHON),python3) --version 2>&1)"; exit 1; \
+			"$$($(or $(PYTHON),python3) --version 2>&1)"; \
 	fi >&2; \
-	if ! $$python -c 'import ensurepip, venv' 2>/dev/null; then \
-		echo "$$python cannot make a virtualenv; on Debian: apt-get install python3-venv"; exit 1; \
-	fi >&2; \
-	rm -rf .venv && $$python -m venv .venv
+	exit 1
 endef
 
 UV := .venv/uv/bin/uv
 compile = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-annotate --custom-compile-command "make lock" $(LOCK_ARGS)
 lock: $(TEST) ## write requirements/ anew from pyproject.toml; LOCK_ARGS=--upgrade for newer versions
-	@$(pip) install -qq --root-user-action=ignore --upgrade --target .venv/uv 'uv>=0.9,<1'
+	@[ -x $(UV) ] || $(pip) install -qq --root-user-action=ignore --target .venv/uv 'uv>=0.9,<1'
+	@$(compile) --group uv -o requirements/uv.txt
 	@$(compile) pyproject.toml --extra tracing -o requirements/serve.txt
 	@$(compile) --group build -o requirements/build.txt
 	@$(compile) pyproject.toml --extra sandbox --group build -c requirements/serve.txt \

@@ -1,6 +1,8 @@
 """`python -m service` is `butie`."""
 
 import gc
+import sys
+from collections.abc import Callable
 
 
 def main() -> None:
@@ -8,12 +10,23 @@ def main() -> None:
     # them takes a quarter of a command's start.
     gc.disable()
     try:
-        from service.cli import app
+        command = _command()
     except KeyboardInterrupt:
         raise SystemExit("Stopped.") from None
     gc.freeze()
     gc.enable()
-    app()
+    command()
+
+
+def _command() -> Callable[[], None]:
+    if sys.argv[1:] != ["serve"]:
+        from service.cli.commands import app
+
+        return app
+    import service.server  # noqa: F401  # first: it leaves out parts of libraries
+    from service.cli.serve import serve
+
+    return serve
 
 
 if __name__ == "__main__":

@@ -28,11 +28,11 @@ finish() {
 }
 trap finish EXIT
 
-# From where this machine itself gets Debian.
-release=bookworm
+# From where this machine itself gets Debian, of whichever release: a mirror has them all.
+release=${base##*-}
 mirror=$(apt-get indextargets --format '$(CODENAME) $(COMPONENT) $(REPO_URI)' 'Created-By: Packages' |
-  awk -v release=$release '$1 == release && $2 == "main" { print $3; exit }')
-[[ $mirror ]] || { echo "This machine's apt knows no Debian $release (apt-get update?)." >&2; exit 1; }
+  awk '$1 !~ /-/ && $2 == "main" { print $3; exit }')
+[[ $mirror ]] || { echo "This machine's apt knows no Debian (apt-get update?)." >&2; exit 1; }
 
 echo "Making $base out of Debian $release ..."
 bootstrap() {

@@ -136,7 +136,7 @@ class Run:
         self.lost += 1
 
 
-async def _connect(
+async def connect_tills(
     run: Run, port: int, count: int, answered: Callable[[TillConnection, int], None]
 ) -> list[TillConnection]:
     loop = asyncio.get_running_loop()
@@ -162,7 +162,7 @@ async def closed_loop(
         if going and (request := next(run.requests, None)) is not None:
             till.ask(request, now)
 
-    tills = await _connect(run, port, connections, answered)
+    tills = await connect_tills(run, port, connections, answered)
     for till in tills:
         till.ask(next(run.requests), time.perf_counter())
     await asyncio.sleep(WARM_UP_S)
@@ -191,7 +191,7 @@ async def open_loop(
         else:
             free.append(till)
 
-    tills = await _connect(run, port, connections, answered)
+    tills = await connect_tills(run, port, connections, answered)
     free.extend(tills)
     began = time.perf_counter()
     sent, whole = 0, int(per_s * (WARM_UP_S + seconds))

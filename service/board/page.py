@@ -3,15 +3,16 @@
 import hashlib
 from functools import cache
 from pathlib import Path
-from typing import Literal
-
-import jinja2
+from typing import TYPE_CHECKING, Literal
 
 from service.board import form
 from service.board.content import PageContent
 from service.board.figures import BoardFigures
 from service.board.words import BOARD_WORDS
 from service.core.sentences import Language
+
+if TYPE_CHECKING:
+    import jinja2
 
 BoardView = Literal["full", "public"]
 Section = Literal["page", "figures"]
@@ -63,7 +64,9 @@ def assets_version() -> str:
 
 
 @cache
-def _templates() -> jinja2.Environment:
+def _templates() -> "jinja2.Environment":
+    import jinja2  # on first use: many workers never show the page
+
     return jinja2.Environment(
         loader=jinja2.FileSystemLoader(_HERE),
         autoescape=True,

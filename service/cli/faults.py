@@ -1,11 +1,11 @@
 """Faults on the command line: one sentence each, and an exit code that is not 0."""
 
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import asyncpg
-import typer
 from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError
 
@@ -77,24 +77,26 @@ def faults_reported(exit_code: int = 1) -> Iterator[None]:
     except ValidationError as error:
         for fault in error.errors(include_url=False, include_input=False):
             name = "BUTIE_" + "_".join(str(step) for step in fault["loc"]).upper()
-            typer.echo(_setting_fault(name, fault["msg"]), err=True)
-        raise typer.Exit(exit_code) from None
+            _print(_setting_fault(name, fault["msg"]))
+        raise SystemExit(exit_code) from None
     except BadFile as error:
-        typer.echo(
-            f"The file cannot be used: {fault_sentence(error.fault, error.facts, 'en')}.", err=True
-        )
-        raise typer.Exit(exit_code) from None
+        _print(f"The file cannot be used: {fault_sentence(error.fault, error.facts, 'en')}.")
+        raise SystemExit(exit_code) from None
     except tuple(SENTENCE_OF_FAULT) as error:
-        typer.echo(SENTENCE_OF_FAULT[type(error)], err=True)
-        raise typer.Exit(exit_code) from None
+        _print(SENTENCE_OF_FAULT[type(error)])
+        raise SystemExit(exit_code) from None
     except (*FAULTS_WITH_SENTENCE, DBAPIError, asyncpg.PostgresError, OSError) as error:
         sentence = database_fault(error) or (
             str(error) if isinstance(error, FAULTS_WITH_SENTENCE) else None
         )
         if sentence is None:
             raise
-        typer.echo(sentence, err=True)
-        raise typer.Exit(exit_code) from None
+        _print(sentence)
+        raise SystemExit(exit_code) from None
+
+
+def _print(sentence: str) -> None:
+    print(sentence, file=sys.stderr)
 
 
 def _setting_fault(name: str, message: str) -> str:

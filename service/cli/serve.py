@@ -1,11 +1,13 @@
-"""`butie serve` and `butie migrate`."""
+"""`butie serve`. What it loads stays in memory, so it uses neither Typer nor Rich."""
 
 import asyncio
+import importlib
 import math
 import os
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -14,11 +16,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
-
-import typer
-from rich.console import Console
-from rich.markup import escape
 
 from service import sandbox
 from service.claims.people.digests import Digester
@@ -26,15 +23,12 @@ from service.claims.people.rotation import check_keys
 from service.cli.faults import faults_reported
 from service.config import Misconfigured, Settings, trace_exporter
 from service.core.calendar import SHANGHAI
-from service.db.engine import LedgerAway, make_engine, migrate
-from service.db.role import grant_to_service
+from service.db.engine import LedgerAway, make_engine
 from service.embedded import engines
-from service.ops.health import ledger_fault, schema_fault
+from service.ops.health import released_revision, revision, schema_fault
 from service.policies import read_book
 from service.server.run import listening, run_server
 from service.wiring import check_assumptions
-
-console = Console(stderr=True, highlight=False)
 
 
 def serve() -> None:
@@ -63,42 +57,6 @@ def serve() -> None:
                 run_server(settings, listener)
 
 
-def migrate_command(
-    wait_s: Annotated[
-        int,
-        typer.Option(
-            "--wait",
-            min=0,
-            help="Migrate nothing: wait up to this many seconds for another process to do it.",
-        ),
-    ] = 0,
-) -> None:
-    """Bring the database's schema to this release's version, and let BUTIE_SERVICE_ROLE use it."""
-    with faults_reported():
-        settings = Settings()
-        if settings.database_url is None:
-            raise Misconfigured("Set BUTIE_DATABASE_URL. The sandbox migrates by itself.")
-        database_url = str(settings.database_url)
-        if wait_s:
-            asyncio.run(_wait_for_schema(database_url, wait_s))
-            return
-        migrate(database_url)
-        if settings.service_role is not None:
-            asyncio.run(grant_to_service(database_url, settings.service_role))
-
-
-async def _wait_for_schema(database_url: str, wait_s: int) -> None:
-    engine = make_engine(database_url, connections_max=1)
-    deadline = time.monotonic() + wait_s
-    try:
-        while fault := await ledger_fault(engine):
-            if time.monotonic() > deadline:
-                raise LedgerAway(f"Waited {wait_s} s for the schema: {fault}")
-            await asyncio.sleep(1)
-    finally:
-        await engine.dispose()
-
-
 def _check_production(settings: Settings) -> None:
     if settings.database_url is None or settings.redis_url is None:
         raise Misconfigured(
@@ -116,7 +74,7 @@ async def _check_schema(database_url: str) -> None:
     try:
         fault = await schema_fault(engine)
     except LedgerAway as away:
-        console.print(f"{away}: serving all the same, and not ready until it does.")
+        _say(f"{away}: serving all the same, and not ready until it does.")
         return
     finally:
         await engine.dispose()
@@ -136,7 +94,7 @@ async def _check_keys(settings: Settings) -> None:
 
 
 def _serve_sandbox(settings: Settings, listener: socket.socket) -> None:
-    migrate(str(settings.database_url))
+    _migrate(settings)
     offset = asyncio.run(_furnish(settings))
     settings = settings.model_copy(update={"sandbox_offset_s": math.ceil(offset.total_seconds())})
     now = (sandbox.real_now() + settings.clock_offset).astimezone(SHANGHAI)
@@ -144,6 +102,38 @@ def _serve_sandbox(settings: Settings, listener: socket.socket) -> None:
     keys = sandbox.write_address(settings.data_dir, base_url, now.isoformat(timespec="seconds"))
     threading.Thread(target=_welcome_when_up, args=(settings, base_url, keys), daemon=True).start()
     run_server(settings, listener)
+
+
+def _migrate(settings: Settings) -> None:
+    """Bring the schema to this release's, in a process of its own: Alembic would stay in this one's
+    memory. Nothing is started when nothing is to be done. Raises Misconfigured."""
+    database_url = str(settings.database_url)
+    if asyncio.run(_revision(database_url)) == released_revision():
+        return
+    migrating = subprocess.Popen(
+        [sys.executable, "-m", "service.db.upgrade"],
+        env=os.environ | {"BUTIE_DATABASE_URL": database_url},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with migrating:
+        try:
+            if settings.workers == 1:  # meanwhile, what this process needs next
+                importlib.import_module("service.api.app")
+            _, printed = migrating.communicate()
+        except BaseException:
+            migrating.kill()
+            raise
+    if migrating.returncode:
+        raise Misconfigured(printed.strip())
+
+
+async def _revision(database_url: str) -> str | None:
+    engine = make_engine(database_url, connections_max=1)
+    try:
+        return await revision(engine)
+    finally:
+        await engine.dispose()
 
 
 async def _furnish(settings: Settings) -> timedelta:
@@ -175,7 +165,7 @@ def _welcome_when_up(settings: Settings, base_url: str, keys: dict[str, str]) ->
             time.sleep(0.1)
     else:
         return  # it did not come up, and the server has printed why
-    console.print(_welcome(settings, base_url, keys["pos"]), soft_wrap=True)
+    _say(_welcome(settings, base_url, keys["pos"]))
 
 
 def _welcome(settings: Settings, base_url: str, key: str) -> str:
@@ -192,11 +182,11 @@ def _welcome(settings: Settings, base_url: str, key: str) -> str:
        "items": [{{"line_no": 1, "category": "air_conditioner", "price_fen": 599900,
                   "energy_grade": "1", "serial_no": "AC{stamp}"}}]}}'"""
     return f"""
-[bold]Butie 补贴[/bold] is up: {base_url}
+{_bold("Butie 补贴")} is up: {base_url}
 
   A claim, granted when you paste it:
 
-{escape(curl)}
+{curl}
 
   API        {base_url}/docs
   board      {base_url}/board
@@ -210,7 +200,11 @@ def _welcome(settings: Settings, base_url: str, key: str) -> str:
 
 
 def _say(sentence: str) -> None:
-    console.print(escape(sentence), soft_wrap=True)
+    print(sentence, file=sys.stderr, flush=True)
+
+
+def _bold(text: str) -> str:
+    return f"\033[1m{text}\033[0m" if sys.stderr.isatty() else text
 
 
 def _butie() -> str:
@@ -231,4 +225,4 @@ def _stops_on_signals() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        console.print("Stopped.")
+        _say("Stopped.")

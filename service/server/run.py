@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import uvicorn
+from uvicorn.config import Config
+from uvicorn.server import Server
 
 from service.config import Misconfigured, Settings
 from service.ops.logs import set_up_logs
 from service.server.protocol import GuardedProtocol
-from service.server.supervisor import Supervisor
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -44,18 +44,20 @@ def run_server(settings: Settings, listener: socket.socket) -> None:
 
         app = make_app(settings)
         _spare_the_collector()
-        server = uvicorn.Server(uvicorn.Config(app, **options))
+        server = Server(Config(app, **options))
         server.run(sockets=[listener])
         if not server.started:
             raise Misconfigured("The service did not start; the lines above say why.")
         return
+    from service.server.supervisor import Supervisor
+
     _pass_on(settings)
     set_up_logs(
         settings.log_format or ("console" if settings.sandbox else "json"), settings.log_level
     )
     with tempfile.TemporaryDirectory(prefix="butie-metrics-") as folder:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
-        config = uvicorn.Config(
+        config = Config(
             "service.server.run:worker_app",
             factory=True,
             workers=settings.workers,

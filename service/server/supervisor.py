@@ -11,8 +11,7 @@ from contextlib import suppress
 from socket import socket
 
 import structlog
-import uvicorn
-from uvicorn.config import STARTUP_FAILURE
+from uvicorn.config import STARTUP_FAILURE, Config
 from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
 # A worker that is silent for longer is replaced. A new one loads for long on a busy machine, and
@@ -25,9 +24,7 @@ log = structlog.get_logger()
 class Supervisor(Multiprocess):
     """Never blocks on a worker. At the end it waits `end_within_s`, then kills what is left."""
 
-    def __init__(
-        self, config: uvicorn.Config, sockets: list[socket], *, end_within_s: float
-    ) -> None:
+    def __init__(self, config: Config, sockets: list[socket], *, end_within_s: float) -> None:
         super().__init__(config, sockets)
         self._end_within_s = end_within_s
         self._asked_at: dict[Process, float] = {}

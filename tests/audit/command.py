@@ -5,7 +5,7 @@ import asyncio
 from click.testing import Result
 from typer.testing import CliRunner
 
-from service.cli import app
+from service.cli.commands import app
 from tests.conftest import House
 
 

@@ -7,7 +7,7 @@ import pytest
 import redis as sync_redis
 from typer.testing import CliRunner
 
-from service.cli import app
+from service.cli.commands import app
 from tests.audit.command import audit
 from tests.builders import item_json, resident_id, serial
 from tests.conftest import House

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from service.claims.ledger import fold_serials
 from service.claims.ledger.fold_serials import SerialFolding
-from service.cli import app as command_line
+from service.cli.commands import app as command_line
 from service.db.away import driver_url
 from tests.audit.command import audit
 from tests.claims.pieces import (

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from service.claims.people import rotation
 from service.claims.people.digests import Digester, generation_of
-from service.cli import app as command_line
+from service.cli.commands import app as command_line
 from service.config import SANDBOX_PII_KEY, Misconfigured
 from tests.builders import item_json, make_checkout, resident_id, serial
 from tests.conftest import House

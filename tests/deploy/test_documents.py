@@ -65,7 +65,7 @@ def test_every_file_that_the_deployment_page_links_to_is_there() -> None:
 
 
 def test_every_command_of_ours_that_the_page_shows_is_one() -> None:
-    from service.cli import app
+    from service.cli.commands import app
 
     groups = {group.name or group.typer_instance.info.name for group in app.registered_groups}
     commands = {

@@ -14,7 +14,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from service.cli import app
+from service.cli.commands import app
 from service.db.engine import migrate
 from service.embedded import postgres
 from service.embedded.engine import wheel_file

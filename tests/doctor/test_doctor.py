@@ -10,7 +10,7 @@ import redis
 import trustme
 from typer.testing import CliRunner
 
-from service.cli import app
+from service.cli.commands import app
 from service.doctor.clock import judge
 from service.doctor.gate import judge as judge_gate
 from tests.doctor.conftest import Installation

@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 from typer.testing import CliRunner
 
-from service.cli import app
+from service.cli.commands import app
 from service.core.calendar import SHANGHAI
 from service.core.funding import funding_shares
 from service.finance.journal.closing import closes_at, last_due

@@ -23,7 +23,7 @@ from starlette.requests import ClientDisconnect, Request
 from typer.testing import CliRunner
 
 from service.api.routes.exports import ExportAnswer, unless_left
-from service.cli import app
+from service.cli.commands import app
 from service.db.reports import REPORT_CONNECTIONS_MAX
 from service.finance.journal import export
 from service.finance.journal.columns import EXPORT_COLUMNS, FUNDING_COLUMNS, described

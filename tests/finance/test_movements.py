@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from service.cli import app
+from service.cli.commands import app
 from service.finance.reconcile.run import FindingTotal, ReconcileSummary
 from service.finance.reconcile.signs import PaymentAndRefund, signed_fen
 from tests.builders import item_json, resident_id, serial

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from service.cli import app
+from service.cli.commands import app
 from service.finance.files import archive
 from service.finance.files.profiles import PROFILES
 from service.finance.files.profiles.profile import ProfileName

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from python_calamine import CalamineWorkbook
 from typer.testing import CliRunner
 
-from service.cli import app
+from service.cli.commands import app
 from service.finance.files.csv_text import CsvTable
 from service.finance.files.faults import BadFile
 from service.finance.reconcile.mapping import ColumnMapping

@@ -14,7 +14,7 @@ import pytest
 import typer
 import yaml
 
-from service.cli import app
+from service.cli.commands import app
 from service.embedded import postgres
 from tests.builders import uscc
 from tests.programs import needs

@@ -7,7 +7,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from service.cli import app
+from service.cli.commands import app
 from tests.builders import uscc
 from tests.conftest import House
 

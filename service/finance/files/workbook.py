@@ -9,7 +9,6 @@ import warnings
 import zipfile
 from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
-from xml.parsers import expat
 
 from service.finance.files.faults import BadFile
 from service.finance.files.table import NOTHING_ASIDE, ROWS_MAX
@@ -102,6 +101,8 @@ class _RowCounter:
     their lines. Two rows of one line are counted as two."""
 
     def __init__(self) -> None:
+        from xml.parsers import expat  # here: the server loads this module, and reads no workbook
+
         self.rows = 0
         self.filled = bytearray(1)
         self._row = 0

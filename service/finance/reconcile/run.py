@@ -5,7 +5,6 @@ removes the file however the process ends. So memory does not grow with the rows
 one key: all of them for movements, and the refunds of a platform's file. The ledger is only read.
 """
 
-import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
@@ -176,6 +175,8 @@ class ReconcileRun:
     def __init__(
         self, scope: ReconcileScope, mapping: ColumnMapping, on_progress: OnProgress
     ) -> None:
+        import sqlite3  # here: the server loads this module for its models, and stages nothing
+
         self.summary = ReconcileSummary()
         self.scope = scope
         self._mapping = mapping

@@ -1,0 +1,88 @@
+"""What a server's process leaves out of its libraries, and that it serves the same."""
+
+import json
+import subprocess
+import sys
+
+from service.server.unused import INSTEAD, undocumented
+
+LONG = "What this function does, in more words than anybody would read twice in a server. " * 3
+
+SETTINGS = {
+    "BUTIE_DATABASE_URL": "postgresql://nobody@127.0.0.1:9/none",
+    "BUTIE_REDIS_URL": "redis://127.0.0.1:9",
+    "BUTIE_PII_KEY": "k" * 40,
+}
+
+
+def shown(program: str) -> object:
+    """The JSON that a new process prints."""
+    head = f"import json, os, sys; os.environ |= {SETTINGS!r}\n"
+    printed = subprocess.check_output([sys.executable, "-c", head + program])
+    return json.loads(printed)
+
+
+def test_a_server_loads_no_library_that_it_does_not_use() -> None:
+    loaded = shown(
+        "import service.server, service.cli.serve, service.api.app\n"
+        "print(json.dumps([name for name, module in sys.modules.items() if module]))"
+    )
+    assert isinstance(loaded, list)
+    unused = {
+        *("rich", "typer", "click", "pygments", "jinja2", "sqlite3", "alembic", "openpyxl"),
+        *("pyarrow", "reportlab", "sqlalchemy.orm", "opentelemetry.sdk", "xlsxwriter"),
+    }
+    assert unused & set(loaded) == set()
+
+
+def test_the_api_document_is_the_same_with_whole_libraries() -> None:
+    document = (
+        "from service.api.app import create_app\n"
+        "print(json.dumps(create_app().openapi(), sort_keys=True))"
+    )
+    assert shown(f"import service.server\n{document}") == shown(document)
+
+
+def test_what_is_left_out_can_be_loaded_when_it_is_needed() -> None:
+    program = (
+        "import service.server, sqlalchemy.ext.asyncio, rich.console, sqlalchemy.orm\n"
+        "from sqlalchemy.ext.asyncio import AsyncSession\n"
+        "try: AsyncSession()\n"
+        "except RuntimeError as error: print(json.dumps(str(error)))"
+    )
+    assert shown(program) == (
+        "sqlalchemy.ext.asyncio.session.AsyncSession is left out of a server's process."
+    )
+
+
+def test_only_documentation_is_left_out() -> None:
+    source = f'''
+def documented():
+    """{LONG}"""
+    def inner():
+        """{LONG}"""
+        return 1
+    return inner
+
+def text():
+    return """{LONG}"""
+
+short = lambda: """{LONG}"""
+
+class Model:
+    """{LONG}"""
+
+    def method(self):
+        """Short."""
+        return [f"{{word}}" for word in ("a", "b")]
+'''
+    names: dict[str, object] = {}
+    exec(undocumented(compile(source, "source", "exec")), names)
+    documented, text, short, model = (
+        names[name] for name in ("documented", "text", "short", "Model")
+    )
+    assert documented.__doc__ == documented().__doc__ == INSTEAD  # type: ignore[operator]
+    assert documented()() == 1  # type: ignore[operator]
+    assert text() == short() == LONG  # type: ignore[operator]
+    assert model().method.__doc__ == "Short."  # type: ignore[operator]
+    assert model().method() == ["a", "b"]  # type: ignore[operator]
