@@ -85,7 +85,7 @@ class Footprint:
 @dataclass(slots=True, eq=False)
 class PendingClaim:
     """A priced checkout on its way through the gate to the ledger. Every line is eligible.
-    `context`: of its request, for an observer; None without one."""
+    `context`: the request's, for an observer; None without one."""
 
     claim_id: UUID
     seller: Seller

@@ -487,7 +487,7 @@ class ClaimPath:
 
 @value
 class _Request:
-    """One request for a claim. `context`: of the request, for an observer; None without one."""
+    """One request for a claim. `context`: its context variables, for an observer."""
 
     standing: SellerStanding
     idempotency_key: str

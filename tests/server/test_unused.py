@@ -4,10 +4,6 @@ import json
 import subprocess
 import sys
 
-from service.server.unused import INSTEAD, undocumented
-
-LONG = "What this function does, in more words than anybody would read twice in a server. " * 3
-
 SETTINGS = {
     "BUTIE_DATABASE_URL": "postgresql://nobody@127.0.0.1:9/none",
     "BUTIE_REDIS_URL": "redis://127.0.0.1:9",
@@ -53,36 +49,3 @@ def test_what_is_left_out_can_be_loaded_when_it_is_needed() -> None:
     assert shown(program) == (
         "sqlalchemy.ext.asyncio.session.AsyncSession is left out of a server's process."
     )
-
-
-def test_only_documentation_is_left_out() -> None:
-    source = f'''
-def documented():
-    """{LONG}"""
-    def inner():
-        """{LONG}"""
-        return 1
-    return inner
-
-def text():
-    return """{LONG}"""
-
-short = lambda: """{LONG}"""
-
-class Model:
-    """{LONG}"""
-
-    def method(self):
-        """Short."""
-        return [f"{{word}}" for word in ("a", "b")]
-'''
-    names: dict[str, object] = {}
-    exec(undocumented(compile(source, "source", "exec")), names)
-    documented, text, short, model = (
-        names[name] for name in ("documented", "text", "short", "Model")
-    )
-    assert documented.__doc__ == documented().__doc__ == INSTEAD  # type: ignore[operator]
-    assert documented()() == 1  # type: ignore[operator]
-    assert text() == short() == LONG  # type: ignore[operator]
-    assert model().method.__doc__ == "Short."  # type: ignore[operator]
-    assert model().method() == ["a", "b"]  # type: ignore[operator]
