@@ -4,16 +4,20 @@ A confirmed line has one grant of its amount. A refunded line has a grant and a 
 line has no entry. A breach means that the books differ from the answer that was given.
 """
 
-from service.audit.invariant import Finding, Invariant, Snapshot, find
+from service.audit.invariant import Finding, Invariant, Snapshot, name_breaches
+from service.audit.sums import AMOUNT_MAX, read_sums
 
 _COUNT = """
-SELECT count(*) FROM claim AS c JOIN claim_line USING (claim_id) WHERE c.jurisdiction = $1
+WITH {scope} line AS (SELECT FROM {claim} AS c JOIN claim_line USING (claim_id)
+    WHERE c.jurisdiction = $1)
+SELECT count(*) FROM line
 """
 _BREACHES = """
-WITH line AS (
+WITH {scope}
+line AS (
     SELECT c.claim_id, c.state AS claim_state, c.subsidy_fen AS claim_fen,
         c.price_fen AS claim_price, l.line_no, l.state, l.subsidy_fen, l.price_fen
-    FROM claim AS c LEFT JOIN claim_line AS l USING (claim_id) WHERE c.jurisdiction = $1
+    FROM {claim} AS c LEFT JOIN claim_line AS l USING (claim_id) WHERE c.jurisdiction = $1
 ),
 entry AS (
     SELECT claim_id, line_no,
@@ -21,7 +25,7 @@ entry AS (
         count(*) FILTER (WHERE kind = 'refund') AS refunds,
         coalesce(sum(amount_fen) FILTER (WHERE kind = 'grant'), 0) AS granted,
         coalesce(sum(amount_fen) FILTER (WHERE kind = 'refund'), 0) AS refunded
-    FROM journal WHERE jurisdiction = $1 AND claim_id IS NOT NULL GROUP BY 1, 2
+    FROM {journal} AS e WHERE jurisdiction = $1 AND claim_id IS NOT NULL GROUP BY 1, 2
 )
 SELECT format('claim %s: %s fen, its lines say %s', claim_id, claim_fen, sum(subsidy_fen))
 FROM line GROUP BY claim_id, claim_fen, claim_price
@@ -46,8 +50,66 @@ WHERE (coalesce(grants, 0), coalesce(granted, 0), coalesce(refunds, 0), coalesce
 """
 
 
+def _amount(fen: str) -> str:
+    return f"least(greatest({fen}, -{AMOUNT_MAX}), {AMOUNT_MAX})"
+
+
+def _entry(kind: int) -> str:
+    """The hash of a line's grant (0) or refund (1)."""
+    return f"(uuid_hash_extended(claim_id, $2::bigint + 2 * line_no + {kind}) >> 32)"
+
+
+# As in sums.py: the claims' amounts less those of their lines, and the lines' entries less those of
+# the journal, each by the hash of what it belongs to. $1 jurisdiction $2 seed.
+_LINE_SUMS = f"""
+SELECT count(line_no),
+    count(*) FILTER (WHERE line_no IS NULL
+        OR state <> claim_state AND NOT (claim_state = 'confirmed' AND state = 'refunded')),
+    coalesce(sum(own * subsidy_fen), 0), coalesce(sum(own * price_fen), 0),
+    coalesce(sum(CASE state WHEN 'confirmed' THEN granted
+        WHEN 'refunded' THEN granted + refunded ELSE 0 END), 0),
+    coalesce(sum(CASE state WHEN 'confirmed' THEN granted
+        WHEN 'refunded' THEN granted - refunded ELSE 0 END * subsidy_fen), 0)
+FROM (
+    SELECT l.line_no, c.state AS claim_state, l.state,
+        {_amount("l.subsidy_fen")} AS subsidy_fen, {_amount("l.price_fen")} AS price_fen,
+        uuid_hash_extended(claim_id, $2::bigint) >> 33 AS own, {_entry(0)} >> 1 AS granted,
+        {_entry(1)} >> 1 AS refunded
+    FROM claim AS c LEFT JOIN claim_line AS l USING (claim_id) WHERE c.jurisdiction = $1
+) AS line
+"""  # noqa: S608
+_CLAIM_SUMS = f"""
+SELECT coalesce(sum(own * {_amount("subsidy_fen")}), 0),
+    coalesce(sum(own * {_amount("price_fen")}), 0)
+FROM (
+    SELECT subsidy_fen, price_fen, uuid_hash_extended(claim_id, $2::bigint) >> 33 AS own
+    FROM claim WHERE jurisdiction = $1
+) AS claim
+"""  # noqa: S608
+_ENTRY_SUMS = f"""
+SELECT coalesce(sum(entry), 0), coalesce(sum(entry * {_amount("amount_fen")}), 0)
+FROM (
+    SELECT amount_fen, CASE kind WHEN 'grant' THEN {_entry(0)} ELSE {_entry(1)} END >> 1 AS entry
+    FROM journal WHERE jurisdiction = $1 AND claim_id IS NOT NULL
+) AS booked
+"""  # noqa: S608
+
+
 async def _check(snapshot: Snapshot) -> Finding:
-    return await find(snapshot, _COUNT, _BREACHES)
+    connection = snapshot.connection
+    if snapshot.since is None:
+        arguments = snapshot.jurisdiction, snapshot.seed
+        lines, faults, *line_sums = await read_sums(connection, _LINE_SUMS, *arguments)
+        claim_sums = await read_sums(connection, _CLAIM_SUMS, *arguments)
+        entry_sums = await read_sums(connection, _ENTRY_SUMS, *arguments)
+        finding = Finding(checked=lines)
+        if not faults and line_sums == [*claim_sums, *entry_sums]:
+            return finding
+    else:
+        lines = await connection.fetchval(*snapshot.narrowed(_COUNT))
+        finding = Finding(checked=lines, before=snapshot.lines_before)
+    await name_breaches(connection, finding, *snapshot.narrowed(_BREACHES))
+    return finding
 
 
 INVARIANT = Invariant("claims booked", "the journal differs from an answered claim", _check)

@@ -3,9 +3,9 @@
 A breach means that a till's retry would be paid again, or answered with another claim.
 """
 
-from service.audit.invariant import Finding, Invariant, Snapshot, find
+from service.audit.invariant import Finding, Invariant, Snapshot, tied
+from service.audit.sums import KEYS
 
-_COUNT = "SELECT count(*) FROM claim WHERE jurisdiction = $1"
 _BREACHES = """
 WITH keyed AS (
     SELECT retailer_id, idempotency_key, claim_id FROM idempotency_key
@@ -26,7 +26,7 @@ WHERE keyed.retailer_id IS NULL OR claimed.retailer_id IS NULL
 
 
 async def _check(snapshot: Snapshot) -> Finding:
-    return await find(snapshot, _COUNT, _BREACHES)
+    return await tied(snapshot, KEYS, _BREACHES)
 
 
 INVARIANT = Invariant("keys once", "a retry would be paid again", _check)

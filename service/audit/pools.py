@@ -4,15 +4,14 @@ A breach means that money moved without an entry, or that an entry moved no mone
 effect only in part, or a row was changed by hand.
 """
 
-from service.audit.invariant import Finding, Invariant, Snapshot, find
+from service.audit.invariant import Finding, Invariant, Snapshot, name_breaches
 
 _COUNT = "SELECT count(*) FROM pool WHERE jurisdiction = $1"
+# $1 jurisdiction; of the journal: $2 pools $3 allocated $4 confirmed, in fen
 _BREACHES = """
 WITH booked AS (
-    SELECT pool,
-        coalesce(sum(amount_fen) FILTER (WHERE kind = 'allocation'), 0) AS allocated,
-        coalesce(sum(amount_fen) FILTER (WHERE kind <> 'allocation'), 0) AS confirmed
-    FROM journal WHERE jurisdiction = $1 GROUP BY pool
+    SELECT * FROM unnest($2::text[], $3::bigint[], $4::bigint[])
+        AS b (pool, allocated, confirmed)
 ),
 held AS (
     SELECT l.pool, sum(l.subsidy_fen) AS reserved
@@ -48,7 +47,12 @@ WHERE jurisdiction = $1 AND escrow_fen <> slices_fen
 
 
 async def _check(snapshot: Snapshot) -> Finding:
-    return await find(snapshot, _COUNT, _BREACHES)
+    connection, place = snapshot.connection, snapshot.jurisdiction
+    finding = Finding(checked=await connection.fetchval(_COUNT, place))
+    booked = snapshot.days.booked()
+    columns = [[fen[part] for fen in booked.values()] for part in (0, 1)]
+    await name_breaches(connection, finding, _BREACHES, place, list(booked), *columns)
+    return finding
 
 
 INVARIANT = Invariant(

@@ -4,9 +4,9 @@ A breach means that a person or an old vehicle got more than the policy allows, 
 what a refund restores. If the policy does not restore a quota on refund, it stays used.
 """
 
-from service.audit.invariant import Finding, Invariant, Snapshot, find
+from service.audit.invariant import Finding, Invariant, Snapshot, tied
+from service.audit.sums import QUOTAS
 
-_COUNT = "SELECT count(*) FROM quota_use WHERE jurisdiction = $1"
 _BREACHES = """
 WITH taken AS (
     SELECT decode(q.subject, 'hex') AS subject, q.quota, q.period, sum(q.amount) AS amount
@@ -28,7 +28,7 @@ WHERE coalesce(used, 0) <> coalesce(amount, 0) OR used > used_max
 
 
 async def _check(snapshot: Snapshot) -> Finding:
-    return await find(snapshot, _COUNT, _BREACHES)
+    return await tied(snapshot, QUOTAS, _BREACHES)
 
 
 # The name is a label of `butie_audit_breaches`, so it keeps its old word.

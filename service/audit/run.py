@@ -2,14 +2,17 @@
 
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 
 import asyncpg
 
 from service.audit import amounts, claims, gate, keys, pools, quotas, serials
-from service.audit.invariant import Finding, Snapshot
+from service.audit.invariant import Finding
+from service.audit.proofs import Start, start
+from service.audit.proofs import keep as keep_proof
 from service.claims.gate.gate import Gate
 from service.claims.ledger.ledger import Ledger
 from service.core.policy import PolicyBook
@@ -22,6 +25,8 @@ INVARIANTS = (
     claims.INVARIANT,
     amounts.INVARIANT,
 )
+
+_Result = TypeVar("_Result")
 
 _NO_GATE = "no BUTIE_REDIS_URL is set"
 _KEEP = """
@@ -41,24 +46,44 @@ class AuditVerdict:
     seconds: float
 
 
+# Two audits at a time would remove each other's marks: the later one keeps no proof.
+_OURS = "SELECT pg_try_advisory_lock(hashtext('butie audit ' || $1))"
+
+
 async def audit(
     connection: asyncpg.Connection,
     jurisdiction: str,
     book: PolicyBook,
     gate_and_ledger: tuple[Gate, Ledger] | None,
-) -> AsyncIterator[AuditVerdict]:
-    """The invariants one after another. Raises asyncpg's errors."""
-    async with connection.transaction(isolation="repeatable_read", readonly=True):
-        snapshot = Snapshot(connection, jurisdiction, book)
+    now: datetime,
+    *,
+    full: bool = False,
+) -> tuple[Start, list[AuditVerdict]]:
+    """Where the audit starts, and the verdict on each invariant. What an earlier audit has proved
+    is not looked at again, except with `full`. Raises asyncpg's errors."""
+    ours = await connection.fetchval(_OURS, jurisdiction)
+    verdicts = []
+    async with connection.transaction(isolation="repeatable_read"):
+        begun = await start(connection, jurisdiction, book, full=full)
         for invariant in INVARIANTS:
-            started = time.monotonic()
-            finding = await invariant.check(snapshot)
-            seconds = time.monotonic() - started
-            yield AuditVerdict(invariant.name, invariant.meaning, finding, seconds)
+            finding, seconds = await _timed(invariant.check(begun.snapshot))
+            verdicts.append(AuditVerdict(invariant.name, invariant.meaning, finding, seconds))
+        if ours and not any(
+            isinstance(v.finding, Finding) and v.finding.breaches for v in verdicts
+        ):
+            await keep_proof(begun, now)
+    compared, seconds = await _timed(_compare(gate_and_ledger))
+    verdicts.append(AuditVerdict(gate.INVARIANT_NAME, gate.INVARIANT_MEANING, compared, seconds))
+    return begun, verdicts
+
+
+async def _compare(gate_and_ledger: tuple[Gate, Ledger] | None) -> Finding | str:
+    return await gate.check(*gate_and_ledger) if gate_and_ledger else _NO_GATE
+
+
+async def _timed(work: Awaitable[_Result]) -> tuple[_Result, float]:
     started = time.monotonic()
-    compared = await gate.check(*gate_and_ledger) if gate_and_ledger else _NO_GATE
-    seconds = time.monotonic() - started
-    yield AuditVerdict(gate.INVARIANT_NAME, gate.INVARIANT_MEANING, compared, seconds)
+    return await work, time.monotonic() - started
 
 
 async def keep(

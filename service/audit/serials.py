@@ -7,9 +7,9 @@ spelling as well: claims of release 0.1.0 get it by `butie ledger fold-serials`,
 another live claim holds it, which that command lists.
 """
 
-from service.audit.invariant import Finding, Invariant, Snapshot, find
+from service.audit.invariant import Finding, Invariant, Snapshot, tied
+from service.audit.sums import SERIALS
 
-_COUNT = "SELECT count(*) FROM serial_claimed WHERE jurisdiction = $1"
 _BREACHES = """
 WITH line AS (
     SELECT l.claim_id, upper(l.serial_no) AS serial_no, folded_serial(l.serial_no) AS folded,
@@ -39,7 +39,7 @@ WHERE taken.claim_id IS NULL OR (live.claim_id IS NULL AND folded.claim_id IS NU
 
 
 async def _check(snapshot: Snapshot) -> Finding:
-    return await find(snapshot, _COUNT, _BREACHES)
+    return await tied(snapshot, SERIALS, _BREACHES)
 
 
 INVARIANT = Invariant("serials once", "an item was subsidised twice, or stays blocked", _check)

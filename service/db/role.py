@@ -19,6 +19,9 @@ APPEND_ONLY = frozenset(
     {
         "adjustment",
         "admin_act",
+        "audit_day",
+        "audit_mark",
+        "audit_proof",
         "audit_run",
         "journal",
         "journal_day",
@@ -34,9 +37,20 @@ APPEND_ONLY = frozenset(
 )
 # A refund frees the serials of its lines. Voiding a draft frees its entries; a trigger checks that
 # it was a draft. An invoice that is replaced frees its lines; its paper stays on record. Old
-# readings of the pools are thinned out.
+# readings of the pools are thinned out. An audit replaces its proof, and removes the marks that it
+# has looked at.
 MAY_DELETE = frozenset(
-    {"invoice", "line_invoiced", "pool_reading", "serial_claimed", "settled_entry", "settlement"}
+    {
+        "audit_day",
+        "audit_mark",
+        "audit_proof",
+        "invoice",
+        "line_invoiced",
+        "pool_reading",
+        "serial_claimed",
+        "settled_entry",
+        "settlement",
+    }
 )
 READ_ONLY = frozenset({"alembic_version"})
 

@@ -12,6 +12,7 @@ from service.db.role import APPEND_ONLY, MAY_DELETE, READ_ONLY, grant_to_service
 from service.db.tables import metadata
 from service.embedded import Engines
 from service.pools import slices
+from tests.audit.command import audit
 from tests.builders import item_json, serial
 from tests.conftest import House, open_house
 from tests.finance.books import PERIOD, close, invoiced
@@ -69,6 +70,9 @@ async def test_the_role_sells_holds_refunds_closes_and_exports(limited_house: Ho
         )
     assert export.status_code == 200
     assert export.text.count(sold.json()["claim_id"]) == 2
+    for _ in range(2):  # the second time by what the first one proved
+        audited = await audit(house)
+        assert audited.exit_code == 0, audited.output
     await _settles_and_voids(house)
     await house.service.claims.sweeper.run_once()
 

@@ -57,7 +57,7 @@ def pods(objects: list[Any]) -> dict[str, Any]:
         spec = one.get("spec", {})
         spec = spec.get("jobTemplate", {}).get("spec", spec)
         if "template" in spec and one["kind"] not in CUSTOM:
-            found[one["kind"]] = spec["template"]["spec"]
+            found[one["kind"], one["metadata"]["name"]] = spec["template"]["spec"]
     return found
 
 
@@ -93,7 +93,7 @@ def test_what_operators_read_keeps_to_their_schemas(objects: list[Any]) -> None:
 
 
 def test_no_container_can_do_more_than_it_must(objects: list[Any]) -> None:
-    assert set(pods(objects)) == {"Deployment", "Job", "CronJob"}
+    assert {kind for kind, _ in pods(objects)} == {"Deployment", "Job", "CronJob"}
     for pod in pods(objects).values():
         assert pod["securityContext"]["runAsNonRoot"] is True
         assert pod["securityContext"]["runAsUser"] == 10001
@@ -130,7 +130,7 @@ def test_every_variable_is_a_setting_and_every_secret_too(objects: list[Any]) ->
 
 
 def test_the_owner_of_the_schema_is_known_to_the_migration_alone(objects: list[Any]) -> None:
-    for kind, pod in pods(objects).items():
+    for (kind, _), pod in pods(objects).items():
         names = [one["secret"]["secretName"] for one in pod["volumes"] if "secret" in one]
         assert names == (["butie-owner"] if kind == "Job" else ["butie-service"])
 
@@ -142,14 +142,14 @@ def test_a_release_migrates_in_a_job_of_its_own_and_new_pods_wait_for_it(
     image = job["spec"]["template"]["spec"]["containers"][0]["image"]
     assert job["metadata"]["name"] == f"butie-migrate-{image.rsplit(':', 1)[1]}"
     deployment = only(objects, "Deployment")
-    (wait,) = pods(objects)["Deployment"]["initContainers"]
+    (wait,) = pods(objects)["Deployment", "butie"]["initContainers"]
     assert wait["args"][:2] == ["migrate", "--wait"]
     assert int(wait["args"][2]) < deployment["spec"]["progressDeadlineSeconds"]
     assert deployment["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
 
 
 def test_a_pod_that_ends_has_time_to_answer_what_is_under_way(objects: list[Any]) -> None:
-    pod = pods(objects)["Deployment"]
+    pod = pods(objects)["Deployment", "butie"]
     before = pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
     assert pod["terminationGracePeriodSeconds"] >= before + DRAIN_S + CLOSE_S + 5
 

@@ -28,7 +28,7 @@ async def test_its_books_tie_and_its_days_are_closed(empty_database_url: str) ->
     assert await connection.fetchval(LEFT) == 0
 
     book = read_book(JURISDICTION)
-    results = [result async for result in audit(connection, JURISDICTION, book, None)]
+    _, results = await audit(connection, JURISDICTION, book, None, NOW)
     findings = [result.finding for result in results if isinstance(result.finding, Finding)]
     assert len(findings) == 6 and not any(finding.breaches for finding in findings), findings
     days = [day async for day in verify(connection, JURISDICTION)]

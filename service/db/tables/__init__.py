@@ -25,6 +25,9 @@ from service.db.tables.books import (
 from service.db.tables.budget import adjustment, pool, pool_part, tranche
 from service.db.tables.callers import admin_act, api_key, retailer, store
 from service.db.tables.claims import (
+    audit_day,
+    audit_mark,
+    audit_proof,
     audit_run,
     claim,
     claim_line,
@@ -50,6 +53,9 @@ __all__ = [
     "adjustment",
     "admin_act",
     "api_key",
+    "audit_day",
+    "audit_mark",
+    "audit_proof",
     "audit_run",
     "claim",
     "claim_line",

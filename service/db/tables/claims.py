@@ -212,6 +212,46 @@ audit_run = sa.Table(
     column("breaches", JSONB),  # how many, by invariant
 )
 
+# What the newest audit without a breach proved; see service/audit/proofs.py.
+audit_proof = sa.Table(
+    "audit_proof",
+    metadata,
+    key("jurisdiction"),
+    column("proved_at", InstantType),
+    column("since_claim", UUID(as_uuid=True)),  # this claim and later ones are looked at again
+    column("seed", sa.BigInteger),
+    column("claims", sa.BigInteger),  # the earlier ones
+    column("lines", sa.BigInteger),
+    column("keys_sum", sa.Numeric),
+    column("serials_sum", sa.Numeric),
+    column("quotas_sum", sa.Numeric),
+    column("policies", JSONB),
+    column("guard", sa.Text),
+)
+
+audit_day = sa.Table(
+    "audit_day",
+    metadata,
+    key("jurisdiction"),
+    key("day", sa.Date()),
+    column("digest", BYTEA),
+    column("entries", sa.BigInteger),
+    column("pools", JSONB),
+)
+
+# What was changed or deleted since, marked by triggers. `former` is what the row said before. A
+# mark without `claim_id` stands for everything.
+audit_mark = sa.Table(
+    "audit_mark",
+    metadata,
+    sa.Column("mark_no", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("jurisdiction", sa.Text),
+    column("relation", sa.Text),
+    sa.Column("claim_id", UUID(as_uuid=True)),
+    sa.Column("line_no", sa.SmallInteger),
+    sa.Column("former", JSONB(none_as_null=True)),
+)
+
 # The personal-data keys that the digests are made with; see service/claims/people/rotation.py.
 pii_key = sa.Table(
     "pii_key",
