@@ -78,7 +78,7 @@ def later(house: House, **step: float) -> None:
 
 
 async def sell(house: House, key: str, person: int, *items: dict[str, Any], **more: Any) -> str:
-    """A claim of this moment that is granted; returns its id. `n` alone makes the goods' number."""
+    """A claim of this moment that is granted; returns its id."""
     answer = await offer(house, key, person, *items, **more)
     assert answer.status_code == 201, answer.text
     return str(answer.json()["claim_id"])
@@ -90,10 +90,9 @@ async def offer(
     """A claim of this moment, whatever becomes of it."""
     body = checkout_json(
         order_no=key,
-        sold_at=house.service.clock.now().isoformat(),
         consumer={"id_type": "resident_id", "id_number": resident_id(person)},
         items=[{**item, "line_no": at} for at, item in enumerate(items, start=1)],
-        **more,
+        **{"sold_at": house.service.clock.now().isoformat(), **more},
     )
     async with house.client() as client:
         return await client.post("/v1/claims", json=body, headers={"Idempotency-Key": key})

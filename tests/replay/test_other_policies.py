@@ -9,6 +9,7 @@ import pyarrow.parquet
 import pytest
 
 from service.core.calendar import business_day
+from service.core.money import yuan
 from service.policies import SHIPPED
 from tests.builders import item_json, old_car_json, serial, vin
 from tests.conftest import House
@@ -145,17 +146,30 @@ async def test_sales_of_before_use_up_the_years_quota(house: House, tmp_path: Pa
 
 
 async def test_sales_of_other_days_keep_what_they_got(house: House, tmp_path: Path) -> None:
-    """A sale of the day before that was claimed on the first day takes its money from the pool."""
-    left = (await house.sql("SELECT allocated_fen FROM pool WHERE pool = 'appliances'"))[0][0]
+    """They take their money from the pool, and their refunds bring it back: those that were claimed
+    before the period, and those that were sold before it and claimed in it."""
     first = await sell(house, "k1", 1, aircon(1))
+    yesterday = house.service.clock.now()
     later(house, days=1)
     day = str(business_day(house.service.clock.now()))
-    await sell(house, "k2", 2, aircon(2))
+    left = (await house.sql("SELECT sum(amount_fen)::bigint FROM journal WHERE kind = 'allocation'"
+                            " AND pool = 'appliances'"))[0][0]  # fmt: skip
+
+    async def left_after() -> str:
+        got = await replayed(url(house), tmp_path, period=(day, day))
+        appliances = next(line for line in got.output.splitlines() if "家电" in line)
+        return appliances.split("│")[-3].strip()
+
+    second = await sell(house, "k2", 2, aircon(2), sold_at=yesterday.isoformat())
+    await sell(house, "k3", 3, aircon(3))
+    assert await left_after() == yuan(left - 3 * 119_980)
+    later(house, minutes=1)
     await refund(house, first, 1)
+    assert await left_after() == yuan(left - 2 * 119_980)
+    await refund(house, second, 1)
+    assert await left_after() == yuan(left - 119_980)
     got = await replayed(url(house), tmp_path, period=(day, day))
     assert got.outcomes() == [("granted", 119_980)]
-    appliances = next(line for line in got.output.splitlines() if "家电" in line)
-    assert f"{(left - 119_980) // 100:,}.20" in appliances
 
 
 async def test_next_years_policy_is_laid_on_this_years_sales(house: House, tmp_path: Path) -> None:

@@ -121,7 +121,8 @@ async def test_a_person_is_one_person_while_the_key_is_replaced(
     await sell(house, "k1", 1, aircon(1))
     newer = await sell(house, "k2", 1, aircon(2))
     await house.sql(
-        "UPDATE claim SET consumer_digest = '\\x02' || consumer_digest WHERE claim_id = $1::uuid",
+        "UPDATE claim SET consumer_digest = '\\x02' || decode(md5('wrapped'), 'hex')"
+        " WHERE claim_id = $1::uuid",
         newer,
     )
     more = ("--set", "schemes.appliances.air_conditioner.quota.limit=1")
