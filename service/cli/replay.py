@@ -1,7 +1,7 @@
 """`butie policy replay`: what another policy would have cost."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -66,13 +66,14 @@ def replay_command(
             book, policy, source, laid_on(policy, first, last), _budgets(budgets or (), policy)
         )
         names = Names(policy, book)
+        varied = _varied(changes, request.budgets_fen)
         with draft(table) as sums, draft(svg) as drawing:
             tally = _run(settings, request, csv, parquet)
             if sums:
                 sums.write(table_csv(tally))
             if drawing:
-                drawing.write(picture(tally, names, request.period, changes))
-    _print(tally, request, names, changes)
+                drawing.write(picture(tally, names, request.period, varied))
+    _print(tally, request, names, varied)
 
 
 def _source(settings: Settings, file: Path, changes: dict[str, str]) -> PolicySource:
@@ -94,6 +95,13 @@ def _pairs(texts: Sequence[str], option: str, example: str) -> dict[str, str]:
             raise Misconfigured(f"{option} {name} is given twice.")
         pairs[name] = value
     return pairs
+
+
+def _varied(changes: Mapping[str, str], budgets_fen: Mapping[str, int]) -> list[str]:
+    return [
+        *(f"{name}={value}" for name, value in changes.items()),
+        *(f"{pool}: {yuan(fen)} yuan" for pool, fen in budgets_fen.items()),
+    ]
 
 
 def _budgets(texts: Sequence[str], policy: Policy) -> dict[str, int]:
@@ -136,10 +144,8 @@ _HEADINGS = ("lines", "granted", "refused", "refunded", "subsidy, yuan", "ledger
              "difference", "sales, yuan")  # fmt: skip
 
 
-def _print(
-    tally: ReplayTally, request: ReplayRequest, names: Names, changes: dict[str, str]
-) -> None:
-    typer.echo(_heading(request.policy, request.period, changes))
+def _print(tally: ReplayTally, request: ReplayRequest, names: Names, varied: Sequence[str]) -> None:
+    typer.echo(_heading(request.policy, request.period, varied))
     _print_schemes(tally, names)
     by_reason = tally.total.refused
     print_table(
@@ -170,13 +176,13 @@ def _print(
         typer.echo(note)
 
 
-def _heading(policy: Policy, period: ReplayPeriod, changes: dict[str, str]) -> str:
+def _heading(policy: Policy, period: ReplayPeriod, varied: Sequence[str]) -> str:
     moved = ""
     if period.years:
         many = "1 year" if abs(period.years) == 1 else f"{abs(period.years)} years"
         moved = f", as if each sale had been {many} {'later' if period.years > 0 else 'earlier'}"
-    with_ = "".join(f" {name}={value}" for name, value in changes.items())
-    return f"{policy.id}{with_}, sales from {period.first} to {period.last}{moved}"
+    with_ = f" with {', '.join(varied)}" if varied else ""
+    return f"{policy.id}{with_}: sales from {period.first} to {period.last}{moved}"
 
 
 def _print_schemes(tally: ReplayTally, names: Names) -> None:

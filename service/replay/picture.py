@@ -1,7 +1,7 @@
 """The replay as a picture: an SVG that needs no script, font or network. The same sums give the
 same bytes."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -62,10 +62,8 @@ def unit_of(largest_fen: int) -> Unit:
     return next((unit for unit in _UNITS if largest_fen >= 10 * unit.fen), _UNITS[-1])
 
 
-def picture(
-    tally: ReplayTally, names: Names, period: ReplayPeriod, changes: Mapping[str, str]
-) -> bytes:
-    """The whole file."""
+def picture(tally: ReplayTally, names: Names, period: ReplayPeriod, varied: Sequence[str]) -> bytes:
+    """The whole file. `varied`: what was changed on the command line."""
     total = tally.total
     unit = unit_of(max(total.subsidy_fen, total.booked_fen))
     panels = [
@@ -81,7 +79,7 @@ def picture(
         body.append(f'<g transform="translate({MARGIN} {y})">{left.svg}</g>')
         body.append(f'<g transform="translate({MARGIN + HALF + GAP} {y})">{right.svg}</g>')
         y += max(left.height, right.height) + GAP
-    head = _head(tally, names, period, changes, unit)
+    head = _head(tally, names, period, varied, unit)
     foot = _text(MARGIN, y, UNSEEN[0], "f") + _text(MARGIN, y + 18, UNSEEN[1], "f")
     height = y + 18 + MARGIN
     title = f"{names.policy.id}, {period.first} – {period.last}"
@@ -101,13 +99,12 @@ class _Panel:
 
 
 def _head(
-    tally: ReplayTally, names: Names, period: ReplayPeriod, changes: Mapping[str, str], unit: Unit
+    tally: ReplayTally, names: Names, period: ReplayPeriod, varied: Sequence[str], unit: Unit
 ) -> str:
     total, policy = tally.total, names.policy
     years = "year" if abs(period.years) == 1 else "years"
     later = f"，每笔销售按 {period.years:+d} 年计 · each sale moved by {period.years:+d} {years}"
     moved = later if period.years else ""
-    pairs = "  ".join(f"{name}={value}" for name, value in changes.items())
     tiles = (
         ("批准 granted, lines", f"{total.granted:,}"),
         ("不予补贴 refused, lines", f"{total.refused.total():,}"),
@@ -121,7 +118,7 @@ def _head(
         _text(MARGIN, 58, f"政策推演：{policy.zh}", "t")
         + _text(MARGIN, 84, f"Replay: {policy.en} ({policy.id})")
         + _text(MARGIN, 106, f"销售日 days of sale {period.first} – {period.last}{moved}", "f")
-        + _text(MARGIN, 124, pairs, "f")
+        + _text(MARGIN, 124, _short("  ".join(varied), 160), "f")
         + "".join(
             _text(MARGIN + at * each, 156, label, "f") + _text(MARGIN + at * each, 182, text, "n")
             for at, (label, text) in enumerate(tiles)

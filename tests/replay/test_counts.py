@@ -1,10 +1,12 @@
-"""The table of quotas: like a dictionary, in a fifteenth of its memory."""
+"""The table of quotas, like a dictionary in a fifteenth of its memory; names and columns."""
 
 import tracemalloc
+from pathlib import Path
 from random import Random
 
 from service.core.reasons import ReasonCode
 from service.replay.counts import QuotaCounts
+from service.replay.lines import LINE_COLUMNS
 from service.replay.words import REASONS
 
 
@@ -31,6 +33,12 @@ def test_a_million_persons_take_20_megabytes() -> None:
     tracemalloc.stop()
     assert peak < 20_000_000
     assert counts.size_bytes < 17_000_000
+
+
+def test_the_page_has_every_column_of_the_lines() -> None:
+    page = (Path(__file__).parents[2] / "docs/replay.md").read_text(encoding="utf-8")
+    for column in LINE_COLUMNS:
+        assert f"| `{column.name}` | {column.zh} | {column.about} |" in page
 
 
 def test_every_reason_has_a_name() -> None:
