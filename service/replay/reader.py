@@ -35,6 +35,8 @@ _SETTINGS = {
     "default_transaction_read_only": "on",
     "max_parallel_workers_per_gather": "0",
     "jit": "off",
+    # PostgreSQL takes a range of ids for one row, and would join the tables in a nested loop.
+    "enable_nestloop": "off",
     "plan_cache_mode": "force_custom_plan",  # the slices differ in size
 }
 _AWAY = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
