@@ -20,6 +20,7 @@ from service.finance.journal.download import TooManyRows
 from service.finance.journal.selection import BookersHang
 from service.finance.journal.snapshot import StandbyBehind
 from service.finance.reconcile.sentences import fault_sentence
+from service.replay.reader import ReaderLost
 from service.retailers.enrol import NotEnrolled
 
 FAULTS_WITH_SENTENCE = (
@@ -37,6 +38,7 @@ SENTENCE_OF_FAULT: dict[type[Exception], str] = {
     "pg_stat_activity.",
     StandbyBehind: "BUTIE_EXPORT_DATABASE_URL names a server that is too far behind the ledger, or "
     "is not its standby.",
+    ReaderLost: "A process that reads the ledger for the replay has ended: is there enough memory?",
     TooManyRows: "A sheet holds 1,048,575 rows: ask for a shorter period, or for csv, ndjson or "
     "parquet.",
 }

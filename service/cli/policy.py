@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from service.cli.faults import faults_reported
+from service.cli.replay import replay_command
 from service.clock import Clock
 from service.config import Misconfigured, Settings
 from service.core.assumptions import (
@@ -26,6 +27,7 @@ from service.policies import read_book
 from service.wiring import read_confirmations
 
 app = typer.Typer(name="policy", help="The rules in force.", no_args_is_help=True)
+app.command("replay")(replay_command)
 
 COLUMNS: tuple[Column, ...] = get_args(Column)
 BASES = {"stated": "S", "adopted": "A", "assumed": "?"}

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from service.core.policy import Policy, PolicyBook
+from service.core.policy_changes import change
 from service.core.policy_checks import faults_in
 from service.core.policy_layout import PolicyLayout, policy_of
 from service.core.yaml_lines import Located, Path, read
@@ -20,9 +21,10 @@ class PolicyFileError(ValueError):
         self.problems = tuple(problems)
 
 
-def parse_policy(text: str, file_name: str) -> Policy:
-    """One policy from the text of its file. Raises PolicyFileError with every fault found."""
-    return _parse(text, file_name)[0]
+def parse_policy(text: str, file_name: str, changes: Mapping[str, str] | None = None) -> Policy:
+    """One policy from the text of its file, with other values by path (`policy_changes`). Raises
+    PolicyFileError with every fault found."""
+    return _parse(text, file_name, changes or {})[0]
 
 
 def parse_book(jurisdiction: str, texts: Mapping[str, str]) -> PolicyBook:
@@ -34,7 +36,7 @@ def parse_book(jurisdiction: str, texts: Mapping[str, str]) -> PolicyBook:
     ours: list[tuple[Policy, str, Located]] = []
     for file_name, text in texts.items():
         try:
-            policy, located = _parse(text, file_name)
+            policy, located = _parse(text, file_name, {})
         except PolicyFileError as error:
             problems.extend(error.problems)
         else:
@@ -64,10 +66,12 @@ def _clashes(by_date: Sequence[tuple[Policy, str, Located]]) -> Iterator[str]:
         seen.add(policy.id)
 
 
-def _parse(text: str, file_name: str) -> tuple[Policy, Located]:
+def _parse(text: str, file_name: str, changes: Mapping[str, str]) -> tuple[Policy, Located]:
     located = read(text)
     problems = list(located.problems)
     if not problems:
+        if faults_in_changes := change(located.value, changes):
+            raise PolicyFileError(faults_in_changes)
         places = _give_ids(located.value)
         try:
             layout = PolicyLayout.model_validate(located.value)

@@ -37,7 +37,7 @@ def settings(page: str) -> list[list[str]]:
 
 
 def test_both_have_the_same_code_blocks() -> None:
-    assert len(blocks(ENGLISH)) == 5
+    assert len(blocks(ENGLISH)) == 6
     assert blocks(CHINESE) == blocks(ENGLISH)
 
 

@@ -4,7 +4,7 @@ Quotes and the reasons of refusals come from here. It decides nothing: the const
 commit.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -44,7 +44,7 @@ class Standing:
     claim of a batch sees what is left."""
 
     owners: dict[str, tuple[UUID | None, str]]  # serial -> (claim, its retailer)
-    used: dict[QuotaKey, int]
+    used: MutableMapping[QuotaKey, int]
     left_fen: dict[str, int]
     openings: Openings
 
@@ -55,13 +55,14 @@ class Standing:
         """The reasons against a claim of these lines. Without any, takes what the lines demand."""
         before = self.copy()
         reasons = [
-            (line.line_no, reason) for line in lines for reason in self._take(retailer_id, line)
+            (line.line_no, reason) for line in lines for reason in self.take(retailer_id, line)
         ]
         if reasons:
             self.owners, self.used, self.left_fen = before.owners, before.used, before.left_fen
         return tuple(reasons)
 
-    def _take(self, retailer_id: str, line: LineDemand) -> list[Reason]:
+    def take(self, retailer_id: str, line: LineDemand) -> list[Reason]:
+        """The reasons against one line. Without any, takes what it demands."""
         reasons = [
             *self._serials_taken(retailer_id, line.serials),
             *self._quotas_used(line.quotas),
