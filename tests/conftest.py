@@ -6,7 +6,8 @@ import gc
 import json
 import os
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -118,21 +119,81 @@ def furnished(engine_urls: Engines, tmp_path_factory: pytest.TempPathFactory) ->
     return Furnished("furnished", folder / "sandbox.json")
 
 
+class Clones:
+    """Makes and drops the tests' databases, in a thread that keeps one connection for it.
+
+    The next clone of the furnished template is made while a test runs on the last one. The other
+    templates have tests that connect to them, and a template that is in use cannot be cloned.
+    """
+
+    def __init__(self, engine_urls: Engines, ahead_of: str) -> None:
+        self.server = server_of(engine_urls)
+        self.gate = sync_redis.from_url(engine_urls.redis_url)
+        self._ahead_of = ahead_of
+        self._loop = asyncio.new_event_loop()
+        self._thread = ThreadPoolExecutor(1, "clones")
+        self._admin = self._thread.submit(self._run, asyncpg.connect(f"{self.server}/postgres"))
+        self._ahead: Future[str] | None = None
+        self._dropped: list[Future[Any]] = []
+
+    def take(self, template: str) -> "Future[str]":
+        """The name of a database that is this caller's own until it calls `drop`."""
+        if template != self._ahead_of:
+            return self._thread.submit(self._make, template)
+        taken = self._ahead or self._thread.submit(self._make, template)
+        self._ahead = self._thread.submit(self._make, template)
+        return taken
+
+    def drop(self, name: str) -> None:
+        """Returns at once. `close` raises if it fails."""
+        self._dropped.append(
+            self._thread.submit(self._execute, f"DROP DATABASE {name} WITH (FORCE)")
+        )
+
+    def close(self) -> None:
+        if self._ahead is not None:
+            self.drop(self._ahead.result())
+        self._thread.submit(lambda: self._run(self._admin.result().close())).result()
+        self._thread.shutdown()
+        self._loop.close()
+        self.gate.close()
+        for dropped in self._dropped:
+            dropped.result()
+
+    def _make(self, template: str) -> str:
+        name = f"test_{os.urandom(6).hex()}"
+        self._execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        return name
+
+    def _execute(self, statement: str) -> None:
+        self._run(self._admin.result().execute(statement))
+
+    def _run(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return self._loop.run_until_complete(work)
+
+
+@pytest.fixture(scope="session")
+def clones(engine_urls: Engines, furnished: Furnished) -> Iterator[Clones]:
+    clones = Clones(engine_urls, furnished.database)
+    yield clones
+    clones.close()
+
+
 @pytest.fixture
 async def database_url(
-    engine_urls: Engines, furnished: Furnished, tmp_path: Path, anyio_backend: str
+    clones: Clones, furnished: Furnished, tmp_path: Path, anyio_backend: str
 ) -> AsyncIterator[str]:
     """A furnished database of this test's own; its keys are in the test's folder, and the gate
     is empty."""
     shutil.copy(furnished.keys, tmp_path)
-    async with cloned(engine_urls, furnished.database) as url:
+    async with cloned(clones, furnished.database) as url:
         yield url
 
 
 @pytest.fixture
-async def empty_database_url(engine_urls: Engines, anyio_backend: str) -> AsyncIterator[str]:
+async def empty_database_url(clones: Clones, anyio_backend: str) -> AsyncIterator[str]:
     """A migrated database with nothing in it; the gate is empty."""
-    async with cloned(engine_urls, "butie") as url:
+    async with cloned(clones, "butie") as url:
         yield url
 
 
@@ -141,14 +202,12 @@ def server_of(engine_urls: Engines) -> str:
 
 
 @asynccontextmanager
-async def cloned(engine_urls: Engines, template: str) -> AsyncIterator[str]:
-    name = f"test_{os.urandom(6).hex()}"
-    admin = await asyncpg.connect(f"{server_of(engine_urls)}/postgres")
-    await admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
-    sync_redis.from_url(engine_urls.redis_url).flushall()
-    yield f"{server_of(engine_urls)}/{name}"
-    await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    await admin.close()
+async def cloned(clones: Clones, template: str) -> AsyncIterator[str]:
+    """The URL of a new database; the gate is empty."""
+    name = await asyncio.wrap_future(clones.take(template))
+    clones.gate.flushall()
+    yield f"{clones.server}/{name}"
+    clones.drop(name)
 
 
 @dataclass

@@ -14,9 +14,8 @@ from alembic.migration import MigrationContext
 from service.config import Misconfigured
 from service.db.engine import LOCK_TIMEOUT_MS, connect, migrate
 from service.db.tables import metadata
-from service.embedded import Engines
 from service.ops.health import ledger_fault
-from tests.conftest import House, cloned
+from tests.conftest import Clones, House, cloned
 from tests.upgrade.migrations import chain
 
 pytestmark = pytest.mark.anyio
@@ -92,9 +91,9 @@ async def test_a_build_of_indexes_that_was_interrupted_is_begun_anew(house: Hous
 
 
 async def test_an_index_that_waits_for_an_older_snapshot_is_built_in_the_end(
-    engine_urls: Engines, anyio_backend: str
+    clones: Clones, anyio_backend: str
 ) -> None:
-    async with cloned(engine_urls, "template0") as url:
+    async with cloned(clones, "template0") as url:
         await asyncio.to_thread(migrate, url, BEFORE_THE_INDEX)
         other = await asyncpg.connect(url)
         holding = other.transaction(isolation="repeatable_read")

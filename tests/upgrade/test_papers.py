@@ -6,8 +6,7 @@ import asyncpg
 import pytest
 
 from service.db.engine import migrate
-from service.embedded import Engines
-from tests.conftest import cloned
+from tests.conftest import Clones, cloned
 
 pytestmark = pytest.mark.anyio
 
@@ -24,9 +23,9 @@ FROM unnest(ARRAY['AB-1', 'ab1']) AS spelling
 
 
 async def test_every_former_invoice_becomes_a_paper_once(
-    engine_urls: Engines, anyio_backend: str
+    clones: Clones, anyio_backend: str
 ) -> None:
-    async with cloned(engine_urls, "template0") as url:
+    async with cloned(clones, "template0") as url:
         await asyncio.to_thread(migrate, url, "0015")
         ledger = await asyncpg.connect(url)
         try:
