@@ -155,7 +155,8 @@ class GuardedProtocol(HttpToolsProtocol):
             return
         self._deadline = self.loop.time() + seconds
         if self._deadline_timer is None:
-            self._deadline_timer = self.loop.call_later(seconds, self._check_deadline)
+            wait_s = min(seconds, self.timeout_keep_alive)
+            self._deadline_timer = self.loop.call_later(wait_s, self._check_deadline)
 
     def _check_deadline(self) -> None:
         self._deadline_timer = None

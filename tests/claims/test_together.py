@@ -17,7 +17,7 @@ from service.claims.outcomes import GateAway
 from service.claims.path import QUEUE_MAX, TOGETHER_MAX
 from service.embedded import Engines
 from tests.builders import checkout_json, item_json, resident_id, serial
-from tests.conftest import Furnished, House, cloned, open_house
+from tests.conftest import Clones, Furnished, House, cloned, open_house
 from tests.faults.proxy import Proxy, proxied
 
 pytestmark = pytest.mark.anyio
@@ -73,7 +73,11 @@ async def send_alone(house: House, claim: dict[str, Any], app: Any = None) -> di
 
 @pytest.fixture(params=["with_gate", "ledger_alone"])
 async def pair(
-    request: pytest.FixtureRequest, engine_urls: Engines, furnished: Furnished, tmp_path: Path
+    request: pytest.FixtureRequest,
+    engine_urls: Engines,
+    clones: Clones,
+    furnished: Furnished,
+    tmp_path: Path,
 ) -> AsyncIterator[tuple[House, House]]:
     """Two services, each with a ledger and a gate of its own, or without a gate."""
     (tmp_path / "sandbox.json").write_bytes(furnished.keys.read_bytes())
@@ -81,8 +85,8 @@ async def pair(
     if request.param == "ledger_alone":
         gates = ["redis://127.0.0.1:1/0"] * 2
     async with (
-        cloned(engine_urls, furnished.database) as first_url,
-        cloned(engine_urls, furnished.database) as second_url,
+        cloned(clones, furnished.database) as first_url,
+        cloned(clones, furnished.database) as second_url,
         open_house(first_url, gates[0], tmp_path) as first,
         open_house(second_url, gates[1], tmp_path) as second,
     ):

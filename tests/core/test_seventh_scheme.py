@@ -114,7 +114,7 @@ async def _facts(house: House) -> list[str]:
 async def _breaches(house: House) -> list[str]:
     book = house.service.book
     async with driver(house.service.engine) as connection:
-        results = [result async for result in audit(connection, book.jurisdiction, book, None)]
+        _, results = await audit(connection, book.jurisdiction, book, None, NOW)
     findings = {result.name: result.finding for result in results}
     return [
         name

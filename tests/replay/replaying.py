@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 from typer.testing import CliRunner, Result
 
-from service.cli import app
+from service.cli.commands import app
 from tests.builders import checkout_json, item_json, resident_id, serial
 from tests.conftest import House
 
