@@ -18,8 +18,9 @@ class Overloaded(Exception):
 
 
 class MicroBatcher(Generic[_Item, _Result]):
-    """Sends items in batches of at most `batch_max`; at most `queue_max` items wait. Items that are
-    submitted together are never parted: more than `batch_max` go in a batch of their own.
+    """Sends items in batches of at most `batch_max`, which may be asked before each batch; at most
+    `queue_max` items wait. Items that are submitted together are never parted: more than
+    `batch_max` go in a batch of their own.
 
     `send` returns one result for each item, in order. If it raises, every caller of the batch gets
     that error.
@@ -29,12 +30,12 @@ class MicroBatcher(Generic[_Item, _Result]):
         self,
         send: Callable[[Sequence[_Item]], Awaitable[Sequence[_Result]]],
         *,
-        batch_max: int,
+        batch_max: int | Callable[[], int],
         queue_max: int,
         on_batch: Callable[[int], None] = lambda size: None,
     ) -> None:
         self._send = send
-        self._batch_max = batch_max
+        self._batch_max = batch_max if callable(batch_max) else lambda: batch_max
         self._queue_max = queue_max
         self._on_batch = on_batch
         # Each group of items with the future of its results.
@@ -85,8 +86,8 @@ class MicroBatcher(Generic[_Item, _Result]):
     def _next_batch(self) -> list[tuple[Sequence[_Item], asyncio.Future[Sequence[_Result]]]]:
         """The groups that come first: one, and as many more as fit."""
         batch = [self._waiting.popleft()]
-        size = len(batch[0][0])
-        while self._waiting and size + len(self._waiting[0][0]) <= self._batch_max:
+        size, most = len(batch[0][0]), self._batch_max()
+        while self._waiting and size + len(self._waiting[0][0]) <= most:
             batch.append(self._waiting.popleft())
             size += len(batch[-1][0])
         self._items -= size
