@@ -30,6 +30,9 @@ def test_a_server_loads_no_library_that_it_does_not_use() -> None:
         *("pyarrow", "reportlab", "sqlalchemy.orm", "opentelemetry.sdk", "xlsxwriter"),
     }
     assert unused & set(loaded) == set()
+    replay = {name for name in loaded if name.startswith("service.replay.")}
+    assert replay <= {"service.replay.faults"}
+    assert not [name for name in loaded if name.split(".")[0] == "multiprocessing"]
 
 
 def test_the_api_document_is_the_same_with_whole_libraries() -> None:
