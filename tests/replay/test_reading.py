@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -15,13 +16,16 @@ import asyncpg
 import pyarrow.parquet
 import pytest
 
+from service.cli.books import books_of
 from service.config import Misconfigured
 from service.embedded import Engines
+from service.policies import SHIPPED, read_book
 from service.replay import reader
-from service.replay.lines import draft
-from service.replay.period import ReplayPeriod
+from service.replay.lines import LineFiles, draft
+from service.replay.period import ReplayPeriod, laid_on
 from service.replay.read import LINES, SliceBounds
 from service.replay.reader import PolicySource, ReadJob
+from service.replay.report import ReplayRequest, replay
 from tests.conftest import House
 from tests.finance.books import TODAY, close
 from tests.finance.standby import standby_of
@@ -177,6 +181,34 @@ async def test_ctrl_c_ends_a_replay_that_waits_for_its_readers(house: House) -> 
     await locker.close()
     assert process.returncode == 130, errors
     assert b"Traceback" not in errors and b"memory" not in errors
+
+
+async def test_ctrl_c_ends_the_pass_after_the_slice_at_hand(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A terminal sends SIGINT to the readers as well. For the pass it is a cancellation."""
+    monkeypatch.setattr("service.replay.read.SLICE_CLAIMS", 1)
+    for n in range(1, 7):
+        await sell(house, f"k{n}", n, aircon(n))
+    url, book = str(house.settings.database_url), read_book("330402", None)
+    source = PolicySource((SHIPPED / IN_FORCE).read_text(), IN_FORCE, {})
+    policy = source.read()
+    days = [date.fromisoformat(day) for day in PERIOD]
+    request = ReplayRequest(book, policy, source, laid_on(policy, *days), {})
+    so_far = []
+
+    def interrupt(done: int, _: int) -> None:
+        so_far.append(done)
+        for process in multiprocessing.active_children():
+            os.kill(process.ident or 0, signal.SIGINT)
+        if done == 2:
+            passing.cancel()
+
+    async with books_of(house.settings) as books:
+        passing = asyncio.create_task(replay(books, url, request, LineFiles(), interrupt))
+        with pytest.raises(asyncio.CancelledError):
+            await passing
+    assert so_far == [1, 2]
 
 
 async def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
