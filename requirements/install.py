@@ -19,8 +19,8 @@ LOCKED = ["--require-hashes", "--no-deps"]
 OURSELVES = ["--no-deps", "--no-build-isolation", "--editable", "."]
 
 # How uv calls what pip's configuration says. The lock's hashes are checked, so it does not matter
-# which index a file comes from. `extra-index-url` is left out: where it does not answer, uv would wait
-# and fail. Where only it has a package, uv says so at once, and pip installs.
+# which index a file comes from. `extra-index-url` is left out: where it does not answer, uv waits
+# and fails. Where only it has a package, uv says so at once, and pip installs.
 SAME_IN_UV = {
     "index-url": "UV_DEFAULT_INDEX",
     "find-links": "UV_FIND_LINKS",
