@@ -25,7 +25,9 @@ SANDBOX := $(call stamp,sandbox)
 TEST := $(call stamp,test)
 DEPLOY := $(call stamp,deploy)
 version = $(shell $(1) -c 'import sys; print(sys.version)' 2>/dev/null)
-other_python = $(if $(PYTHON),$(if $(filter-out $(call version,.venv/bin/python),$(call version,$(PYTHON))),yes))
+# Also when PYTHON names none: then making a .venv fails with a sentence.
+other_python = $(if $(PYTHON),$(if $(call version,$(PYTHON)),$(if $(filter-out \
+	$(call version,.venv/bin/python),$(call version,$(PYTHON))),yes),yes))
 ifneq ($(if $(wildcard .venv/bin/python),$(other_python),yes),) # .venv is not made, lost its Python, or has another
 .PHONY: $(SANDBOX) $(TEST) $(DEPLOY)
 endif
@@ -108,8 +110,8 @@ crds = if [ -e .venv/crds/done ] || ! command -v npm >/dev/null; then exit; fi; 
 pip = .venv/bin/python -m pip --disable-pip-version-check
 # $(1): which of requirements/.
 define install
-	@rm -f .venv/installed-*
 	@$(venv)
+	@rm -f .venv/installed-*
 	@echo "Installing requirements/$(1).txt into .venv, which is done once ..."
 	@.venv/bin/python requirements/install.py $(1)
 endef

@@ -19,10 +19,10 @@ LOCKED = ["--require-hashes", "--no-deps"]
 OURSELVES = ["--no-deps", "--no-build-isolation", "--editable", "."]
 
 # How uv calls what pip's configuration says. The lock's hashes are checked, so it does not matter
-# which index a file comes from.
+# which index a file comes from. `extra-index-url` is left out: where it does not answer, uv waits
+# and fails. Where only it has a package, uv says so at once, and pip installs.
 SAME_IN_UV = {
     "index-url": "UV_DEFAULT_INDEX",
-    "extra-index-url": "UV_INDEX",
     "find-links": "UV_FIND_LINKS",
     "trusted-host": "UV_INSECURE_HOST",
     "cert": "SSL_CERT_FILE",
@@ -50,7 +50,7 @@ def brings_uv() -> bool:
         return True
     command = [*PIP, "install", *QUIET, *LOCKED, "--only-binary", ":all:", "--no-compile"]
     command += ["--upgrade", "--target", str(UV), "-r", str(uv_lock)]
-    if subprocess.run(command, capture_output=True).returncode:
+    if not succeeds(command):
         return False
     installed.write_text(uv_lock.read_text())
     return True
@@ -61,9 +61,18 @@ def installs_with_uv(lock: str) -> bool:
     command = [str(UV / "bin/uv"), "pip", "install", "--quiet", "--no-config"]
     command += ["--python", sys.executable]
     return all(
-        subprocess.run([*command, *what], env=environment, capture_output=True).returncode == 0
+        succeeds([*command, *what], environment)
         for what in (["--compile-bytecode", *LOCKED, "-r", lock], OURSELVES)
     )
+
+
+def succeeds(command: list[str], environment: dict[str, str] | None = None) -> bool:
+    """Whether a command of uv's succeeds. Otherwise prints its last line: pip is tried next."""
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if ended.returncode:
+        lines = ended.stderr.strip().splitlines() or [f"it ended with {ended.returncode}"]
+        print(f"uv: {lines[-1].strip()}\npip installs instead ...", file=sys.stderr)
+    return ended.returncode == 0
 
 
 def pip_settings() -> dict[str, str]:
@@ -89,4 +98,7 @@ def uv_settings(pip: dict[str, str]) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("Stopped.")

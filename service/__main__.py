@@ -6,7 +6,12 @@ from collections.abc import Callable
 
 from service.server.unused import leave_out
 
-if sys.argv[1:] == ["serve"]:  # a worker process imports this module first, with these arguments
+if __name__ == "__main__":
+    # A process that multiprocessing spawns runs the main module's file first. It would not run a
+    # package's `__main__` if it knew it by its name.
+    __spec__ = None
+
+if sys.argv[1:] == ["serve"]:  # a worker has its server's arguments
     leave_out()
 
 

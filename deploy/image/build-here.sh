@@ -30,9 +30,12 @@ trap finish EXIT
 
 # From where this machine itself gets Debian, of whichever release: a mirror has them all.
 release=${base##*-}
-mirror=$(apt-get indextargets --format '$(CODENAME) $(COMPONENT) $(REPO_URI)' 'Created-By: Packages' |
-  awk '$1 !~ /-/ && $2 == "main" { print $3; exit }')
-[[ $mirror ]] || { echo "This machine's apt knows no Debian (apt-get update?)." >&2; exit 1; }
+mirror=$(apt-get indextargets --format '$(CODENAME) $(COMPONENT) $(REPO_URI) $(ORIGIN)' \
+  'Created-By: Packages' | awk '$1 !~ /-/ && $2 == "main" && $4 == "Debian" && NF == 4 && !seen++ { print $3 }')
+[[ $mirror ]] || {
+  echo "This machine's apt knows no mirror of Debian: it takes one in its sources, and apt-get update." >&2
+  exit 1
+}
 
 echo "Making $base out of Debian $release ..."
 bootstrap() {

@@ -20,7 +20,7 @@ from service.finance.journal.download import TooManyRows
 from service.finance.journal.selection import BookersHang
 from service.finance.journal.snapshot import StandbyBehind
 from service.finance.reconcile.sentences import fault_sentence
-from service.replay.reader import ReaderLost
+from service.replay.faults import ReaderLost
 from service.retailers.enrol import NotEnrolled
 
 FAULTS_WITH_SENTENCE = (

@@ -51,6 +51,7 @@ def replay_command(
 ) -> None:
     """Price the claims of a period anew under another policy. Reads only."""
     with faults_reported(exit_code=2):
+        _check_distinct({"--table": table, "--svg": svg, "--csv": csv, "--parquet": parquet})
         settings = Settings()
         first, last = days(from_on, to_on)
         changes = _pairs(sets or (), "--set", "schemes.appliances.cap_fen=150000")
@@ -74,6 +75,17 @@ def replay_command(
             if drawing:
                 drawing.write(picture(tally, names, request.period, varied))
     _print(tally, request, names, varied)
+
+
+def _check_distinct(files: Mapping[str, Path | None]) -> None:
+    """Raises Misconfigured when two options name one file."""
+    options: dict[Path, str] = {}
+    for option, path in files.items():
+        if path is None:
+            continue
+        other = options.setdefault(path.resolve(), option)
+        if other != option:
+            raise Misconfigured(f"{other} and {option} are one file, {path}: name another.")
 
 
 def _source(settings: Settings, file: Path, changes: dict[str, str]) -> PolicySource:

@@ -117,7 +117,9 @@ class PolicyBook:
     def on(self, day: date) -> Policy | None:
         """The policy in force on a day in Asia/Shanghai."""
         if day not in self._of_day:
-            self._of_day[day] = next((one for one in self.policies if one.covers(day)), None)
+            self._of_day[day] = next(
+                (policy for policy in self.policies if policy.covers(day)), None
+            )
         return self._of_day[day]
 
     @cached_property

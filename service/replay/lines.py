@@ -62,7 +62,9 @@ class LineFiles:
         piece = "".join(self._rows).encode()
         self._rows.clear()
         if self._csv:
-            self._csv.write(piece)
+            # A retailer's id may begin with a hyphen: a spreadsheet would take it for a formula. No
+            # other cell of a judged line does, amounts included.
+            self._csv.write(piece.replace(b",-", b",'-"))
         if self._parquet and self._encoder:
             self._parquet.write(self._encoder.feed(piece))
 
@@ -81,13 +83,23 @@ def draft(path: Path | None) -> Iterator[BinaryIO | None]:
         yield None
         return
     part = path.with_name(path.name + ".part")
+    with _writing(path):
+        file = part.open("wb")
     try:
-        with part.open("wb") as file:
+        with file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError as error:
-        raise Misconfigured(f"{path} cannot be written: {error.strerror}.") from None
+            with _writing(path):
+                file.flush()
+                os.fsync(file.fileno())
+        with _writing(path):
+            part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise Misconfigured(f"{path} cannot be written: {error.strerror}.") from None

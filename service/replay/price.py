@@ -244,10 +244,7 @@ def _vehicle(row: Any) -> int:
 
 
 def _text(row: Any, sold_on: date) -> str:
-    retailer = row["retailer_id"]
-    if retailer[0] in "-=+@":  # a spreadsheet would take it for a formula
-        retailer = f"'{retailer}"
     return (
-        f"{row['claim_id']},{row['line_no']},{sold_on},{retailer},{row['category']},"
+        f"{row['claim_id']},{row['line_no']},{sold_on},{row['retailer_id']},{row['category']},"
         f"{row['energy_grade'] or ''},{row['price_fen']},{row['state']},{row['subsidy_fen']}"
     )

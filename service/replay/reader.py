@@ -8,10 +8,14 @@ import asyncio
 import gc
 import multiprocessing
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+import signal
+import traceback
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
 from typing import Any
 
 import asyncpg
@@ -19,6 +23,7 @@ import asyncpg
 from service.core.policy import Policy
 from service.core.policy_file import parse_policy
 from service.db.away import LedgerAway, driver_url
+from service.replay.faults import ReaderLost
 from service.replay.period import ReplayPeriod
 from service.replay.price import AgesProved, PricedSlice, Pricer
 from service.replay.read import LINES, SliceBounds
@@ -42,10 +47,6 @@ _SETTINGS = {
 _AWAY = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 # Rows and quotes have no circles, and each slice makes a million objects.
 _GARBAGE_EVERY = 1_000_000
-
-
-class ReaderLost(Exception):
-    """A reader ended before its last slice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,47 +76,106 @@ class ReadJob:
     texts: bool
 
 
-@contextmanager
-def readers(job: ReadJob, slices: Sequence[SliceBounds]) -> Iterator[Iterator[PricedSlice]]:
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """An error that a reader did not expect, as its traceback."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    process: SpawnProcess
+    pipe: "Connection[Any, Any]"
+
+    async def receive(self) -> Any:
+        """Its next message. Other tasks run while it waits, and it can be cancelled: Ctrl-C is a
+        cancellation. Raises LedgerAway or ReaderLost."""
+        await _readable(self.pipe.fileno())
+        try:
+            message = self.pipe.recv()
+        except (EOFError, ConnectionResetError):
+            self.process.join()
+            exit_code = self.process.exitcode or 0
+            if exit_code < 0:  # a signal's number
+                raise ReaderLost from None
+            raise RuntimeError(f"Bug! A reader of the replay ended with {exit_code}.") from None
+        match message:
+            case LedgerAway():
+                raise message
+            case _Failure(text):
+                raise RuntimeError(f"Bug! A reader of the replay failed:\n{text}")
+        return message
+
+    def end(self) -> None:
+        self.process.terminate()
+        self.process.join()
+        self.pipe.close()
+
+
+async def _readable(descriptor: int) -> None:
+    loop, readable = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(descriptor, readable.set)
+    try:
+        await readable.wait()
+    finally:
+        loop.remove_reader(descriptor)
+
+
+@asynccontextmanager
+async def readers(
+    job: ReadJob, slices: Sequence[SliceBounds]
+) -> AsyncIterator[AsyncIterator[PricedSlice]]:
     """The priced slices in their order. On entry every reader has the snapshot, so its owner may
     end the transaction. Raises LedgerAway or ReaderLost."""
     count = max(1, min(READERS_MAX, os.cpu_count() or 1, len(slices)))
-    spawn = multiprocessing.get_context("spawn")
-    pipes, processes = [], []
+    started: list[_Reader] = []
     try:
-        for number in range(count):
-            ours, theirs = spawn.Pipe(duplex=False)
-            process = spawn.Process(
-                target=_read, args=(job, slices[number::count], theirs), daemon=True
-            )
-            process.start()
-            theirs.close()
-            pipes.append(ours)
-            processes.append(process)
-        for pipe in pipes:
-            _received(pipe)
-        yield (_received(pipes[number % count]) for number in range(len(slices)))
+        with _without_interrupts():
+            for number in range(count):
+                started.append(_start(job, slices[number::count]))
+        for each in started:
+            await each.receive()
+        yield _in_order(started, len(slices))
     finally:
-        for pipe in pipes:
-            pipe.close()
-        for process in processes:
-            process.terminate()
-            process.join()
+        for each in started:
+            each.end()
 
 
-def _received(pipe: "Connection[Any, Any]") -> Any:
+async def _in_order(started: Sequence[_Reader], slices: int) -> AsyncIterator[PricedSlice]:
+    for number in range(slices):
+        yield await started[number % len(started)].receive()
+
+
+def _start(job: ReadJob, slices: Sequence[SliceBounds]) -> _Reader:
+    spawn = multiprocessing.get_context("spawn")
+    ours, theirs = spawn.Pipe(duplex=False)
+    process = spawn.Process(target=_read, args=(job, slices, theirs), daemon=True)
+    process.start()
+    theirs.close()
+    return _Reader(process, ours)
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Processes that start here never get SIGINT: a terminal sends it to them as well, and their
+    parent ends them."""
+    resource_tracker.ensure_running()  # its start would unblock the signal
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        message = pipe.recv()
-    except (EOFError, ConnectionResetError):
-        raise ReaderLost from None
-    if isinstance(message, LedgerAway):
-        raise message
-    return message
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
 def _read(job: ReadJob, slices: Sequence[SliceBounds], pipe: "Connection[Any, Any]") -> None:
-    with suppress(KeyboardInterrupt, BrokenPipeError):
-        asyncio.run(_read_slices(job, slices, pipe))
+    with suppress(BrokenPipeError):  # the parent has ended
+        try:
+            asyncio.run(_read_slices(job, slices, pipe))
+        except BrokenPipeError:
+            raise
+        except Exception:
+            pipe.send(_Failure(traceback.format_exc()))
 
 
 async def _read_slices(

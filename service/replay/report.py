@@ -1,7 +1,7 @@
 """One replay from beginning to end."""
 
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from service.core.policy import Policy, PolicyBook
@@ -42,19 +42,20 @@ async def replay(
     and all. Raises LedgerAway, ReportsBusy, StandbyBehind, BookersHang or ReaderLost."""
     policy, period = request.policy, request.period
     selection = Selection(policy.jurisdiction, period.first, period.last)
-    with ExitStack() as stack:
+    async with AsyncExitStack() as stack:
         async with books.snapshot(selection) as (reading, _):
             plan = await read_plan(reading, policy.jurisdiction, policy, period)
             job = ReadJob(
                 reading_url, plan.snapshot, plan.generation, request.source, period,
                 ages_proved(request.book), files.written,
             )  # fmt: skip
-            # It blocks until each reader has the snapshot: nothing else runs in this process.
-            slices = stack.enter_context(readers(job, plan.slices))
+            slices = await stack.enter_async_context(readers(job, plan.slices))
         slots = len(plan.slices) * SLICE_CLAIMS * SLOTS_PERCENT // 100
         run = ReplayPass(plan, policy.schemes, request.budgets_fen, files, slots=slots)
-        for number, part in enumerate(slices, start=1):
+        number = 0
+        async for part in slices:
             run.take(part)
+            number += 1
             on_progress(number, len(plan.slices))
         files.finish()
         return run.finish(period.ends)

@@ -1,6 +1,7 @@
 """What a server's process leaves out of its libraries, and that it serves the same."""
 
 import json
+import multiprocessing
 import subprocess
 import sys
 
@@ -30,6 +31,43 @@ def test_a_server_loads_no_library_that_it_does_not_use() -> None:
         *("pyarrow", "reportlab", "sqlalchemy.orm", "opentelemetry.sdk", "xlsxwriter"),
     }
     assert unused & set(loaded) == set()
+    replay = {name for name in loaded if name.startswith("service.replay.")}
+    assert replay <= {"service.replay.faults"}
+    assert not [name for name in loaded if name.split(".")[0] == "multiprocessing"]
+
+
+def test_a_worker_leaves_out_what_its_server_does() -> None:
+    """A worker is a process that multiprocessing spawns. To unpickle its server's configuration it
+    loads uvicorn, and it must have left modules out before."""
+    program = (
+        "import runpy, types\n"
+        "from tests.server.test_unused import spawns_a_worker\n"
+        "sys.argv = ['butie', 'serve']\n"
+        "sys.modules['service.cli.serve'] = types.ModuleType('service.cli.serve')\n"
+        "sys.modules['service.cli.serve'].serve = spawns_a_worker\n"
+        "runpy.run_module('service', run_name='__main__', alter_sys=True)"
+    )
+    loaded = shown(program)
+    assert isinstance(loaded, list)
+    assert {"uvicorn", "sqlalchemy", "redis"} <= set(loaded)
+    assert {"click", "rich", "sqlalchemy.orm", "pydantic.v1.fields"} & set(loaded) == set()
+
+
+def spawns_a_worker() -> None:
+    """The command `serve` of the test's process."""
+    from uvicorn.config import Config
+
+    worker = multiprocessing.get_context("spawn").Process(
+        target=_print_loaded, args=(Config("service.server.run:worker_app", log_config=None),)
+    )
+    worker.start()
+    worker.join()
+
+
+def _print_loaded(config: object) -> None:
+    import service.api.app  # noqa: F401
+
+    print(json.dumps([name for name, module in sys.modules.items() if module]))
 
 
 def test_the_api_document_is_the_same_with_whole_libraries() -> None:

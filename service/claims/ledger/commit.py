@@ -125,8 +125,8 @@ def split_collisions(
 ) -> tuple[list[PendingClaim], list[PendingClaim]]:
     """(claims that share no key, serial or quota with an earlier claim, the others).
 
-    Two claims of one statement that need the same one would both fail. In a later statement, the
-    second finds what the first has left.
+    Two claims of one call that need the same one would both fail. In a later call, the second finds
+    what the first has left.
     """
     seen: set[object] = set()
     together: list[PendingClaim] = []

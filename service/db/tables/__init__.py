@@ -3,7 +3,7 @@
 Every row belongs to a jurisdiction. Uniqueness lives in small tables of its own
 (`idempotency_key`, `serial_claimed`, `quota_use`), so that `claim`, `claim_line` and
 `journal` can be split by month without losing a constraint. The claim path's tables have
-no foreign keys: one statement writes them all, and a key check for each row would lock
+no foreign keys: one function writes them all, and a key check for each row would lock
 the same few parent rows again and again.
 """
 
