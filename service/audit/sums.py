@@ -32,6 +32,7 @@ _NEW_CLAIMS = """
 _TOUCHED_CLAIMS = """
     UNION ALL
     SELECT 1, claim_id, retailer_id, idempotency_key FROM marked JOIN claim USING (claim_id)
+    WHERE claim.jurisdiction = $1
     UNION ALL
     SELECT -1, claim_id, former ->> 'retailer_id', former ->> 'idempotency_key' FROM marked
 """
@@ -52,7 +53,7 @@ _TOUCHED_LINES = """
 _MARKED = """
 WITH marked AS MATERIALIZED (
     SELECT DISTINCT ON (claim_id, line_no) claim_id, line_no, former FROM audit_mark
-    WHERE (jurisdiction = $1 OR jurisdiction IS NULL) AND relation = '{relation}' AND claim_id < $3
+    WHERE jurisdiction = $1 AND relation = '{relation}' AND claim_id < $3
     ORDER BY claim_id, line_no, mark_no
 )
 """
