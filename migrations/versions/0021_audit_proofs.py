@@ -53,7 +53,7 @@ ALTER TABLE audit_run ADD COLUMN IF NOT EXISTS everything boolean NOT NULL DEFAU
 # very many rows, as a rotation of keys does, gets one mark for everything. No statement of the
 # claim path has so many: a batch has up to 256 claims of 20 lines. The service deletes no claim and
 # no line, and gives none another id or jurisdiction: a statement that does gets a mark for
-# everything in every jurisdiction, for the audits count the rows of all. With the owner's rights:
+# everything in every jurisdiction, for the audits count the rows of all. With the owner's privileges:
 # the service's role cannot write marks of its own.
 FUNCTIONS = """
 CREATE OR REPLACE FUNCTION audit_marks_everything(relation text) RETURNS void LANGUAGE sql

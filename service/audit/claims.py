@@ -66,9 +66,9 @@ def _entry(kind: int) -> str:
 
 
 # As in sums.py: the claims' amounts less those of their lines, and the lines' entries less those of
-# the journal, each by the hash of what it belongs to. A hash has 31 bits, so that its product with an
-# amount fits into 64. First comes the number of rows that are wrong, or too large. $1 jurisdiction
-# $2 seed.
+# the journal, each by the hash of what it belongs to. A hash has 31 bits, so that its product with
+# an amount fits into 64. First comes the number of rows that are wrong, or too large.
+# $1 jurisdiction $2 seed.
 _LINE_SUMS = f"""
 SELECT count(line_no),
     count(*) FILTER (WHERE line_no IS NULL

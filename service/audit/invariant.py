@@ -32,9 +32,10 @@ scope AS MATERIALIZED (
 class Snapshot:
     """One consistent view of the ledger.
 
-    With `since`, an earlier audit has proved the claims before it. These have `lines_before` lines;
-    the lines of other jurisdictions in the database count as well. Only those that were touched are looked at. `proved` has the sums of that audit, `totals`
-    collects those of the tables as they are now; `seed` is theirs.
+    With `since`, an earlier audit has proved the claims before it. Only those that were touched are
+    looked at. `lines_before` lines belong to earlier claims, those of other jurisdictions in the
+    database among them. `proved` has the sums of that audit, `totals` collects those of the tables
+    as they are now; `seed` is theirs.
     """
 
     connection: asyncpg.Connection

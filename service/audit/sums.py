@@ -6,8 +6,9 @@ it should have. If both sums are equal, so are the rows. Over the claims since a
 difference of the two sums must stay what it was when the earlier claims were proved.
 
 A row that was changed, dropped or added changes the sum, however that was done. The chance
-that it does not is 1 in 2**62, and 1 in 2**32 for a quota, whose amounts must add up. The hashes
-depend on a random `seed`, so no row can be chosen for its hash in advance.
+that it does not is 1 in 2**62, and 1 in 2**32 for a quota, whose amounts must add up. For the
+amounts and entries of claims.py it is 1 in 2**31. The hashes depend on a random `seed`, so no row
+can be chosen for its hash in advance.
 
 To read a table once in order is quick. To find the partner of each of its rows is not.
 """

@@ -53,7 +53,7 @@ MAY_DELETE = frozenset(
         "settlement",
     }
 )
-# Triggers write these with the owner's rights.
+# Triggers write these with the owner's privileges.
 WRITTEN_BY_TRIGGERS = frozenset({"audit_mark"})
 READ_ONLY = frozenset({"alembic_version"})
 
