@@ -1,6 +1,5 @@
 """An audit keeps what it proved, and looks again only at what is new or was touched."""
 
-import sqlalchemy as sa
 from alembic import op
 
 revision = "0021"
@@ -49,12 +48,18 @@ CREATE TABLE IF NOT EXISTS audit_proof (
 ALTER TABLE audit_run ADD COLUMN IF NOT EXISTS everything boolean NOT NULL DEFAULT true;
 """
 
+# For this transaction: the functions keep it. Temporary tables come last, so that none takes the
+# place of a table here.
+PATH = """
+SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true)
+"""
+
 # Once a statement, and never for a claim that is new: commits only insert. A statement that changes
 # very many rows, as a rotation of keys does, gets one mark for everything. No statement of the
 # claim path has so many: a batch has up to 256 claims of 20 lines. The service deletes no claim and
-# no line, and gives none another id or jurisdiction: a statement that does gets a mark for
-# everything in every jurisdiction, for the audits count the rows of all. With the owner's privileges:
-# the service's role cannot write marks of its own.
+# no line, and gives none another id or jurisdiction. A statement that does gets a mark for
+# everything in every jurisdiction, for the audits count the rows of all. The functions have the
+# owner's privileges: the service's role cannot write marks of its own.
 FUNCTIONS = """
 CREATE OR REPLACE FUNCTION audit_marks_everything(relation text) RETURNS void LANGUAGE sql
 AS $$
@@ -63,7 +68,7 @@ AS $$
 $$;
 
 CREATE OR REPLACE FUNCTION audit_marks_claims() RETURNS trigger LANGUAGE plpgsql
-SECURITY DEFINER SET search_path = {schema}, pg_temp AS $$
+SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
     IF TG_OP = 'DELETE' THEN
         PERFORM audit_marks_everything('claim') WHERE EXISTS (SELECT FROM former_row);
@@ -84,7 +89,7 @@ END
 $$;
 
 CREATE OR REPLACE FUNCTION audit_marks_lines() RETURNS trigger LANGUAGE plpgsql
-SECURITY DEFINER SET search_path = {schema}, pg_temp AS $$
+SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
     IF TG_OP = 'DELETE' THEN
         PERFORM audit_marks_everything('claim_line') WHERE EXISTS (SELECT FROM former_row);
@@ -107,7 +112,7 @@ END
 $$;
 
 CREATE OR REPLACE FUNCTION audit_marks_entries() RETURNS trigger LANGUAGE plpgsql
-SECURITY DEFINER SET search_path = {schema}, pg_temp AS $$
+SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
     IF (SELECT count(*) FROM former_row) >= 10000 THEN
         INSERT INTO audit_mark (jurisdiction, relation)
@@ -137,9 +142,8 @@ EVENTS = {
 
 
 def upgrade() -> None:
-    bind = op.get_bind()
-    schema = bind.dialect.identifier_preparer.quote(bind.scalar(sa.text("SELECT current_schema()")))
-    for part in (TABLES, FUNCTIONS.format(schema=schema)):
+    op.execute(PATH)
+    for part in (TABLES, FUNCTIONS):
         for command in part.strip().split("\n\n"):
             op.execute(command)
     # Each in a transaction of its own: claims that wait for one table hold no other that this waits

@@ -292,6 +292,15 @@ async def test_a_statement_that_changes_very_many_rows_leaves_one_mark(house: Ho
     assert [tuple(row) for row in rows] == [("330402", None)]
 
 
+async def test_no_temporary_table_takes_the_place_of_the_marks(proved: House) -> None:
+    async with proved.service.reports.connection() as connection:
+        await connection.execute("CREATE TEMP TABLE audit_mark (LIKE audit_mark INCLUDING ALL)")
+        await connection.execute("UPDATE claim SET policy = 'none'")
+        assert await connection.fetchval("SELECT count(*) FROM audit_mark") == 0
+        await connection.execute("DROP TABLE pg_temp.audit_mark")
+    assert await proved.sql("SELECT FROM audit_mark") != []
+
+
 async def test_a_claim_leaves_no_mark(house: House) -> None:
     answer = await house.claim("k", consumer={"id_type": "resident_id", "id_number": resident_id()})
     assert answer.status_code == 201
