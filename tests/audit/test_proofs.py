@@ -42,6 +42,22 @@ async def test_what_was_proved_is_not_looked_at_again(proved: House) -> None:
     assert [cell.strip() for cell in row.split("│")[2:4]] == ["0", "4"]
 
 
+async def test_the_metrics_say_when_everything_was_looked_at(proved: House) -> None:
+    assert SHORT in (await audit(proved)).output
+    full, newest = await proved.sql("SELECT finished_at FROM audit_run ORDER BY run_no")
+    async with proved.client() as client:
+        lines = (await client.get("/metrics")).text.splitlines()
+    shown = dict(
+        line.split() for line in lines if line.startswith("butie_audit_") and "{" not in line
+    )
+    assert float(shown["butie_audit_full_finished_timestamp_seconds"]) == (
+        pytest.approx(full["finished_at"].timestamp(), abs=0.001)
+    )
+    assert float(shown["butie_audit_finished_timestamp_seconds"]) == (
+        pytest.approx(newest["finished_at"].timestamp(), abs=0.001)
+    )
+
+
 async def test_full_looks_at_everything(proved: House) -> None:
     answer = await audit(proved, "--full")
     assert answer.exit_code == 0, answer.output
