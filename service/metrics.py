@@ -271,6 +271,10 @@ audit_finished = AtScrape(
     "butie_audit_finished_timestamp_seconds",
     "When the newest audit ended, by the business clock",
 )
+audit_full_finished = AtScrape(
+    "butie_audit_full_finished_timestamp_seconds",
+    "When the newest audit ended that looked at everything, by the business clock",
+)
 business_time = AtScrape(
     "butie_business_time_seconds",
     "The business clock: the real time but in a sandbox. Compare other instants with this",

@@ -10,10 +10,11 @@ depends_on = None
 # `audit_day` and `audit_proof` are what the newest audit without a breach proved. `audit_mark` has
 # the claims, lines and entries that were changed or deleted since, each with what the next audit
 # needs of the former row; it removes them. A mark without `claim_id` stands for everything.
+# `audit_run.everything` is true for the audits of a former release: they looked at everything.
 TABLES = """
 CREATE TABLE IF NOT EXISTS audit_mark (
     mark_no       bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    jurisdiction  text,
+    jurisdiction  text NOT NULL,
     relation      text NOT NULL,
     claim_id      uuid,
     line_no       smallint,
@@ -43,16 +44,38 @@ CREATE TABLE IF NOT EXISTS audit_proof (
     guard         text NOT NULL,
     PRIMARY KEY (jurisdiction)
 );
+
+ALTER TABLE audit_run ADD COLUMN IF NOT EXISTS everything boolean NOT NULL DEFAULT true;
+"""
+
+# For this transaction: the functions keep it. Temporary tables come last, so that none takes the
+# place of a table here.
+PATH = """
+SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true)
 """
 
 # Once a statement, and never for a claim that is new: commits only insert. A statement that changes
-# very many rows, as a rotation of keys does, gets one mark for everything. With the owner's rights:
-# the service's role cannot write marks of its own.
+# very many rows, as a rotation of keys does, gets one mark for everything. No statement of the
+# claim path has so many: a batch has up to 256 claims of 20 lines. The service deletes no claim and
+# no line, and gives none another id or jurisdiction. A statement that does gets a mark for
+# everything in every jurisdiction, for the audits count the rows of all. The functions have the
+# owner's privileges: the service's role cannot write marks of its own.
 FUNCTIONS = """
+CREATE OR REPLACE FUNCTION audit_marks_everything(relation text) RETURNS void LANGUAGE sql
+AS $$
+    INSERT INTO audit_mark (jurisdiction, relation)
+    SELECT DISTINCT jurisdiction, audit_marks_everything.relation FROM pool
+$$;
+
 CREATE OR REPLACE FUNCTION audit_marks_claims() RETURNS trigger LANGUAGE plpgsql
 SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
-    IF (SELECT count(*) FROM former_row) >= 500 THEN
+    IF TG_OP = 'DELETE' THEN
+        PERFORM audit_marks_everything('claim') WHERE EXISTS (SELECT FROM former_row);
+    ELSIF EXISTS (SELECT claim_id, jurisdiction FROM new_row
+            EXCEPT SELECT claim_id, jurisdiction FROM former_row) THEN
+        PERFORM audit_marks_everything('claim');
+    ELSIF (SELECT count(*) FROM former_row) >= 10000 THEN
         INSERT INTO audit_mark (jurisdiction, relation)
         SELECT DISTINCT jurisdiction, 'claim' FROM former_row;
     ELSE
@@ -68,16 +91,21 @@ $$;
 CREATE OR REPLACE FUNCTION audit_marks_lines() RETURNS trigger LANGUAGE plpgsql
 SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
-    IF (SELECT count(*) FROM former_row) >= 500 THEN
+    IF TG_OP = 'DELETE' THEN
+        PERFORM audit_marks_everything('claim_line') WHERE EXISTS (SELECT FROM former_row);
+    ELSIF EXISTS (SELECT claim_id, line_no FROM new_row
+            EXCEPT SELECT claim_id, line_no FROM former_row) THEN
+        PERFORM audit_marks_everything('claim_line');
+    ELSIF (SELECT count(*) FROM former_row) >= 10000 THEN
         INSERT INTO audit_mark (jurisdiction, relation)
         SELECT DISTINCT c.jurisdiction, 'claim_line'
-        FROM former_row AS l LEFT JOIN claim AS c USING (claim_id);
+        FROM former_row AS l JOIN claim AS c USING (claim_id);
     ELSE
         INSERT INTO audit_mark (jurisdiction, relation, claim_id, line_no, former)
         SELECT c.jurisdiction, 'claim_line', l.claim_id, l.line_no, jsonb_build_object(
             'state', l.state, 'serial_no', l.serial_no, 'imei', l.imei,
             'imei2', l.facts ->> 'imei2', 'quotas', l.quotas)
-        FROM former_row AS l LEFT JOIN claim AS c USING (claim_id);
+        FROM former_row AS l JOIN claim AS c USING (claim_id);
     END IF;
     RETURN NULL;
 END
@@ -86,7 +114,7 @@ $$;
 CREATE OR REPLACE FUNCTION audit_marks_entries() RETURNS trigger LANGUAGE plpgsql
 SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
-    IF (SELECT count(*) FROM former_row) >= 500 THEN
+    IF (SELECT count(*) FROM former_row) >= 10000 THEN
         INSERT INTO audit_mark (jurisdiction, relation)
         SELECT DISTINCT jurisdiction, 'journal' FROM former_row;
     ELSE
@@ -107,7 +135,14 @@ MARKED = {
 }
 
 
+EVENTS = {
+    "UPDATE": "OLD TABLE AS former_row NEW TABLE AS new_row",
+    "DELETE": "OLD TABLE AS former_row",
+}
+
+
 def upgrade() -> None:
+    op.execute(PATH)
     for part in (TABLES, FUNCTIONS):
         for command in part.strip().split("\n\n"):
             op.execute(command)
@@ -115,11 +150,10 @@ def upgrade() -> None:
     # for. A run that was ended is repeated. `ENABLE ALWAYS`: also for a session that replicates.
     with op.get_context().autocommit_block():
         for table, function in MARKED.items():
-            for event in ("UPDATE", "DELETE"):
+            for event, rows in EVENTS.items():
                 trigger = f"audit_marks_{event.lower()}"
                 op.execute(
                     f"CREATE OR REPLACE TRIGGER {trigger} AFTER {event} ON {table} "
-                    "REFERENCING OLD TABLE AS former_row "
-                    f"FOR EACH STATEMENT EXECUTE FUNCTION {function}()"
+                    f"REFERENCING {rows} FOR EACH STATEMENT EXECUTE FUNCTION {function}()"
                 )
                 op.execute(f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {trigger}")

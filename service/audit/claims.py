@@ -20,7 +20,7 @@ line AS (
     FROM {claim} AS c LEFT JOIN claim_line AS l USING (claim_id) WHERE c.jurisdiction = $1
 ),
 entry AS (
-    SELECT claim_id, line_no,
+    SELECT claim_id, coalesce(line_no, -1) AS line_no,
         count(*) FILTER (WHERE kind = 'grant') AS grants,
         count(*) FILTER (WHERE kind = 'refund') AS refunds,
         coalesce(sum(amount_fen) FILTER (WHERE kind = 'grant'), 0) AS granted,
@@ -54,32 +54,42 @@ def _amount(fen: str) -> str:
     return f"least(greatest({fen}, -{AMOUNT_MAX}), {AMOUNT_MAX})"
 
 
+def _beyond(fen: str) -> str:
+    """How many amounts are too large to be added up: they are paired."""
+    return f"count(*) FILTER (WHERE {fen} NOT BETWEEN -{AMOUNT_MAX} AND {AMOUNT_MAX})"
+
+
 def _entry(kind: int) -> str:
-    """The hash of a line's grant (0) or refund (1)."""
-    return f"(uuid_hash_extended(claim_id, $2::bigint + 2 * line_no + {kind}) >> 32)"
+    """The hash of a line's grant (0) or refund (1). An entry without a line is of line -1, which
+    no claim has."""
+    return f"(uuid_hash_extended(claim_id, $2::bigint + 2 * coalesce(line_no, -1) + {kind}) >> 32)"
 
 
 # As in sums.py: the claims' amounts less those of their lines, and the lines' entries less those of
-# the journal, each by the hash of what it belongs to. $1 jurisdiction $2 seed.
+# the journal, each by the hash of what it belongs to. A hash has 31 bits, so that its product with
+# an amount fits into 64. First comes the number of rows that are wrong, or too large.
+# $1 jurisdiction $2 seed.
 _LINE_SUMS = f"""
 SELECT count(line_no),
     count(*) FILTER (WHERE line_no IS NULL
-        OR state <> claim_state AND NOT (claim_state = 'confirmed' AND state = 'refunded')),
-    coalesce(sum(own * subsidy_fen), 0), coalesce(sum(own * price_fen), 0),
+        OR state <> claim_state AND NOT (claim_state = 'confirmed' AND state = 'refunded'))
+        + {_beyond("subsidy_fen")} + {_beyond("price_fen")},
+    coalesce(sum(own * {_amount("subsidy_fen")}), 0),
+    coalesce(sum(own * {_amount("price_fen")}), 0),
     coalesce(sum(CASE state WHEN 'confirmed' THEN granted
         WHEN 'refunded' THEN granted + refunded ELSE 0 END), 0),
     coalesce(sum(CASE state WHEN 'confirmed' THEN granted
-        WHEN 'refunded' THEN granted - refunded ELSE 0 END * subsidy_fen), 0)
+        WHEN 'refunded' THEN granted - refunded ELSE 0 END * {_amount("subsidy_fen")}), 0)
 FROM (
-    SELECT l.line_no, c.state AS claim_state, l.state,
-        {_amount("l.subsidy_fen")} AS subsidy_fen, {_amount("l.price_fen")} AS price_fen,
+    SELECT l.line_no, c.state AS claim_state, l.state, l.subsidy_fen, l.price_fen,
         uuid_hash_extended(claim_id, $2::bigint) >> 33 AS own, {_entry(0)} >> 1 AS granted,
         {_entry(1)} >> 1 AS refunded
     FROM claim AS c LEFT JOIN claim_line AS l USING (claim_id) WHERE c.jurisdiction = $1
 ) AS line
 """  # noqa: S608
 _CLAIM_SUMS = f"""
-SELECT coalesce(sum(own * {_amount("subsidy_fen")}), 0),
+SELECT {_beyond("subsidy_fen")} + {_beyond("price_fen")},
+    coalesce(sum(own * {_amount("subsidy_fen")}), 0),
     coalesce(sum(own * {_amount("price_fen")}), 0)
 FROM (
     SELECT subsidy_fen, price_fen, uuid_hash_extended(claim_id, $2::bigint) >> 33 AS own
@@ -87,7 +97,8 @@ FROM (
 ) AS claim
 """  # noqa: S608
 _ENTRY_SUMS = f"""
-SELECT coalesce(sum(entry), 0), coalesce(sum(entry * {_amount("amount_fen")}), 0)
+SELECT {_beyond("amount_fen")}, coalesce(sum(entry), 0),
+    coalesce(sum(entry * {_amount("amount_fen")}), 0)
 FROM (
     SELECT amount_fen, CASE kind WHEN 'grant' THEN {_entry(0)} ELSE {_entry(1)} END >> 1 AS entry
     FROM journal WHERE jurisdiction = $1 AND claim_id IS NOT NULL
@@ -100,10 +111,10 @@ async def _check(snapshot: Snapshot) -> Finding:
     if snapshot.since is None:
         arguments = snapshot.jurisdiction, snapshot.seed
         lines, faults, *line_sums = await read_sums(connection, _LINE_SUMS, *arguments)
-        claim_sums = await read_sums(connection, _CLAIM_SUMS, *arguments)
-        entry_sums = await read_sums(connection, _ENTRY_SUMS, *arguments)
+        large_claims, *claim_sums = await read_sums(connection, _CLAIM_SUMS, *arguments)
+        large_entries, *entry_sums = await read_sums(connection, _ENTRY_SUMS, *arguments)
         finding = Finding(checked=lines)
-        if not faults and line_sums == [*claim_sums, *entry_sums]:
+        if not faults + large_claims + large_entries and line_sums == [*claim_sums, *entry_sums]:
             return finding
     else:
         lines = await connection.fetchval(*snapshot.narrowed(_COUNT))

@@ -20,7 +20,7 @@ _SCOPE = """
 scope AS MATERIALIZED (
     SELECT claim_id FROM claim WHERE claim_id >= $2
     UNION
-    SELECT claim_id FROM audit_mark WHERE jurisdiction = $1 OR jurisdiction IS NULL
+    SELECT claim_id FROM audit_mark WHERE jurisdiction = $1
     UNION
     SELECT claim_id FROM journal
     WHERE jurisdiction = $1 AND booked_on = ANY ($3) AND claim_id IS NOT NULL
@@ -32,9 +32,10 @@ scope AS MATERIALIZED (
 class Snapshot:
     """One consistent view of the ledger.
 
-    With `since`, an earlier audit has proved the claims before it, which have `lines_before` lines.
-    Only those that were touched are looked at. `proved` has the sums of that audit, `totals`
-    collects those of the tables as they are now; `seed` is theirs.
+    With `since`, an earlier audit has proved the claims before it. Only those that were touched are
+    looked at. `lines_before` lines belong to earlier claims, those of other jurisdictions in the
+    database among them. `proved` has the sums of that audit, `totals` collects those of the tables
+    as they are now; `seed` is theirs.
     """
 
     connection: asyncpg.Connection
@@ -95,12 +96,12 @@ async def name_breaches(connection: asyncpg.Connection, finding: Finding, *query
 async def tied(snapshot: Snapshot, table: TableSum, breach_sql: str) -> Finding:
     """Whether the table repeats what the claims say. Only if its sum differs, the rows are paired:
     each row of `breach_sql` ($1 jurisdiction) names one breach. Raises asyncpg's errors."""
-    connection, place = snapshot.connection, snapshot.jurisdiction
-    rows, total = await table.of_table(connection, place, snapshot.seed)
+    connection, jurisdiction = snapshot.connection, snapshot.jurisdiction
+    rows, total = await table.of_table(connection, jurisdiction, snapshot.seed)
     snapshot.totals[table.column] = total
     since = snapshot.since or FIRST_CLAIM
-    claims = await table.of_claims(connection, place, snapshot.seed, since)
+    claims = await table.of_claims(connection, jurisdiction, snapshot.seed, since)
     finding = Finding(checked=rows)
     if total - claims != snapshot.proved.get(table.column, 0):
-        await name_breaches(connection, finding, breach_sql, place)
+        await name_breaches(connection, finding, breach_sql, jurisdiction)
     return finding

@@ -47,11 +47,11 @@ WHERE jurisdiction = $1 AND escrow_fen <> slices_fen
 
 
 async def _check(snapshot: Snapshot) -> Finding:
-    connection, place = snapshot.connection, snapshot.jurisdiction
-    finding = Finding(checked=await connection.fetchval(_COUNT, place))
+    connection, jurisdiction = snapshot.connection, snapshot.jurisdiction
+    finding = Finding(checked=await connection.fetchval(_COUNT, jurisdiction))
     booked = snapshot.days.booked()
     columns = [[fen[part] for fen in booked.values()] for part in (0, 1)]
-    await name_breaches(connection, finding, _BREACHES, place, list(booked), *columns)
+    await name_breaches(connection, finding, _BREACHES, jurisdiction, list(booked), *columns)
     return finding
 
 

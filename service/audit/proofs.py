@@ -6,6 +6,8 @@ proved stands until one of these is seen:
 - a row of claim, claim_line or journal was changed or deleted: triggers mark it (`audit_mark`), in
   the transaction that does it, and the claim is looked at again;
 - rows were added to these: the counts differ;
+- a claim or a line was deleted, or got another id or jurisdiction: everything is looked at again;
+- one of these tables was emptied or rewritten: its file is another one;
 - a row of idempotency_key, serial_claimed or quota_use was changed, dropped or added: its sum
   differs (sums.py);
 - a day's digest differs (days.py);
@@ -13,8 +15,9 @@ proved stands until one of these is seen:
   catalogue is another one;
 - a policy file or the code that prices by it was changed.
 
-Not seen: changes of the data files below PostgreSQL, marks that are deleted and proofs that are
-changed by hand, and a table that ALTER TABLE rewrites. `butie audit --full` trusts none of this.
+Not seen: changes of the data files below PostgreSQL; what logical replication applies, which fires
+no trigger of a statement; marks that are deleted and proofs that are changed by hand, for which the
+service's password is enough. `butie audit --full` trusts none of this.
 """
 
 import hashlib
@@ -41,10 +44,16 @@ from service.core.policy import PolicyBook
 MARKS_MAX = 100_000
 TRIGGERS = 6
 _SIDES = (KEYS, SERIALS, QUOTAS)
+_NO_GUARD = (
+    "the triggers that mark changes are missing or disabled; the tables' owner enables them with "
+    "ALTER TABLE claim ENABLE ALWAYS TRIGGER audit_marks_update, and audit_marks_delete; the same "
+    "for claim_line and journal"
+)
 
 _PROOF_SQL = "SELECT * FROM audit_proof WHERE jurisdiction = $1"
 _GUARD_SQL = r"""
-SELECT count(*) FILTER (WHERE t.tgenabled = 'A') AS enabled,
+SELECT pg_relation_filenode('claim'), pg_relation_filenode('claim_line'),
+    pg_relation_filenode('journal'), count(*) FILTER (WHERE t.tgenabled = 'A') AS enabled,
     coalesce(string_agg(concat_ws(' ', t.tgrelid::oid, t.oid, t.xmin, p.oid, p.xmin), ','
         ORDER BY t.oid), '') AS rows
 FROM pg_trigger AS t JOIN pg_proc AS p ON p.oid = t.tgfoid
@@ -52,8 +61,9 @@ WHERE t.tgname LIKE 'audit\_marks\_%'
     AND t.tgrelid IN ('claim'::regclass, 'claim_line'::regclass, 'journal'::regclass)
 """
 _MARKS_SQL = """
-SELECT count(*) AS marks, count(*) FILTER (WHERE claim_id IS NULL) AS everything
-FROM audit_mark WHERE jurisdiction = $1 OR jurisdiction IS NULL
+SELECT count(*) FILTER (WHERE claim_id < $2) AS marks,
+    count(*) FILTER (WHERE claim_id IS NULL) AS everything
+FROM audit_mark WHERE jurisdiction = $1
 """
 # Each from an index alone. They count all jurisdictions: a line does not say its own.
 _CLAIMS_SQL = "SELECT count(*) FROM claim"
@@ -63,7 +73,7 @@ SELECT (SELECT count(*) FROM claim WHERE claim_id >= $1),
     (SELECT count(*) FROM claim_line WHERE claim_id >= $1)
 """
 _FORGET_SQL = (
-    "DELETE FROM audit_mark WHERE jurisdiction = $1 OR jurisdiction IS NULL",
+    "DELETE FROM audit_mark WHERE jurisdiction = $1",
     "DELETE FROM audit_proof WHERE jurisdiction = $1",
 )
 _KEEP_SQL = """
@@ -119,17 +129,19 @@ async def _doubt(
     counts: list[int],
 ) -> str:
     """Why the proof cannot be relied on; empty if it can."""
-    if proof is None:
-        return "no earlier audit has proved a closed day"
     guard = await _guard(connection)
-    if guard is None or guard != proof["guard"]:
-        return "the triggers that mark changes, or the rules, are not those of the earlier audit"
+    if guard is None:
+        return _NO_GUARD
+    if proof is None:
+        return "no earlier audit has proved a closed day, or the last one found a breach"
+    if guard != proof["guard"]:
+        return "the triggers, the tables' files or the rules are not those of the earlier audit"
     policies = _digests(book)
     if any(policies.get(name) != kept for name, kept in json.loads(proof["policies"]).items()):
         return "a policy file was changed"
-    marks, everything = await connection.fetchrow(_MARKS_SQL, jurisdiction)
+    marks, everything = await connection.fetchrow(_MARKS_SQL, jurisdiction, proof["since_claim"])
     if everything or marks > MARKS_MAX:
-        return "very many rows were changed"
+        return "very many rows were changed, or claims or lines are gone"
     later = await connection.fetchrow(_LATER_SQL, proof["since_claim"])
     earlier = [count - new for count, new in zip(counts, later, strict=True)]
     if earlier != [proof["claims"], proof["lines"]]:
@@ -137,27 +149,33 @@ async def _doubt(
     return ""
 
 
-async def keep(begun: Start, now: datetime) -> None:
-    """Store what the audit has proved, and remove the marks that it has looked at. Only in the
-    audit's own transaction, so that a later mark stays. Raises asyncpg's errors."""
-    snapshot = begun.snapshot
-    connection, place = snapshot.connection, snapshot.jurisdiction
+async def forget(connection: asyncpg.Connection, jurisdiction: str) -> None:
+    """Remove the former proof, and the marks that the audit has looked at. Only in the audit's own
+    transaction, so that a later mark stays. Raises asyncpg's errors."""
     for sql in _FORGET_SQL:
-        await connection.execute(sql, place)
-    await keep_days(connection, place, snapshot.days)
+        await connection.execute(sql, jurisdiction)
+
+
+async def keep(begun: Start, now: datetime) -> None:
+    """Store what the audit has proved, in place of the proof that `forget` removed. Raises
+    asyncpg's errors."""
+    snapshot = begun.snapshot
+    connection, jurisdiction = snapshot.connection, snapshot.jurisdiction
+    await keep_days(connection, jurisdiction, snapshot.days)
     guard = await _guard(connection)
     if guard is None or not snapshot.days.closed:
         return
     since = max(first_claim_after(max(snapshot.days.closed)), snapshot.since or FIRST_CLAIM)
     claims, lines = await connection.fetchrow(_LATER_SQL, since)
     sums = [
-        snapshot.totals[side.column] - await side.of_claims(connection, place, snapshot.seed, since)
+        snapshot.totals[side.column]
+        - await side.of_claims(connection, jurisdiction, snapshot.seed, since)
         for side in _SIDES
     ]
     policies = json.dumps(_digests(snapshot.book))
     await connection.execute(
         _KEEP_SQL,
-        place,
+        jurisdiction,
         now,
         since,
         snapshot.seed,
@@ -175,9 +193,10 @@ def first_claim_after(day: date) -> UUID:
 
 
 async def _guard(connection: asyncpg.Connection) -> str | None:
-    """The triggers and the rules as they are; None if a trigger is missing or disabled."""
-    enabled, rows = await connection.fetchrow(_GUARD_SQL)
-    return f"{rows} {_rules()}" if enabled == TRIGGERS else None
+    """The tables, the triggers and the rules as they are; None if a trigger is missing or
+    disabled."""
+    *files, enabled, rows = await connection.fetchrow(_GUARD_SQL)
+    return f"{files} {rows} {_rules()}" if enabled == TRIGGERS else None
 
 
 @cache

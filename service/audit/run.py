@@ -11,7 +11,7 @@ import asyncpg
 
 from service.audit import amounts, claims, gate, keys, pools, quotas, serials
 from service.audit.invariant import Finding
-from service.audit.proofs import Start, start
+from service.audit.proofs import Start, forget, start
 from service.audit.proofs import keep as keep_proof
 from service.claims.gate.gate import Gate
 from service.claims.ledger.ledger import Ledger
@@ -30,8 +30,8 @@ _Result = TypeVar("_Result")
 
 _NO_GATE = "no BUTIE_REDIS_URL is set"
 _KEEP = """
-INSERT INTO audit_run (jurisdiction, finished_at, breaches)
-VALUES ($1, $2, $3::jsonb)
+INSERT INTO audit_run (jurisdiction, finished_at, breaches, everything)
+VALUES ($1, $2, $3::jsonb, $4)
 """
 
 
@@ -68,10 +68,12 @@ async def audit(
         for invariant in INVARIANTS:
             finding, seconds = await _timed(invariant.check(begun.snapshot))
             verdicts.append(AuditVerdict(invariant.name, invariant.meaning, finding, seconds))
-        if ours and not any(
-            isinstance(v.finding, Finding) and v.finding.breaches for v in verdicts
-        ):
-            await keep_proof(begun, now)
+        if ours:
+            # After a breach every audit looks at everything, until one finds nothing: a breach
+            # that only `full` sees stays in sight.
+            await forget(connection, jurisdiction)
+            if not any(isinstance(v.finding, Finding) and v.finding.breaches for v in verdicts):
+                await keep_proof(begun, now)
     compared, seconds = await _timed(_compare(gate_and_ledger))
     verdicts.append(AuditVerdict(gate.INVARIANT_NAME, gate.INVARIANT_MEANING, compared, seconds))
     return begun, verdicts
@@ -88,14 +90,16 @@ async def _timed(work: Awaitable[_Result]) -> tuple[_Result, float]:
 
 async def keep(
     connection: asyncpg.Connection,
-    jurisdiction: str,
+    begun: Start,
     results: list[AuditVerdict],
     now: datetime,
 ) -> None:
-    """Store the counts of breaches, which `/metrics` shows. Raises asyncpg's errors."""
+    """Store the counts of breaches, which `/metrics` shows, and whether everything was looked at.
+    Raises asyncpg's errors."""
     breaches = {
         result.name: result.finding.breaches
         for result in results
         if isinstance(result.finding, Finding)
     }
-    await connection.execute(_KEEP, jurisdiction, now, json.dumps(breaches))
+    jurisdiction, everything = begun.snapshot.jurisdiction, begun.proved_at is None
+    await connection.execute(_KEEP, jurisdiction, now, json.dumps(breaches), everything)

@@ -6,8 +6,9 @@ it should have. If both sums are equal, so are the rows. Over the claims since a
 difference of the two sums must stay what it was when the earlier claims were proved.
 
 A row that was changed, dropped or added changes the sum, however that was done. The chance
-that it does not is 1 in 2**62, and 1 in 2**32 for a quota, whose amounts must add up. The hashes
-depend on a random `seed`, so no row can be chosen for its hash in advance.
+that it does not is 1 in 2**62, and 1 in 2**32 for a quota, whose amounts must add up. For the
+amounts and entries of claims.py it is 1 in 2**31. The hashes depend on a random `seed`, so no row
+can be chosen for its hash in advance.
 
 To read a table once in order is quick. To find the partner of each of its rows is not.
 """
@@ -32,6 +33,7 @@ _NEW_CLAIMS = """
 _TOUCHED_CLAIMS = """
     UNION ALL
     SELECT 1, claim_id, retailer_id, idempotency_key FROM marked JOIN claim USING (claim_id)
+    WHERE claim.jurisdiction = $1
     UNION ALL
     SELECT -1, claim_id, former ->> 'retailer_id', former ->> 'idempotency_key' FROM marked
 """
@@ -52,7 +54,7 @@ _TOUCHED_LINES = """
 _MARKED = """
 WITH marked AS MATERIALIZED (
     SELECT DISTINCT ON (claim_id, line_no) claim_id, line_no, former FROM audit_mark
-    WHERE (jurisdiction = $1 OR jurisdiction IS NULL) AND relation = '{relation}' AND claim_id < $3
+    WHERE jurisdiction = $1 AND relation = '{relation}' AND claim_id < $3
     ORDER BY claim_id, line_no, mark_no
 )
 """

@@ -102,5 +102,5 @@ async def _audit(settings: Settings, *, full: bool) -> tuple[Start, list[AuditVe
         begun, results = await audit(
             connection, settings.jurisdiction, book, gate_and_ledger, clock.now(), full=full
         )
-        await keep(connection, settings.jurisdiction, results, clock.now())
+        await keep(connection, begun, results, clock.now())
         return begun, results

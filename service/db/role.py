@@ -38,7 +38,8 @@ APPEND_ONLY = frozenset(
 # A refund frees the serials of its lines. Voiding a draft frees its entries; a trigger checks that
 # it was a draft. An invoice that is replaced frees its lines; its paper stays on record. Old
 # readings of the pools are thinned out. An audit replaces its proof, and removes the marks that it
-# has looked at.
+# has looked at. So the service's password is enough to hide a change from the hourly audit, and not
+# from `butie audit --full`.
 MAY_DELETE = frozenset(
     {
         "audit_day",
@@ -52,6 +53,8 @@ MAY_DELETE = frozenset(
         "settlement",
     }
 )
+# Triggers write these with the owner's privileges.
+WRITTEN_BY_TRIGGERS = frozenset({"audit_mark"})
 READ_ONLY = frozenset({"alembic_version"})
 
 # Tables (partitioned ones too), views, sequences.
@@ -67,8 +70,9 @@ def privileges(relation: str, *, table: bool = True) -> str:
     """The privileges of the service on a relation, as GRANT spells them."""
     if not table or relation in READ_ONLY:
         return "SELECT"
+    insert = "" if relation in WRITTEN_BY_TRIGGERS else ", INSERT"
     update = "" if relation in APPEND_ONLY else ", UPDATE"
-    return f"SELECT, INSERT{update}" + (", DELETE" if relation in MAY_DELETE else "")
+    return f"SELECT{insert}{update}" + (", DELETE" if relation in MAY_DELETE else "")
 
 
 async def grant_to_service(database_url: str, role: str) -> None:

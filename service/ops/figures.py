@@ -62,6 +62,11 @@ FROM (SELECT finished_at, breaches FROM audit_run WHERE jurisdiction = $1
       ORDER BY run_no DESC LIMIT 1) AS newest, jsonb_each_text(breaches)
 """
 
+AUDIT_FULL = """
+SELECT finished_at FROM audit_run WHERE jurisdiction = $1 AND everything
+ORDER BY run_no DESC LIMIT 1
+"""
+
 # By the values of the labels: a tuple of as many strings as the metric has labels.
 Samples = Mapping[Any, float]
 
@@ -140,7 +145,7 @@ class Figures:
                 family(metrics.town_sales_fen, _towns(await rows(SALES_TOWNS, NO_TOWN))),
                 _one(metrics.holds, (await rows(HOLDS))[0][0]),
                 *_tranches(budgets),
-                *_audit(await rows(AUDIT)),
+                *_audit(await rows(AUDIT), await rows(AUDIT_FULL)),
                 _one(metrics.journal_unsummed, unsummed),
                 _one(metrics.sales_unsummed, sales_unsummed),
             ]
@@ -211,10 +216,12 @@ def _tranches(budgets: Iterable[Budget]) -> list[Metric]:
     ]
 
 
-def _audit(rows: list[asyncpg.Record]) -> list[Metric]:
+def _audit(rows: list[asyncpg.Record], full: list[asyncpg.Record]) -> list[Metric]:
     families = [family(metrics.audit_breaches, {(name,): count for _, name, count in rows})]
     if rows:
         families.append(_one(metrics.audit_finished, rows[0]["finished_at"].timestamp()))
+    if full:
+        families.append(_one(metrics.audit_full_finished, full[0]["finished_at"].timestamp()))
     return families
 
 

@@ -116,6 +116,8 @@ async def test_the_role_spends_through_slices_of_a_pool(
         "UPDATE journal_day SET digest = ''",
         "UPDATE admin_act SET actor = 'somebody'",
         "DELETE FROM claim",
+        "INSERT INTO audit_mark (jurisdiction, relation) VALUES ('330402', 'claim')",
+        "SELECT audit_marks_everything('claim')",
         "UPDATE settled_entry SET amount_fen = 1",
         "DELETE FROM voided_settlement",
         "DROP TABLE journal",

@@ -78,6 +78,15 @@ def test_every_command_of_ours_that_the_page_shows_is_one() -> None:
     assert shown <= {str(name) for name in groups | commands}, shown
 
 
+def test_an_upgrade_starts_every_timer() -> None:
+    page = (DEPLOY / "README.md").read_text()
+    upgrade = page.split("**Upgrade**")[2].split("```")[1]
+    assert "cp deploy/systemd/* /etc/systemd/system/\nsystemctl daemon-reload\n" in upgrade
+    timers = {path.name for path in (DEPLOY / "systemd").glob("*.timer")}
+    assert timers
+    assert all(timer in upgrade for timer in timers)
+
+
 def test_the_scripts_can_be_run() -> None:
     for path in Path(DEPLOY).rglob("*.sh"):
         assert path.stat().st_mode & 0o111, path

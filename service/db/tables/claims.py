@@ -210,6 +210,7 @@ audit_run = sa.Table(
     sa.Column("run_no", sa.BigInteger, sa.Identity(always=True), primary_key=True),
     column("finished_at", InstantType),
     column("breaches", JSONB),  # how many, by invariant
+    column("everything", sa.Boolean, server_default=sa.true()),  # no proof was relied on
 )
 
 # What the newest audit without a breach proved; see service/audit/proofs.py.
@@ -245,7 +246,7 @@ audit_mark = sa.Table(
     "audit_mark",
     metadata,
     sa.Column("mark_no", sa.BigInteger, sa.Identity(always=True), primary_key=True),
-    sa.Column("jurisdiction", sa.Text),
+    column("jurisdiction", sa.Text),
     column("relation", sa.Text),
     sa.Column("claim_id", UUID(as_uuid=True)),
     sa.Column("line_no", sa.SmallInteger),
