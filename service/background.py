@@ -1,4 +1,4 @@
-"""Work that no answer waits for: tasks, loops, and the bounded end of the process."""
+"""Work that outlives the request that began it: tasks, loops, and the bounded end of a process."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
@@ -14,16 +14,16 @@ STOP_S = 1
 
 
 class Background:
-    """Tasks that no answer waits for. Holding them keeps them from being collected as garbage."""
+    """Tasks that outlive the request that began them. Holding them keeps them from being collected
+    as garbage."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
 
-    def __call__(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def __call__(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return task
 
     async def drain(self) -> None:
         """Wait until every task is done, those included that are added meanwhile."""

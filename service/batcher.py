@@ -86,8 +86,8 @@ class MicroBatcher(Generic[_Item, _Result]):
     def _next_batch(self) -> list[tuple[Sequence[_Item], asyncio.Future[Sequence[_Result]]]]:
         """The groups that come first: one, and as many more as fit."""
         batch = [self._waiting.popleft()]
-        size, most = len(batch[0][0]), self._batch_max()
-        while self._waiting and size + len(self._waiting[0][0]) <= most:
+        size, batch_max = len(batch[0][0]), self._batch_max()
+        while self._waiting and size + len(self._waiting[0][0]) <= batch_max:
             batch.append(self._waiting.popleft())
             size += len(batch[-1][0])
         self._items -= size

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import structlog
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uuid_utils import uuid7
@@ -128,7 +128,7 @@ class Edge:
     async def answer(self, endpoint: Endpoint, scope: Scope, body: bytes | Receive) -> Response:
         """The response of a shortcut, without the headers that every answer has. Raises nothing.
         `body`: whole, or how to receive it."""
-        started = time.perf_counter()
+        started = scope.get("butie.began") or time.perf_counter()
         if "butie.headers" not in scope:
             scope["butie.headers"] = dict(reversed(scope["headers"]))
         headers = scope["butie.headers"]
@@ -155,9 +155,10 @@ class Edge:
         early = self._refused_early(scope, headers, bound)
         if early is not None:
             return problem(Request(scope), early)
-        if not isinstance(body, bytes):
-            body = await _read(body, bound.body_max_bytes)
-        return await endpoint(Call(scope, body))
+        if isinstance(body, bytes):
+            return await endpoint(Call(scope, body))
+        # The endpoint reads it, once it knows the caller.
+        return await endpoint(Request(scope, _counted(body, bound.body_max_bytes)))
 
     # --- everything else ----------------------------------------------------------------
 
@@ -237,20 +238,6 @@ def own_headers(scope: Scope) -> list[tuple[bytes, bytes]]:
     """The edge's headers of this request's answer alone."""
     request_id: str = scope["butie.request_id"]
     return [(b"x-request-id", request_id.encode()), *scope.get("butie.rate_headers", ())]
-
-
-async def _read(receive: Receive, body_max: int) -> bytes:
-    """The whole body. Raises BodyTooLarge or ClientDisconnect."""
-    body: bytes = b""
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnect
-        body += message.get("body", b"")
-        if len(body) > body_max:
-            raise BodyTooLarge
-        if not message.get("more_body", False):
-            return body
 
 
 def _counted(receive: Receive, body_max: int) -> Receive:

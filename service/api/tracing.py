@@ -11,7 +11,7 @@ A span has ids, routes, codes and counts, and nothing about a person.
 """
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import wraps
 from typing import Any, assert_never, cast
@@ -178,14 +178,26 @@ class Hops:
 
         @wraps(work)
         async def observed(item: Any, *args: Any, **options: Any) -> Any:
-            with span(item):
-                return await work(item, *args, **options)
+            with span(item) as fail:
+                results = await work(item, *args, **options)
+                if callable(fail):
+                    fail(results)
+                return results
 
         return cast(Work, observed)
 
     @contextmanager
-    def _claims(self, name: str, claims: Sequence[PendingClaim]) -> Iterator[None]:
-        """A span for each claim, in the trace of its own request."""
+    def _claims(
+        self, name: str, claims: Sequence[PendingClaim]
+    ) -> Iterator[Callable[[Sequence[object]], None]]:
+        """A span for each claim, in the trace of its own request. Gives what marks those that fail,
+        by their results."""
+
+        def fail(results: Sequence[object]) -> None:
+            for claim, result in zip(claims, results, strict=True):
+                if isinstance(result, Exception):
+                    _fail(self._under_way[claim.claim_id], result)
+
         with ExitStack() as stack:
             for claim in claims:
                 outer = self._under_way.get(claim.claim_id)
@@ -197,7 +209,7 @@ class Hops:
                 stack.callback(span.end)
                 stack.enter_context(self._under(claim, span))
             try:
-                yield
+                yield fail
             except Exception as error:
                 for claim in claims:
                     _fail(self._under_way[claim.claim_id], error)

@@ -100,7 +100,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         cycle: Any = self.cycle
         if type(cycle) is WholeRequest:
-            cycle.body += body
+            if cycle.more_body:  # else the head behind it was refused
+                cycle.body += body
         elif cycle is not None:
             super().on_body(body)
 
@@ -109,9 +110,10 @@ class GuardedProtocol(HttpToolsProtocol):
         self._set_deadline_in(None)
         cycle: Any = self.cycle
         if type(cycle) is WholeRequest:
-            cycle.more_body = False
-            cycle.task = self.loop.create_task(self._answer(cycle))
-            self.tasks.add(cycle.task)
+            if cycle.more_body:
+                cycle.more_body = False
+                cycle.task = self.loop.create_task(self._answer(cycle))
+                self.tasks.add(cycle.task)
         elif cycle is not None:
             super().on_message_complete()
 
@@ -121,13 +123,13 @@ class GuardedProtocol(HttpToolsProtocol):
     # --- shortcuts ----------------------------------------------------------------------
 
     async def _answer(self, request: WholeRequest) -> None:
+        body = bytes(request.body)
+        request.body.clear()  # an idle connection keeps its last request
         try:
-            response = await request.edge.answer(
-                request.endpoint, request.scope, bytes(request.body)
-            )
+            response = await request.edge.answer(request.endpoint, request.scope, body)
         finally:
             self.tasks.discard(request.task)
-        if request.disconnected:
+        if request.disconnected or self.transport.is_closing():
             return
         head: list[bytes | memoryview] = [STATUS_LINE[response.status_code], _SAFE]
         for name, value in chain(response.raw_headers, own_headers(request.scope)):

@@ -88,6 +88,9 @@ def worker_app() -> "FastAPI":
 
 def _spare_the_collector() -> None:
     """Exempt loaded objects from collection; collect rarely, since a claim leaves no cycles."""
+    from service.api.routes.batch import BatchBody
+
+    BatchBody.model_rebuild()  # and the models in it: the first claim must not wait for that
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)

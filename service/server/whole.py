@@ -5,6 +5,7 @@ in messages. A claim's body is small and comes with its head. So its task begins
 whole: one object, one task and no message.
 """
 
+import time
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -58,11 +59,13 @@ def whole_request(protocol: HttpToolsProtocol, edge: Edge) -> WholeRequest | Non
     before = protocol.cycle
     if before is not None and not before.response_complete:
         return None
+    if protocol.flow.write_paused:  # the client does not read its answers
+        return None
     scope: Any = protocol.scope
     headers = scope["butie.headers"] = dict(reversed(protocol.headers))
     announced = headers.get(b"content-length", b"")
-    most = min(WHOLE_MAX_BYTES, edge.bounds.of(path).body_max_bytes)
-    if not announced.isdigit() or int(announced) > most:
+    body_max_bytes = min(WHOLE_MAX_BYTES, edge.bounds.of(path).body_max_bytes)
+    if not announced.isdigit() or int(announced) > body_max_bytes:
         return None
     scope |= {
         "method": method,
@@ -70,5 +73,6 @@ def whole_request(protocol: HttpToolsProtocol, edge: Edge) -> WholeRequest | Non
         "raw_path": protocol.url,
         "query_string": b"",
         "app": protocol.app,
+        "butie.began": time.perf_counter(),
     }
     return WholeRequest(edge, endpoint, scope, protocol.parser.should_keep_alive())

@@ -304,7 +304,10 @@ async def test_answers_to_what_never_became_a_request_carry_the_safe_headers(
 
 async def test_trailers_without_end_are_cut_off(house: House, port: int) -> None:
     """The head's bound holds for what comes after a chunked body, too."""
-    head = b"POST /v1/claims HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"
+    head = (
+        "POST /v1/claims HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
+        f"Idempotency-Key: k\r\nAuthorization: Bearer {house.keys['pos']}\r\n\r\n0\r\n"
+    ).encode()
     trailers = b"".join(b"X-%d: y\r\n" % n for n in range(100_000))
     answer = await asyncio.to_thread(talk, port, head + trailers)
     assert answer.startswith(b"HTTP/1.1 431 ")

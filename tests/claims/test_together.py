@@ -14,7 +14,8 @@ import pytest
 from service.claims.gate.gate import Gate
 from service.claims.ledger.ledger import Ledger
 from service.claims.outcomes import GateAway
-from service.claims.path import QUEUE_MAX, TOGETHER_MAX
+from service.claims.path import QUEUE_MAX, TOGETHER_MAX, ClaimPath
+from service.core.quote import quote
 from service.embedded import Engines
 from tests.builders import checkout_json, item_json, resident_id, serial
 from tests.conftest import Clones, Furnished, House, cloned, open_house
@@ -371,16 +372,38 @@ async def test_a_full_queue_refuses_a_batch_and_keeps_nothing(
     assert row[0] == statuses[201]
 
 
-async def test_a_bug_in_one_batch_is_a_500_and_leaves_no_key_under_way(
+async def test_a_bug_in_one_claim_is_its_500_and_the_others_are_granted(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def broken(book: Any, checkout: Any, now: Any) -> Any:
+        if checkout.items[0].serial_no == one(1)["checkout"]["items"][0]["serial_no"]:
+            raise RuntimeError("a bug of ours")
+        return quote(book, checkout, now)
+
     with monkeypatch.context() as patch:
-        patch.setattr("service.claims.path.quote", None)
-        async with house.client() as client:
-            answer = await client.post("/v1/claims/batch", json={"claims": [one(1), one(2)]})
-    assert answer.status_code == 500
+        patch.setattr("service.claims.path.quote", broken)
+        results = await send(house, [one(0), one(1), one(2)])
+    assert [result["status"] for result in results] == [201, 500, 201]
+    assert results[1]["problem"]["code"] == "internal_error"
     assert not house.service.claims.path.under_way("sandbox", "k1")
-    assert {result["status"] for result in await send(house, [one(1), one(2)])} == {201}
+    assert {result["status"] for result in await send(house, [one(1)])} == {201}
+
+
+async def test_lines_bound_a_group_as_claims_do(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.claims.path.LINES_MAX", 7)
+    sizes: list[int] = []
+    decide = ClaimPath._decide_together
+
+    async def noting(path: ClaimPath, flights: Any) -> None:
+        sizes.append(len(flights))
+        await decide(path, flights)
+
+    monkeypatch.setattr(ClaimPath, "_decide_together", noting)
+    results = await send(house, [one(n) for n in range(16)])
+    assert {result["status"] for result in results} == {201}
+    assert sizes == [7, 7, 2]
 
 
 async def test_a_gate_that_goes_away_between_two_batches_is_passed_by(

@@ -4,7 +4,7 @@ A state is a value; `steps` gives every state that can come next, each with the 
 happened. One attempt is one worker's try at one claim; two attempts may share an idempotency key
 (a till that retries elsewhere). Every claim takes 1 of the pool.
 
-What is atomic here is atomic there: an admission is one script, a commit one statement, and the
+What is atomic here is atomic there: an admission is one script, a commit one call, and the
 fence is written into the row that the commit must write.
 """
 

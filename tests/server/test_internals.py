@@ -36,7 +36,12 @@ FUNCTIONS = {
         f"{PROTOCOL}.on_response_complete": "",
         f"{PROTOCOL}.pause_writing": "",
         f"{PROTOCOL}.resume_writing": "",
-        f"{CYCLE}.receive": "",
+    },
+    "service/server/whole.py": {
+        "httptools:HttpRequestParser.get_method": "",
+        "httptools:HttpRequestParser.get_http_version": "",
+        "httptools:HttpRequestParser.should_upgrade": "",
+        "httptools:HttpRequestParser.should_keep_alive": "",
     },
     "service/server/supervisor.py": {
         f"{MULTIPROCESS}.__init__": "config sockets",
@@ -119,7 +124,7 @@ async def test_a_connection_and_its_request_have_the_attributes_that_we_use() ->
     protocol = resolve(PROTOCOL)(config, resolve("uvicorn.server:ServerState")(), {})
     protocol.on_message_begin()
     require(protocol, PROTOCOL, "app scope cycle headers url loop tasks connections transport")
-    require(protocol, PROTOCOL, "parser root_path expect_100_continue pipeline")
+    require(protocol, PROTOCOL, "parser root_path expect_100_continue pipeline flow")
     require(protocol, PROTOCOL, "server_state timeout_keep_alive")
     parameters = inspect.signature(resolve(CYCLE)).parameters
     cycle = resolve(CYCLE)(**dict.fromkeys(parameters))

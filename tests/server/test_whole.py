@@ -175,3 +175,13 @@ async def test_a_till_that_hangs_up_leaves_its_claim(house: House, port: int) ->
     async with asyncio.timeout(5):
         while not await house.sql("SELECT FROM claim"):
             await asyncio.sleep(0.05)
+
+
+async def test_a_head_that_is_refused_does_not_repeat_the_request_before_it(
+    house: House, port: int, whole: list[WholeRequest]
+) -> None:
+    first, second = (b"".join(claim(house, n)) for n in (1, 2))
+    too_large = second.replace(b"Host: x", b"Host: x\r\nX-Big: " + b"a" * 33_000)
+    answer = await asyncio.to_thread(talk, port, first, too_large, pause_s=0.3)
+    assert statuses(answer) == [b"201", b"431"]
+    assert len(whole) == 1

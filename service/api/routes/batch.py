@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Annotated, Any, assert_never
 
+import structlog
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, FailFast, Field, TypeAdapter, ValidationError
 from pydantic_core import from_json, to_json
@@ -42,12 +43,13 @@ from service.claims.outcomes import (
     Refused,
     Replayed,
 )
-from service.claims.path import Fault
 from service.core.checkout import Checkout, SerialFormats, Strict
 from service.core.sentences import Language
 from service.db.engine import LedgerAway
 from service.retailers.directory import Caller
 from service.wiring import Service
+
+log = structlog.get_logger()
 
 router = APIRouter(prefix="/v1/claims", tags=["claims"])
 
@@ -230,7 +232,7 @@ class _Answers:
                 tills[store_id] = fault
         return tills
 
-    def _result(self, claim: KeyedCheckout, answer: Outcome | Fault | Refusal) -> _Result:
+    def _result(self, claim: KeyedCheckout, answer: Outcome | Exception) -> _Result:
         key = claim.idempotency_key
         match answer:
             case Refusal(code=code):
@@ -241,6 +243,9 @@ class _Answers:
                 return self._problem(key, "ledger_unavailable")
             case GateAway():
                 return self._problem(key, "gate_unavailable")
+            case Exception():
+                log.error("bug", exc_info=answer)
+                return self._problem(key, "internal_error")
         self.service.claims.tally.count(claim.checkout, answer)
         return self._outcome(key, answer)
 

@@ -125,7 +125,10 @@ for _, claim in ipairs(order.claims) do
     if answer == 'admitted' then record(claim) end
     answers[#answers + 1] = answer
 end
-if #admissions > 0 then redis.call('HSET', KEYS[1], unpack(admissions)) end
+for first = 1, #admissions, 1000 do  -- Lua's stack holds some thousand values
+    local last = math.min(first + 999, #admissions)
+    redis.call('HSET', KEYS[1], unpack(admissions, first, last))
+end
 for i, name in ipairs(order.pools) do
     if fen_flying[name] then
         redis.call('HINCRBY', KEYS[2 + i], 'flying', whole(fen_flying[name]))

@@ -77,9 +77,19 @@ class Commit:
         claims = await self._refuse_unfit(claims)
         if not claims or await self._try(claims, recall=self._short):
             return
-        for claim in claims:
-            if not await self._try([claim], recall=True) and await self._refuse_unfit([claim]):
-                self.verdicts[claim.claim_id] = Unfit(())
+        await self._commit_in_parts(claims)
+
+    async def _commit_in_parts(self, claims: list[PendingClaim]) -> None:
+        """Commit claims that failed together, by halves: few calls find those that cannot."""
+        if len(claims) == 1:
+            if not await self._try(claims, recall=True) and await self._refuse_unfit(claims):
+                self.verdicts[claims[0].claim_id] = Unfit(())
+            return
+        middle = len(claims) // 2
+        for half in (claims[:middle], claims[middle:]):
+            fit = await self._refuse_unfit(half)
+            if fit and not await self._try(fit, recall=True):
+                await self._commit_in_parts(fit)
 
     async def _try(self, claims: list[PendingClaim], *, recall: bool = False) -> bool:
         """Commit all claims; False: none, because of a constraint. `recall`: first move the money

@@ -1,6 +1,6 @@
 -- Commits a batch of claims: one call, one transaction, one round trip. Migration 0020 makes this
--- function. The former release calls it while this one is rolled out, so it never changes: a release
--- that needs another writes `commit_claims_2` in a file of its own.
+-- function. Once released, the former release calls it during an upgrade, so it never changes: a
+-- release that needs another writes `commit_claims_2` in a file of its own.
 --
 -- A claim whose key has a claim already, or whose id is fenced, is left out: the caller reads the
 -- key's claim. Any other conflict (serial, quota, budget) violates a constraint: the call fails and
