@@ -105,8 +105,9 @@ def _hash(serial_no: str) -> str:
     return f"(hashtextextended({serial_no}, uuid_hash_extended(claim_id, $2)) >> 2)"
 
 
-def _weight(subject: str) -> str:
-    named = f"hashtextextended(period, hashbyteaextended({subject}, $2))"
+def _weight(subject_hex: str) -> str:
+    # As text: PostgreSQL hashes bytea by a function only from version 18 on.
+    named = f"hashtextextended(period, hashtextextended({subject_hex}, $2))"
     return f"(hashtextextended(quota, {named}) >> 32)"
 
 
@@ -150,11 +151,11 @@ QUOTAS = TableSum(
     "quotas_sum",
     f"""
     SELECT count(*), coalesce(
-        sum({_weight("subject")} * least(used, {AMOUNT_MAX}) + (used > used_max)::int), 0)
+        sum({_weight("encode(subject, 'hex')")} * least(used, {AMOUNT_MAX}) + (used > used_max)::int), 0)
     FROM quota_use WHERE jurisdiction = $1
     """,  # noqa: S608
     f"""
-    SELECT coalesce(sum(sign * {_weight("decode(subject, 'hex')")}
+    SELECT coalesce(sum(sign * {_weight("subject")}
         * least(greatest(amount, -{AMOUNT_MAX}), {AMOUNT_MAX})), 0)
     FROM {{rows}} AS row, jsonb_to_recordset(row.quotas)
         AS q (subject text, quota text, period text, amount bigint, restored boolean)
