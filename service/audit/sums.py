@@ -151,7 +151,8 @@ QUOTAS = TableSum(
     "quotas_sum",
     f"""
     SELECT count(*), coalesce(
-        sum({_weight("encode(subject, 'hex')")} * least(used, {AMOUNT_MAX}) + (used > used_max)::int), 0)
+        sum({_weight("encode(subject, 'hex')")} * least(used, {AMOUNT_MAX})
+            + (used > used_max)::int), 0)
     FROM quota_use WHERE jurisdiction = $1
     """,  # noqa: S608
     f"""
