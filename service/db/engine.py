@@ -193,7 +193,14 @@ async def _live_connection(engine: AsyncEngine) -> PoolProxiedConnection:
                 return pooled
             _abort(pooled)
             pooled.close()
-    except (OSError, TimeoutError, DBAPIError, PoolTimeout, asyncpg.PostgresError) as error:
+    except (
+        OSError,
+        TimeoutError,
+        PoolTimeout,
+        DBAPIError,
+        engine.dialect.loaded_dbapi.Error,  # not wrapped yet: the pool raises what the dialect does
+        asyncpg.PostgresError,
+    ) as error:
         raise NeverSent("no connection to PostgreSQL") from error
 
 

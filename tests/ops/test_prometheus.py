@@ -115,7 +115,7 @@ def test_prometheus_evaluates_every_rule(prometheus: Prometheus) -> None:
             break
         assert time.monotonic() < deadline, [rule for rule in rules if rule["health"] != "ok"]
         time.sleep(0.5)
-    assert len(rules) == 30
+    assert len(rules) == 31
 
 
 def test_a_sandbox_at_work_fires_no_alert(prometheus: Prometheus) -> None:
