@@ -200,7 +200,7 @@ def batches(folder: Path, rounds: int, seconds: float) -> Row:
         "claims/s",
         "Butie, in batches",
         "Butie, one by one, 256 connections",
-        5.0,
+        3.0,
     )
     with ours(folder / "batch") as server:
         return row.rounds(rounds, lambda: batched(server, seconds), lambda: claims(server, seconds))
